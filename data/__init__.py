@@ -1,0 +1,1 @@
+"""What models read: the shard format, the datasets and where they lie, the embedded corpus."""

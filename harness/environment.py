@@ -1,0 +1,124 @@
+"""The machine and the software of a run: collected by the referee, never by the submission."""
+
+import contextlib
+import csv
+import io
+import os
+import platform
+import re
+import shutil
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from . import layout
+
+_GPU_FIELDS = {
+    "name": "name", "uuid": "uuid", "driver_version": "driver", "memory.total": "memory_mib",
+    "power.limit": "power_limit_w", "clocks.max.sm": "max_sm_clock_mhz", "ecc.mode.current": "ecc",
+    "pci.bus_id": "pci_bus_id",
+}  # fmt: skip
+
+
+class Gpu(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    uuid: str
+    driver: str
+    memory_mib: str
+    power_limit_w: str
+    max_sm_clock_mhz: str
+    ecc: str
+    pci_bus_id: str
+
+
+class Environment(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    python: str
+    torch: str | None
+    cuda: str | None  # the CUDA torch was built for
+    gpus: tuple[Gpu, ...]
+    cpu_model: str
+    cpu_cores: int  # that this process may use
+    memory_bytes: int
+    kernel: str
+    commit: str | None  # of this checkout, with + when it has changes
+    packages: dict[str, str]  # name -> version, everything installed
+
+
+def collect() -> Environment:
+    """Everything worth knowing, in tens of milliseconds and without importing torch."""
+    return Environment(
+        python=platform.python_version(),
+        torch=package_version("torch"),
+        cuda=torch_cuda(),
+        gpus=gpus(),
+        cpu_model=_cpu_model(),
+        cpu_cores=len(os.sched_getaffinity(0)),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        kernel=platform.release(),
+        commit=_commit(),
+        packages=_packages(),
+    )
+
+
+@cache
+def gpus() -> tuple[Gpu, ...]:
+    """The GPUs nvidia-smi shows; none where there is no driver."""
+    if shutil.which("nvidia-smi") is None:
+        return ()
+    query = ["nvidia-smi", f"--query-gpu={','.join(_GPU_FIELDS)}", "--format=csv,noheader,nounits"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        out = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
+        rows = csv.reader(io.StringIO(out), skipinitialspace=True)
+        return tuple(Gpu(**dict(zip(_GPU_FIELDS.values(), row, strict=True))) for row in rows if row)
+    return ()
+
+
+def package_version(name: str) -> str | None:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(name)
+    return None
+
+
+def torch_cuda() -> str | None:
+    """The CUDA version in torch/version.py, read as text: importing torch takes seconds."""
+    with contextlib.suppress(metadata.PackageNotFoundError, OSError):
+        path = metadata.distribution("torch").locate_file("torch/version.py")
+        found = re.search(r"^cuda(?:: [^=]*)? = '([^']+)'", Path(str(path)).read_text(), re.MULTILINE)
+        return found.group(1) if found else None
+    return None
+
+
+def _packages() -> dict[str, str]:
+    found = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def _cpu_model() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    git = ["git", "-C", str(layout.ROOT)]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        changed = subprocess.run(
+            [*git, "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True
+        )
+        return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    return None
+
+
+def compiler() -> str | None:
+    """The C++ compiler torch.compile would call on a CPU."""
+    return shutil.which(os.environ.get("CXX", "g++"))

@@ -1,0 +1,364 @@
+"""All of ours that runs beside a submission, in the sandbox: one file, standard library and torch.
+
+    torchrun inside.py                  a rank: connects to the referee, calls the submission's `train(run)`
+    python inside.py evaluate FD        an evaluator: calls its `load(weights, device)`, returns logits to the judge
+
+Nothing here is trusted by the referee or the judge: the submission shares this interpreter and may rewrite every
+line. What is decided here (a name that does not match, a shape) only ever ends a run early; clock, data, seals
+and losses belong to processes the submission cannot reach.
+"""
+
+import contextlib
+import ctypes
+import importlib.util
+import json
+import mmap
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+Message = dict[str, Any]
+HEADER = struct.Struct(">II")  # bytes of JSON, bytes of payload
+MAX_MESSAGE_BYTES = 4 * 2**20
+MAX_PAYLOAD_BYTES = 64 * 2**20
+LOG_INTERVAL_S = 0.1  # at most so often does a rank report progress: the display needs no more
+PR_SET_PDEATHSIG = 1
+
+
+class Channel:
+    """Messages over a Unix stream socket: JSON, an optional payload of bytes, optional file descriptors."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._lock = threading.Lock()
+
+    def send(self, message: Message, payload: bytes = b"", fds: tuple[int, ...] = ()) -> None:
+        with self._lock:
+            frame = encode(message, payload)
+            sent = socket.send_fds(self.sock, [frame], fds) if fds else 0
+            self.sock.sendall(frame[sent:])
+
+    def send_if_idle(self, message: Message) -> None:
+        """Send without ever waiting: a reader that is behind loses this message."""
+        with self._lock:
+            frame = encode(message)
+            with contextlib.suppress(BlockingIOError):
+                sent = self.sock.send(frame, socket.MSG_DONTWAIT)
+                self.sock.sendall(frame[sent:])
+
+    def receive(self) -> tuple[Message, bytes, list[int]]:
+        """The next message, its payload and descriptors. Raises EOFError at the end, ValueError on nonsense."""
+        head, fds, _, _ = socket.recv_fds(self.sock, HEADER.size, 4)
+        size, payload_size = HEADER.unpack(head + self._read(HEADER.size - len(head)))
+        if size > MAX_MESSAGE_BYTES or payload_size > MAX_PAYLOAD_BYTES:
+            raise ValueError(f"message of {size} + {payload_size} bytes is larger than the protocol allows")
+        message = json.loads(self._read(size))
+        if not isinstance(message, dict):
+            raise ValueError("message is not a JSON object")
+        return message, self._read(payload_size), fds
+
+    def _read(self, count: int) -> bytes:
+        buffer = bytearray(count)
+        view = memoryview(buffer)
+        while view:
+            got = self.sock.recv_into(view)
+            if got == 0:
+                raise EOFError("the other end closed the connection")
+            view = view[got:]
+        return bytes(buffer)
+
+
+def encode(message: Message, payload: bytes = b"") -> bytes:
+    """A message as bytes: two big-endian lengths, the JSON, the payload."""
+    body = json.dumps(message).encode()
+    return HEADER.pack(len(body), len(payload)) + body + payload
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent dies, however that happens (Linux)."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died between the two calls
+        os._exit(1)
+
+
+def die_with_peer(sock: socket.socket) -> None:
+    """End this process when the other end of the socket is gone; costs nothing while it lives."""
+
+    def wait() -> None:
+        poll = select.poll()
+        poll.register(sock.fileno(), 0)  # only POLLHUP and POLLERR
+        poll.poll()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def import_submission(entry: str) -> ModuleType:
+    """Import the submission as the module its file name says, with its folder importable."""
+    path = Path(entry)
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def tensor_bytes(tensor: "torch.Tensor") -> memoryview:
+    """The bytes of a contiguous CPU tensor, without a copy."""
+    import torch
+
+    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+
+
+def describe(weights: "dict[str, torch.Tensor]") -> list[Message]:
+    """Names, dtypes and shapes, in the order in which the bytes will lie."""
+    return [
+        {"name": name, "dtype": str(tensor.dtype).removeprefix("torch."), "shape": list(tensor.shape)}
+        for name, tensor in weights.items()
+    ]
+
+
+class Run:
+    """What a submission's `train(run)` is given on every rank.
+
+    seed, rank, local_rank, world_size: int; device: torch.device; vocab_size, document_token: of the dataset;
+    track: name, target_val_loss and the other public numbers; budget_s: seconds from GO to STOP at most;
+    warmup_shards: paths of synthetic shards of the real format; practice: whether snapshots are wanted.
+    """
+
+    def __init__(self, channel: Channel, config: Message, device: "torch.device") -> None:
+        self._channel = channel
+        self._reserved: list[Message] | None = None
+        self._memory: int = -1
+        self._staging: torch.Tensor | None = None
+        self._last_log_s = 0.0
+        self.rank, self.world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        self.local_rank, self.device = int(os.environ["LOCAL_RANK"]), device
+        self.seed: int = config["seed"]
+        self.vocab_size: int = config["vocab_size"]
+        self.document_token: int | None = config["document_token"]
+        self.track = SimpleNamespace(**config["track"])
+        self.budget_s: float = config["budget_s"]
+        self.warmup_shards: tuple[str, ...] = tuple(config["warmup_shards"])
+        self.practice: bool = config["practice"]
+
+    def log(
+        self,
+        *,
+        step: int,
+        steps: int | None = None,
+        train_loss: float | None = None,
+        tokens: int | None = None,
+    ) -> None:
+        """Report progress (rank 0 is shown). steps: of the whole run; tokens: seen so far by all ranks."""
+        now = time.monotonic()
+        if now - self._last_log_s < LOG_INTERVAL_S and step != steps:
+            return
+        self._last_log_s = now
+        loss = None if train_loss is None else float(train_loss)
+        self._channel.send_if_idle(
+            {"kind": "log", "step": int(step), "steps": steps, "train_loss": loss, "tokens": tokens}
+        )
+
+    def reserve(self, weights: "dict[str, torch.Tensor]") -> None:
+        """PREPARE: fix names, shapes and dtypes of what this rank will hand over; {} is fine."""
+        import torch
+
+        self._reserved = describe(weights)
+        self._channel.send({"kind": "reserve", "weights": self._reserved})
+        _, _, (self._memory,) = self._channel.receive()
+        if self.device.type == "cuda" and weights:
+            size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
+            self._staging = torch.empty(size, dtype=torch.uint8, pin_memory=True)
+
+    def go(self) -> list[str]:
+        """Wait for every rank, then for the gun: the clock runs. Returns paths of the training shards."""
+        self._channel.send({"kind": "go"})
+        shards: list[str] = self._channel.receive()[0]["shards"]
+        return shards
+
+    def stop(self, weights: "dict[str, torch.Tensor]") -> None:
+        """Hand over the weights. The clock stops when the referee has sealed them; this call does not return."""
+        self._hand_over(weights, self._memory)
+        self._channel.send({"kind": "stop"})
+        while True:
+            self._channel.receive()
+
+    def snapshot(self, weights: "dict[str, torch.Tensor]", *, step: int) -> None:
+        """Practice runs only: hand over a copy to be scored after the run, as a point of a validation curve."""
+        if not self.practice:
+            return
+        self._channel.send({"kind": "snapshot", "step": int(step)})
+        _, _, (memory,) = self._channel.receive()
+        self._hand_over(weights, memory)
+        os.close(memory)
+        self._channel.send({"kind": "snapshot_done", "step": int(step)})
+
+    def _hand_over(self, weights: "dict[str, torch.Tensor]", memory: int) -> None:
+        found = describe(weights)
+        if self._reserved is not None and found != self._reserved:
+            self._channel.send({"kind": "failed", "reason": "weights_mismatch", "error": self._difference(found)})
+            while True:
+                self._channel.receive()
+        offset = 0
+        for view in self._views(weights):
+            while view:
+                written = os.pwrite(memory, view, offset)
+                view, offset = view[written:], offset + written
+
+    def _views(self, weights: "dict[str, torch.Tensor]") -> list[memoryview]:
+        """The bytes to write: on CUDA by one copy into pinned memory, on CPU in place."""
+        if self._staging is None:
+            return [tensor_bytes(t.detach().cpu().contiguous()) for t in weights.values() if t.numel()]
+        import torch
+
+        offset = 0
+        for tensor in weights.values():
+            size = tensor.numel() * tensor.element_size()
+            source = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+            self._staging[offset : offset + size].copy_(source, non_blocking=True)
+            offset += size
+        torch.cuda.synchronize()
+        return [memoryview(self._staging.numpy())]
+
+    def _difference(self, found: list[Message]) -> str:
+        reserved = {w["name"]: w for w in self._reserved or []}
+        for weight in found:
+            if reserved.pop(weight["name"], None) != weight:
+                return f"rank {self.rank} hands over {weight}, which it had not reserved so"
+        return f"rank {self.rank} reserved {sorted(reserved)} but does not hand it over, or in another order"
+
+
+def run_rank() -> None:
+    """One rank, from the first hello to its death at STOP."""
+    die_with_parent()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.connect(os.environ["SPEEDRUN_SOCKET"])
+    channel = Channel(sock)
+    channel.send({"kind": "hello", "rank": int(os.environ["RANK"])})
+    config, _, _ = channel.receive()
+    die_with_peer(sock)
+    reason = "prepare_failed"
+    try:
+        run = Run(channel, config, start_torch(config))
+        module = import_submission(config["entry"])
+        for name in ("train", "load"):
+            if not callable(getattr(module, name, None)):
+                reason = f"no_{name}"
+                raise AttributeError(f"{Path(config['entry']).name} defines no function {name}")
+        reason = "exception"
+        module.train(run)
+    except BaseException as error:
+        traceback.print_exc()
+        text = f"{type(error).__name__}: {error}"[:2000]
+        channel.send({"kind": "failed", "reason": reason, "error": text})
+        raise
+    channel.send({"kind": "returned"})
+
+
+def start_torch(config: Message) -> "torch.device":
+    """Seed torch and pick this rank's device, before a line of the submission runs."""
+    import torch
+
+    device = torch.device("cpu")
+    if config["device"] == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    torch.manual_seed(config["seed"])
+    return device
+
+
+def read_weights(parts: list[Message]) -> "dict[str, torch.Tensor]":
+    """The sealed weights as tensors over private copy-on-write pages: writing to them changes nothing elsewhere."""
+    import torch
+
+    weights = {}
+    for part in parts:
+        size = os.fstat(part["fd"]).st_size
+        if not size:
+            continue
+        memory = mmap.mmap(part["fd"], size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        for spec in part["weights"]:
+            dtype, shape = getattr(torch, spec["dtype"]), spec["shape"]
+            if spec["bytes"]:
+                flat = torch.frombuffer(memory, dtype=torch.uint8, offset=spec["offset"], count=spec["bytes"])
+                weights[spec["name"]] = flat.clone().view(dtype).reshape(shape)
+            else:
+                weights[spec["name"]] = torch.empty(shape, dtype=dtype)
+    return weights
+
+
+def run_evaluator(config_fd: int) -> None:
+    """One evaluator: load the submission and its weights, answer the judge's batches until it hangs up."""
+    die_with_parent()
+    with os.fdopen(config_fd, "rb") as file:
+        config = json.load(file)
+    channel = Channel(socket.socket(fileno=config["socket"]))
+    try:
+        answer_batches(channel, config)
+    except EOFError:
+        return
+    except BaseException as error:
+        traceback.print_exc()
+        reason = "logits_invalid" if isinstance(error, LogitsError) else "evaluator_failed"
+        channel.send({"kind": "failed", "reason": reason, "error": f"{type(error).__name__}: {error}"[:2000]})
+        raise
+
+
+class LogitsError(ValueError):
+    """What the submission returned is not logits of the agreed shape and dtype."""
+
+
+def answer_batches(channel: Channel, config: Message) -> None:
+    import torch
+
+    device = start_torch(config)
+    torch.set_num_threads(config["threads"])
+    module = import_submission(config["entry"])
+    logits_fn = module.load(read_weights(config["parts"]), device)
+    channel.send({"kind": "ready", "eval_tokens": module.EVAL_TOKENS, "eval_batch": module.EVAL_BATCH})
+    ring, _, (fd,) = channel.receive()
+    memory = torch.frombuffer(mmap.mmap(fd, ring["slots"] * ring["slot_bytes"]), dtype=torch.uint8)
+    shape = (ring["batch"], ring["tokens"], config["vocab_size"])
+    with torch.inference_mode():
+        while True:
+            request, payload, _ = channel.receive()
+            tokens = torch.frombuffer(bytearray(payload), dtype=torch.uint16).reshape(shape[:2])
+            logits = logits_fn(tokens.to(device, torch.int64))
+            check_logits(logits, shape)
+            start, size = request["slot"] * ring["slot_bytes"], logits.numel() * logits.element_size()
+            memory[start : start + size].view(logits.dtype).reshape(shape).copy_(logits)
+            channel.send({"kind": "logits", "slot": request["slot"], "dtype": str(logits.dtype)[6:]})
+
+
+def check_logits(logits: "torch.Tensor", shape: tuple[int, int, int]) -> None:
+    """Raise LogitsError unless these are floating-point logits [batch, tokens, vocab_size]."""
+    import torch
+
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != shape:
+        found = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise LogitsError(f"expected logits of shape {list(shape)} (batch, tokens, vocab_size), found {found}")
+    if logits.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        raise LogitsError(f"expected logits in float32, bfloat16 or float16, found {logits.dtype}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["evaluate"]:
+        run_evaluator(int(sys.argv[2]))
+    else:
+        run_rank()

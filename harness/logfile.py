@@ -1,0 +1,50 @@
+"""What the ranks printed, and the train-loss curve: untrusted text, kept within bounds."""
+
+import json
+import math
+from pathlib import Path
+from typing import BinaryIO
+
+from .messages import Log
+
+CUT_MARK = b"\n[the log was cut here: the track's log_bytes are used up]\n"
+MAX_CURVE_POINTS = 100_000
+
+
+class LogFile:
+    """Bytes go to disk as they come, up to a limit."""
+
+    def __init__(self, path: Path, limit_bytes: int) -> None:
+        self._file: BinaryIO = open(path, "wb", buffering=0)  # noqa: SIM115 - lives as long as the run
+        self._left = limit_bytes
+        self.truncated = False
+
+    def write(self, chunk: bytes) -> None:
+        """Append. Raises OSError when the disk is full."""
+        self._file.write(chunk[: self._left])
+        self._left -= min(len(chunk), self._left)
+        if not self._left and not self.truncated:
+            self.truncated = True
+            self._file.write(CUT_MARK)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Curve:
+    """progress.jsonl: one JSON object per report of rank 0, with the referee's time since GO."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = open(path, "wb", buffering=0)  # noqa: SIM115 - lives as long as the run
+        self._points = 0
+
+    def write(self, log: Log, elapsed_ns: int) -> None:
+        if self._points >= MAX_CURVE_POINTS:
+            return
+        self._points += 1
+        loss = log.train_loss if log.train_loss is not None and math.isfinite(log.train_loss) else None
+        point = {"step": log.step, "elapsed_ns": elapsed_ns, "train_loss": loss, "tokens": log.tokens}
+        self._file.write((json.dumps(point) + "\n").encode())
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,58 @@
+"""The machine as a place to run: one run at a time, ranks and threads within the track's cores."""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .environment import gpus
+from .errors import RunFailure, TrackError
+from .status import Status
+from .track import Track
+
+
+@contextmanager
+def exclusive(wait: bool) -> Iterator[None]:
+    """Hold this machine for one run: two at once would time each other. wait: for another run to end.
+
+    Raises RunFailure while another run holds it.
+    """
+    path = Path(tempfile.gettempdir()) / "speedrun-machine.lock"
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            holder = file.read().strip() or "unknown"
+            raise RunFailure(
+                Status.MACHINE_BUSY, f"another run holds this machine (process {holder}); wait for it, or use --wait"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def pick_device(track: Track) -> str:
+    """ "cpu" or "cuda", as the track asks and the machine has. Raises TrackError where it has not."""
+    if track.hardware.device == "cpu" or (track.hardware.device == "any" and not gpus()):
+        return "cpu"
+    if not gpus():
+        raise TrackError(f"track {track.name} needs a CUDA GPU, found none with nvidia-smi; see `speedrun doctor`")
+    return "cuda"
+
+
+def pick_world_size(track: Track, wanted: int | None, device: str) -> int:
+    """How many ranks. Raises TrackError when the track or the machine does not allow so many."""
+    world_size = track.hardware.world_size if wanted is None else wanted
+    most = min(track.hardware.max_world_size, len(gpus()) if device == "cuda" else len(cores(track)))
+    if not 1 <= world_size <= most:
+        raise TrackError(f"expected 1 to {most} ranks for track {track.name} on this machine, found {world_size}")
+    return world_size
+
+
+def cores(track: Track) -> set[int]:
+    """The cores a run on this track may use: the first of those this process has."""
+    available = sorted(os.sched_getaffinity(0))
+    return set(available[: track.hardware.cpu_cores or len(available)])

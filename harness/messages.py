@@ -1,0 +1,81 @@
+"""What a rank may say to the referee. Everything else is a broken protocol, and the end of the run."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+Count = Annotated[int, Field(ge=0, lt=2**62)]
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class TensorShape(Message):
+    """Name, dtype and shape of one tensor, as a rank reserves it."""
+
+    name: Annotated[str, Field(min_length=1, max_length=512)]
+    dtype: Annotated[str, Field(max_length=32)]
+    shape: Annotated[list[Count], Field(max_length=16)]
+
+
+class Hello(Message):
+    kind: Literal["hello"]
+    rank: Count
+
+
+class Reserve(Message):
+    kind: Literal["reserve"]
+    weights: Annotated[list[TensorShape], Field(max_length=20_000)]
+
+
+class Go(Message):
+    kind: Literal["go"]
+
+
+class Stop(Message):
+    kind: Literal["stop"]
+
+
+class Log(Message):
+    kind: Literal["log"]
+    step: int
+    steps: int | None = None
+    train_loss: float | None = None  # untrusted, for the display and the train-loss curve only
+    tokens: int | None = None
+
+
+class Snapshot(Message):
+    kind: Literal["snapshot"]
+    step: Count
+
+
+class SnapshotDone(Message):
+    kind: Literal["snapshot_done"]
+    step: Count
+
+
+class Failed(Message):
+    kind: Literal["failed"]
+    reason: Literal["prepare_failed", "no_train", "no_load", "exception", "weights_mismatch"]
+    error: Annotated[str, Field(max_length=4000)]
+
+
+class Returned(Message):
+    kind: Literal["returned"]
+
+
+RankMessage = Annotated[
+    Hello | Reserve | Go | Stop | Log | Snapshot | SnapshotDone | Failed | Returned,
+    Field(discriminator="kind"),
+]
+_ADAPTER: TypeAdapter[RankMessage] = TypeAdapter(RankMessage)
+
+
+def parse(body: bytes) -> RankMessage:
+    """A message from JSON. Raises ValueError with the first thing that is wrong."""
+    try:
+        return _ADAPTER.validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

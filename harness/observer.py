@@ -1,0 +1,20 @@
+"""Somebody who watches a run."""
+
+from .messages import Log
+
+
+class Observer:
+    """Looks away. The display (display.py) overrides what it wants to show."""
+
+    def phase(self, name: str, budget_s: float) -> None:
+        """PREPARE, TRAIN or SCORE begins, with its budget."""
+
+    def log(self, log: Log) -> None:
+        """Rank 0 reports progress; untrusted numbers."""
+
+    def scored(self, done: int, total: int) -> None:
+        """The judge has read so many batches."""
+
+    def tick(self) -> float:
+        """Redraw if it is time; returns the seconds until the next call is wanted."""
+        return 3600.0

@@ -1,0 +1,258 @@
+"""A run on disk: the closed schema of `run.json` and the folder around it.
+
+Schema history (never edited, only added to):
+    1  2026-11  first version
+"""
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from data.files import replace_file
+
+from . import clock, layout, processes
+from .environment import Environment
+from .errors import RecordError, RunFailure
+from .processes import ProcessId
+from .status import ExitCode, Status
+
+RESERVE_BYTES = 8 * 2**20  # more than any run.json: the closing record must fit on a full disk
+MAX_RUN_BYTES = 64 * 2**20  # of a run.json that somebody hands us
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Nanoseconds = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrackRef(Section):
+    name: str
+    rules_version: str
+    sha256: Sha256
+    dataset: str
+    target_val_loss: float | None
+
+
+class SubmissionRef(Section):
+    entry: str
+    sha256: Sha256
+    bytes: int
+    files: dict[str, Sha256]
+
+
+class Phases(Section):
+    """Measured by the referee's clock. prepare: first process to GO; train: GO to the last seal, the run's time."""
+
+    prepare_ns: Nanoseconds | None = None
+    train_ns: Nanoseconds | None = None
+    teardown_ns: Nanoseconds | None = None  # STOP until the last process of the submission was gone
+    score_ns: Nanoseconds | None = None
+
+
+class Weights(Section):
+    sha256: Sha256
+    bytes: int
+    tensors: int
+
+
+class Windows(Section):
+    """One entry per evaluation window of the validation stream, in order."""
+
+    tokens: int  # length of a window
+    loss_sums: list[float]  # nats, fp64
+    counts: list[int]  # targets scored
+
+
+class Probes(Section):
+    """Pairs of a window and its copy with another suffix, each seen by another evaluator."""
+
+    pairs: int
+    max_abs_difference: float  # nats, of one token's loss before the cut
+    mean_abs_difference: float
+
+
+class Score(Section):
+    val_loss: float  # nats per token, rounded to 7 digits from loss_sum / count
+    loss_sum: float  # fp64
+    count: int
+    eval_batch: int
+    windows: Windows
+    probes: Probes
+
+
+class CurvePoint(Section):
+    """Practice: the validation loss of one snapshot, over the first tokens of the validation shard."""
+
+    step: int
+    elapsed_ns: Nanoseconds
+    val_loss: float
+    count: int
+
+
+class Finding(Section):
+    """One broken rule."""
+
+    id: str
+    severity: Literal["error", "warning"]
+    sentence: str
+    expected: str
+    found: str
+
+
+class Owner(Section):
+    """The referee's process, so that a reader can tell a run in progress from an abandoned one."""
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+
+
+class RunRecord(Section):
+    schema_version: Literal[1] = 1
+    run_id: str
+    status: Status
+    sentence: str  # what became of it, for a person
+    tier: Literal["refereed"] = "refereed"
+    practice: bool
+    track: TrackRef
+    submission: SubmissionRef
+    seed: int
+    seed_source: Literal["harness", "user"]
+    world_size: int
+    device: Literal["cpu", "cuda"]
+    sandbox: str | None
+    started_at: datetime
+    finished_at: datetime | None = None
+    owner: Owner
+    phases: Phases = Phases()
+    data: dict[str, Sha256] = {}  # shard -> digest, as verified before the run
+    data_at_go: Literal["hard links", "copies"] | None = None
+    weights: Weights | None = None
+    score: Score | None = None
+    curve: tuple[CurvePoint, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    log_truncated: bool = False
+    environment: Environment
+
+    @property
+    def reached_target(self) -> bool | None:
+        """Whether val_loss is at or below the target; None without a score or a target."""
+        if self.score is None or self.track.target_val_loss is None:
+            return None
+        return self.score.val_loss <= self.track.target_val_loss
+
+    @property
+    def is_valid(self) -> bool:
+        """Complete, not practice, and without an error-level finding."""
+        broken = any(finding.severity == "error" for finding in self.findings)
+        return self.status == Status.COMPLETE and not self.practice and not broken
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if self.status != Status.COMPLETE:
+            return self.status.exit_code
+        broken = any(finding.severity == "error" for finding in self.findings)
+        missed = self.reached_target is False and not self.practice
+        return ExitCode.MISSED if broken or missed else ExitCode.OK
+
+
+class RunFolder:
+    """The folder of a run being made: `started` first, complete only with its last write."""
+
+    def __init__(self, parent: Path, started_at: datetime) -> None:
+        self.run_id = f"{started_at:%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(3)}"
+        self.path = parent / self.run_id
+        with full_disk_is_a_failure():
+            (self.path / layout.SOURCE_DIR).mkdir(parents=True)
+            self._reserve_space()
+
+    @property
+    def source(self) -> Path:
+        return self.path / layout.SOURCE_DIR
+
+    def save(self, record: RunRecord, closing: bool = False) -> None:
+        """Write run.json whole. The closing write gives the reserved space back first, so that it fits."""
+        if closing:
+            (self.path / layout.RESERVE_FILE).unlink(missing_ok=True)
+        with full_disk_is_a_failure():
+            content = record.model_dump_json(indent=1, exclude_defaults=False) + "\n"
+            replace_file(self.path / layout.RUN_FILE, [content.encode()])
+
+    def _reserve_space(self) -> None:
+        descriptor = os.open(self.path / layout.RESERVE_FILE, os.O_CREAT | os.O_WRONLY, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def full_disk_is_a_failure() -> Iterator[None]:
+    """Turn "no space left" into the status that names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = error.filename or "the runs folder"
+            raise RunFailure(Status.DISK_FULL, f"the disk is full at {where}; free some space and run again") from error
+        raise
+
+
+def owner() -> Owner:
+    process = processes.this_process()
+    return Owner(pid=process.pid, start_ticks=process.start_ticks, boot_id=process.boot_id)
+
+
+def read_run(folder: Path) -> RunRecord:
+    """A run from its folder; `started` without its referee reads `abandoned`. Raises RecordError."""
+    path = folder / layout.RUN_FILE
+    try:
+        if path.stat().st_size > MAX_RUN_BYTES:
+            raise RecordError(f"expected a run.json of at most {MAX_RUN_BYTES:,} bytes, found more in {path}")
+        record = RunRecord.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RecordError(f"expected a run at {folder}, found no {layout.RUN_FILE} ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise RecordError(f"{path}: key {key!r}: {first['msg']}") from error
+    if record.status == Status.STARTED and not _is_alive(record.owner):
+        sentence = "the referee was killed before the run was over; nothing of it counts"
+        return record.model_copy(update={"status": Status.ABANDONED, "sentence": sentence})
+    return record
+
+
+def read_runs(parent: Path) -> tuple[list[RunRecord], list[str]]:
+    """Every readable run below a folder, oldest first, and a sentence for each that is not."""
+    runs, broken = [], []
+    for folder in layout.run_dirs(parent):
+        try:
+            runs.append(read_run(folder))
+        except RecordError as error:
+            broken.append(str(error))
+    return runs, broken
+
+
+def close_abandoned(parent: Path) -> None:
+    """Write `abandoned` into runs whose referee is gone, and give their reserved space back."""
+    for folder in layout.run_dirs(parent):
+        if not (folder / layout.RESERVE_FILE).exists():
+            continue
+        with suppress(RecordError, OSError):
+            record = read_run(folder)
+            if record.status == Status.ABANDONED:
+                (folder / layout.RESERVE_FILE).unlink(missing_ok=True)
+                closed = record.model_copy(update={"finished_at": clock.utc_now()})
+                replace_file(folder / layout.RUN_FILE, [(closed.model_dump_json(indent=1) + "\n").encode()])
+
+
+def _is_alive(owner: Owner) -> bool:
+    return ProcessId(owner.pid, owner.start_ticks, owner.boot_id).is_alive()

@@ -1,0 +1,112 @@
+"""A track is a contest: dataset, metric, target, budget, hardware class, significance test, rules.
+
+It is one TOML file, `records/<track>/track.toml`, with a closed schema: an unknown key is an error, so that a
+misspelt limit cannot silently be no limit. `rules_version` changes whenever a number here changes who wins.
+"""
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from . import layout
+from .errors import TrackError
+
+Positive = Annotated[int, Field(gt=0)]
+PositiveSeconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Data(Section):
+    dataset: str  # a manifest of data/manifests
+    train_shards: Positive | None = None  # the first so many; None: all of the dataset
+    val_tokens: Positive  # targets scored: the first so many of the validation shard
+
+
+class Hardware(Section):
+    device: Literal["cpu", "cuda", "any"]
+    world_size: Positive  # ranks, unless --nproc says otherwise
+    max_world_size: Positive
+    cpu_cores: Positive | None = None  # ranks and their threads are held to so many cores
+    gpu_models: tuple[str, ...] = ()  # a GPU qualifies if its name contains one of these
+
+
+class Budget(Section):
+    prepare_s: PositiveSeconds
+    train_s: PositiveSeconds
+    score_s: PositiveSeconds
+    source_bytes: Positive
+    weights_bytes: Positive
+    log_bytes: Positive = 16 * 2**20
+
+
+class Evaluation(Section):
+    max_tokens: Positive  # longest window the evaluator may ask for
+    max_batch_tokens: Positive  # most tokens in one batch
+    probe_pairs: Annotated[int, Field(ge=0)] = 32
+    probe_tolerance_nats: PositiveSeconds = 0.05  # largest |difference| of one token's loss within a pair
+
+
+class Significance(Section):
+    test: Literal["t", "z", "welch"]
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    sigma: PositiveSeconds | None = None  # z only: the known standard deviation of val_loss
+
+
+class Track(Section):
+    schema_version: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    title: str
+    rules_version: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+    metric: Literal["train_time", "steps", "val_loss"]
+    target_val_loss: float | None = None  # nats per token; None where the lowest loss wins
+    refereed: bool = True  # False: the harness cannot hold this track's rules yet; results are `reported`
+    notes: str = ""
+    data: Data
+    hardware: Hardware
+    budget: Budget
+    evaluation: Evaluation
+    significance: Significance
+    sha256: str = ""  # digest of the file it came from
+
+
+def load_track(name_or_path: str) -> Track:
+    """The track called so in records/, or the track of a folder or a track.toml.
+
+    Raises TrackError with the known names, or with the offending key.
+    """
+    path = _find(name_or_path)
+    try:
+        raw = path.read_bytes()
+        return Track.model_validate({**tomllib.loads(raw.decode()), "sha256": hashlib.sha256(raw).hexdigest()})
+    except OSError as error:
+        raise TrackError(f"expected a track file at {path}, found none that can be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TrackError(f"expected TOML in {path}, found: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise TrackError(f"{path}: key {key!r}: {first['msg']}; see the schema in harness/track.py") from error
+
+
+def list_tracks() -> list[Track]:
+    """Every track of this checkout, by name."""
+    return [load_track(str(path)) for path in layout.track_files()]
+
+
+def _find(name_or_path: str) -> Path:
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path / layout.TRACK_FILE
+    if path.is_file():
+        return path
+    found = layout.track_file(name_or_path)
+    if not found.is_file():
+        known = ", ".join(p.parent.name for p in layout.track_files())
+        raise TrackError(f"expected one of the tracks {known} or a path to a track.toml, found {name_or_path!r}")
+    return found

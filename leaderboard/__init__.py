@@ -1,0 +1,1 @@
+"""What the world sees: tables, charts, the web site, imported history."""
