@@ -4,7 +4,7 @@ records/<track>/track.toml                      a contest
 records/<track>/<date>_<Name>/record.json       one record of it: who, what, parents
 records/<track>/<date>_<Name>/README.md         the same for people
 records/<track>/<date>_<Name>/<source files>    the exact bytes that ran
-records/<track>/<date>_<Name>/runs/<run>/       its runs
+records/<track>/<date>_<Name>/runs/<run>/       its runs: run.json and the curve
 runs/<run>/                                     local runs, never submitted
     run.json          what became of it; `started` first, rewritten whole at every change
     log.txt           what the ranks printed (untrusted, cut at the track's log_bytes)
@@ -30,6 +30,7 @@ RUN_FILE = "run.json"
 LOG_FILE = "log.txt"
 PROGRESS_FILE = "progress.jsonl"
 SOURCE_DIR = "source"
+RECORD_RUNS_DIR = "runs"
 WEIGHTS_FILE = "weights.safetensors"
 RESERVE_FILE = ".reserve"  # space for the closing record, given back when it is written
 

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from .environment import gpus
 from .errors import RunFailure, TrackError
@@ -34,12 +35,16 @@ def exclusive(wait: bool) -> Iterator[None]:
         yield
 
 
-def pick_device(track: Track) -> str:
+def pick_device(track: Track) -> Literal["cpu", "cuda"]:
     """ "cpu" or "cuda", as the track asks and the machine has. Raises TrackError where it has not."""
     if track.hardware.device == "cpu" or (track.hardware.device == "any" and not gpus()):
         return "cpu"
     if not gpus():
         raise TrackError(f"track {track.name} needs a CUDA GPU, found none with nvidia-smi; see `speedrun doctor`")
+    models = track.hardware.gpu_models
+    strangers = [gpu.name for gpu in gpus() if models and not any(model in gpu.name for model in models)]
+    if strangers:
+        raise TrackError(f"track {track.name} is for {' or '.join(models)}, found {strangers[0]}")
     return "cuda"
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import layout
+from .environment import gpus
 from .errors import TrackError
 
 Positive = Annotated[int, Field(gt=0)]
@@ -97,6 +98,12 @@ def load_track(name_or_path: str) -> Track:
 def list_tracks() -> list[Track]:
     """Every track of this checkout, by name."""
     return [load_track(str(path)) for path in layout.track_files()]
+
+
+def default_track() -> str:
+    """The track for this machine when none is named: by its GPUs."""
+    count = len(gpus())
+    return "gpt2-small-8xh100" if count >= 8 else "gpt2-small-1gpu" if count else "nano-2cpu"
 
 
 def _find(name_or_path: str) -> Path:

@@ -1,0 +1,105 @@
+"""The front door.
+
+    speedrun COMMAND ...                                            the console command
+    python -m harness COMMAND ...                                   the same from a checkout
+    torchrun --standalone --nproc_per_node=8 -m harness run ...     local rank 0 becomes the referee
+    torchrun --standalone --nproc_per_node=8 harness run ...        the same, executing the folder
+
+Commands are imported when they are called, so `speedrun --help` costs nothing that it does not show.
+"""
+
+import difflib
+import importlib
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+
+if not __package__:  # executed as a folder: Python put harness/ itself on the path, where its modules shadow others
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+COMMANDS = {
+    "run": ("harness.cli.run:run", "Run a submission under the referee and score it"),
+    "leaderboard": ("leaderboard.cli:leaderboard", "Show who holds the records, and your local runs"),
+    "tracks": ("harness.cli.tracks:tracks", "List the contests and what this machine lacks for each"),
+    "doctor": ("harness.cli.doctor:doctor", "Check this machine: GPUs, torch, sandbox, data, disk"),
+}
+EXIT_CODES = """\
+  0  complete, valid, target reached        4  over a budget of the track
+  1  complete, but target missed or invalid 5  this machine could not do it
+  2  wrong command line or input            6  the referee failed
+  3  the submission failed                  130, 143  interrupted, terminated"""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Find the command, run it, exit with its code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_help())
+        sys.exit(0)
+    if argv[0] == "--version":
+        print(f"speedrun {_version()}")
+        sys.exit(0)
+    if argv[0] not in COMMANDS:
+        close = difflib.get_close_matches(argv[0], COMMANDS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "see `speedrun --help`"
+        _fail(argv, f"expected one of the commands {', '.join(COMMANDS)}, found {argv[0]!r}; {hint}", 2)
+    _call(argv)
+
+
+def _call(argv: list[str]) -> None:
+    import typer
+
+    from harness.errors import RunFailure, UserError
+
+    module, _, function = COMMANDS[argv[0]][0].partition(":")
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    app.command()(getattr(importlib.import_module(module), function))
+    try:
+        app(args=argv[1:], prog_name=f"speedrun {argv[0]}")
+    except RunFailure as failure:
+        _fail(argv, failure.sentence, failure.status.exit_code)
+    except UserError as error:
+        _fail(argv, str(error), 2)
+    except BrokenPipeError:  # `speedrun leaderboard | head`
+        sys.stderr.close()
+
+
+def _fail(argv: list[str], sentence: str, code: int) -> None:
+    """One sentence for a person, one object for a machine."""
+    if "--json" in argv:
+        print(json.dumps({"error": sentence, "exit_code": int(code)}))
+    print(f"speedrun: {sentence}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {help}" for name, (_, help) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "A referee for training speedruns: it owns clock, data, validation, seeds and evidence.",
+            "",
+            "usage: speedrun COMMAND [OPTIONS]        speedrun COMMAND --help teaches each one",
+            "",
+            *lines,
+            "",
+            "start here:",
+            "  speedrun run train_gpt.py --track nano-2cpu     two CPU cores, about a minute",
+            "  speedrun leaderboard --track nano-2cpu",
+            "",
+            "exit codes:",
+            EXIT_CODES,
+        ]
+    )
+
+
+def _version() -> str:
+    try:
+        return metadata.version("speedrun-referee")
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    main()

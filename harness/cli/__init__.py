@@ -1,0 +1,1 @@
+"""One module per command: argv becomes typed values here, and results become text or JSON."""

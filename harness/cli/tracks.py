@@ -1,0 +1,53 @@
+"""speedrun tracks: the contests of this checkout."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..doctor import lacks
+from ..track import Track, list_tracks, load_track
+
+
+def tracks(
+    name: Annotated[str | None, typer.Argument(help="Only this one, with all its numbers.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """List the contests: metric, target, dataset, and what this machine lacks to run each."""
+    found = [load_track(name)] if name else list_tracks()
+    if as_json:
+        print(json.dumps([track.model_dump() | {"lacks": lacks(track)} for track in found], indent=1))
+    elif name:
+        _print_one(found[0], Console())
+    else:
+        Console().print(_table(found))
+
+
+def _table(found: list[Track]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("track", "metric", "target", "dataset", "this machine lacks"):
+        table.add_column(column, overflow="fold")
+    for track in found:
+        target = "" if track.target_val_loss is None else f"{track.target_val_loss:g}"
+        reasons = "; ".join(lacks(track))
+        state = Text(reasons or "nothing: it runs here", style="" if reasons else "green")
+        table.add_row(track.name, track.metric, target, track.data.dataset, state)
+    return table
+
+
+def _print_one(track: Track, console: Console) -> None:
+    for key, value in track.model_dump().items():
+        if isinstance(value, dict):
+            console.print(f"{key}:", style="bold")
+            for inner, number in value.items():
+                console.print(f"  {inner:<22}{_number(number)}", highlight=False)
+        else:
+            console.print(f"{key:<16}{_number(value)}", highlight=False, soft_wrap=True)
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).strip()

@@ -1,0 +1,78 @@
+"""Standings as tables: for a terminal, and as rows for pandas and for machines."""
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from harness.standings import Standing
+
+COLUMNS = (
+    "place", "name", "title", "authors", "date", "tier", "runs", "train_time_s", "train_time_sd_s", "val_loss",
+    "saving", "hardware", "sandbox", "status", "reached_target",
+)  # fmt: skip
+
+
+def frame(rows: list[Standing]) -> pd.DataFrame:
+    """One row per standing, columns as in Standing; authors joined by a comma."""
+    values = [{c: getattr(row, c) for c in COLUMNS} | {"authors": ", ".join(row.authors)} for row in rows]
+    return pd.DataFrame(values, columns=list(COLUMNS))
+
+
+def terminal_table(rows: list[Standing], title: str, width: int) -> Table:
+    """A rich table; narrow terminals lose the columns that matter least."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("#", justify="right")
+    table.add_column("record", overflow="fold", ratio=1)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("saved", justify="right", no_wrap=True)
+    table.add_column("val_loss", justify="right", no_wrap=True)
+    table.add_column("n", justify="right")
+    table.add_column("tier", no_wrap=True)
+    optional = [("status", 96), ("sandbox", 110), ("hardware", 130), ("authors", 150)]
+    shown = [name for name, needed in optional if width >= needed]
+    for name in shown:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*_cells(row), *(Text(_optional(row, name)) for name in shown), style=_style(row))
+    return table
+
+
+def _cells(row: Standing) -> list[Text]:
+    """Text objects, never markup: titles and names come from submissions."""
+    label = row.title if row.place is not None else f"{row.title}, {row.name}"
+    if row.place is None and row.status != "complete":
+        label += f": {row.status}"
+    return [
+        Text("" if row.place is None else str(row.place)),
+        Text(printable(label)),
+        Text(_time(row)),
+        Text("" if row.saving is None else f"{row.saving:+.1%}"),
+        Text(
+            "" if row.val_loss is None else f"{row.val_loss:.4f}{'' if row.reached_target is not False else ' missed'}"
+        ),
+        Text(str(row.runs)),
+        Text(row.tier),
+    ]
+
+
+def _optional(row: Standing, name: str) -> str:
+    return ", ".join(map(printable, row.authors)) if name == "authors" else printable(str(getattr(row, name)))
+
+
+def _time(row: Standing) -> str:
+    if row.train_time_s is None:
+        return ""
+    spread = "" if row.train_time_sd_s is None else f" ±{row.train_time_sd_s:.2f}"
+    return f"{row.train_time_s:.2f}{spread} s"
+
+
+def _style(row: Standing) -> str:
+    if row.place is not None:
+        return ""
+    return "dim" if row.reached_target else "dim italic"
+
+
+def printable(text: str) -> str:
+    """Without control characters: a title must not move the cursor or change colours."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
