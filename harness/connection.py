@@ -15,6 +15,7 @@ class Connection:
     """Messages in, answers out. rank is None until the rank has said hello."""
 
     def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
         self.sock = sock
         self.rank: int | None = None
         self.is_open = True
@@ -29,7 +30,7 @@ class Connection:
         Raises RunFailure on what no rank of ours would send.
         """
         try:
-            chunk = self.sock.recv(READ_BYTES, socket.MSG_DONTWAIT)
+            chunk = self.sock.recv(READ_BYTES)
         except BlockingIOError:
             return
         except ConnectionError:
@@ -40,11 +41,16 @@ class Connection:
             yield message
 
     def send(self, message: Message, fds: tuple[int, ...] = ()) -> None:
-        """Answer; a rank that is gone hears nothing, and its end is noticed where its socket is read."""
+        """Answer; a rank that is gone hears nothing, and its end is noticed where its socket is read.
+
+        Raises RunFailure where the rank has left so many answers unread that this one would have to wait.
+        """
         frame = encode(message)
         try:
             sent = socket.send_fds(self.sock, [frame], fds) if fds else 0
             self.sock.sendall(frame[sent:])
+        except BlockingIOError as error:
+            raise RunFailure(Status.PROTOCOL_BROKEN, f"{self._name()} does not read what it is answered") from error
         except OSError:
             self.is_open = False
 

@@ -6,16 +6,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from data import datasets
 
-from . import clock, inside, layout, machine, sandbox, scratch, weights
-from .errors import DataError, RunFailure
+from . import clock, inside, layout, machine, processes, sandbox, scratch, weights
+from .errors import DataError, RunFailure, UserError
 from .facts import Facts, Request, closed, first_record, outcome
-from .interrupts import interrupts
+from .interrupts import Interrupts
 from .logfile import Curve, LogFile
 from .observer import Observer
 from .referee import Orders, Referee, listen
@@ -33,27 +33,39 @@ PRACTICE_VAL_TOKENS = 2**17  # a snapshot is scored on so many targets at most
 def execute(request: Request, observer: Observer) -> tuple[RunRecord, Path]:
     """Run, score, record. Returns the closed record and its folder.
 
-    A run that fails is a record too, with the status that names what happened. Raises RunFailure only when not
-    even the folder of the run can be made.
+    A run that fails is a record too, with the status that names what happened. Raises UserError or RunFailure only
+    when not even the folder of the run can be made.
     """
-    with interrupts():
+    sandbox.check_level(request.require_sandbox)
+    processes.adopt_orphans()
+    with Interrupts() as interrupts:
         close_abandoned(request.runs_root)
         folder = RunFolder(request.runs_root, clock.utc_now())
-        record = first_record(request, folder.run_id)
-        folder.save(record)
-        facts = Facts()
+        record, facts = first_record(request, folder.run_id), Facts()
         status, sentence = Status.REFEREE_FAILED, "the referee itself failed; please report the traceback"
         try:
-            _execute(request, folder, facts, observer)
+            with interrupts.raised():
+                folder.save(record)
+                _execute(request, folder, facts, observer)
             status, sentence = Status.COMPLETE, outcome(facts, request.track.target_val_loss)
         except RunFailure as failure:
             status, sentence = failure.status, failure.sentence
         except DataError as error:
             status, sentence = Status.DATA_INVALID, str(error)
+        except UserError as error:
+            status, sentence = Status.LAUNCH_FAILED, str(error)
         finally:
+            _leave_nothing(request)
             record = closed(record, facts, status, sentence, request.track)
-            folder.save(record, closing=True)
+            folder.close(record)
     return record, folder.path
+
+
+def _leave_nothing(request: Request) -> None:
+    """No process, no scratch folder: a signal may have cut the ordinary cleaning short."""
+    processes.kill_children()
+    for parent in (Path(tempfile.gettempdir()), request.data_root):
+        scratch.remove_own(parent)
 
 
 def _execute(request: Request, folder: RunFolder, facts: Facts, observer: Observer) -> None:
@@ -72,6 +84,8 @@ def _execute(request: Request, folder: RunFolder, facts: Facts, observer: Observ
                 _score(request, facts, buffers, observer, place)
             finally:
                 facts.log_truncated = place.log.truncated
+                if place.referee is not None:
+                    place.referee.release()
 
 
 @dataclass(slots=True)
@@ -105,6 +119,7 @@ def _workplace(request: Request, folder: RunFolder, facts: Facts) -> Iterator[_P
             entry=temporary / "source" / request.submission.entry,
             view=View(
                 readable=(temporary / "inside", temporary / "source"),
+                hidden=(request.data_root / request.dataset.name,),
                 home=temporary / "home",
                 environment={"OMP_NUM_THREADS": str(threads)},
                 cuda=request.device == "cuda",
@@ -147,11 +162,11 @@ def _held_to(cores: set[int]) -> Iterator[None]:
 def _orders(request: Request, facts: Facts, stage: Stage, place: _Place) -> Orders:
     track, level = request.track, facts.sandbox
     assert level is not None
-    view = View(
+    view = replace(
+        place.view,
         readable=(*place.view.readable, stage.visible, place.temporary / "socket"),
-        home=place.view.home,
+        hidden=(*place.view.hidden, stage.root),
         environment=place.view.environment | {"SPEEDRUN_SOCKET": str(place.temporary / "socket" / "referee")},
-        cuda=place.view.cuda,
     )
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={request.world_size}"]
     argv, env = sandbox.command(level, view, [*torchrun, str(place.inside)])

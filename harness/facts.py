@@ -1,6 +1,6 @@
 """What is asked of a run, what becomes known of it, and the record both make."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -8,7 +8,7 @@ from data.datasets import Dataset
 
 from . import clock, environment
 from .referee import Times
-from .run import CurvePoint, Finding, Phases, RunRecord, Score, SubmissionRef, TrackRef, Weights, owner
+from .run import CurvePoint, Finding, Phases, RunRecord, Score, Stamps, SubmissionRef, TrackRef, Weights, owner
 from .status import Status
 from .submission import Submission
 from .track import Track
@@ -84,6 +84,7 @@ def closed(record: RunRecord, facts: Facts, status: Status, sentence: str, track
             "sentence": sentence,
             "sandbox": facts.sandbox,
             "finished_at": clock.utc_now(),
+            "stamps": None if times is None else Stamps(**asdict(times)),
             "phases": _phases(times, facts.score_ns),
             "data": facts.data,
             "data_at_go": facts.data_at_go,

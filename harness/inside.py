@@ -64,7 +64,10 @@ class Channel:
         size, payload_size = HEADER.unpack(head + self._read(HEADER.size - len(head)))
         if size > MAX_MESSAGE_BYTES or payload_size > MAX_PAYLOAD_BYTES:
             raise ValueError(f"message of {size} + {payload_size} bytes is larger than the protocol allows")
-        message = json.loads(self._read(size))
+        try:
+            message = json.loads(self._read(size))
+        except RecursionError as error:
+            raise ValueError("message is nested too deeply") from error
         if not isinstance(message, dict):
             raise ValueError("message is not a JSON object")
         return message, self._read(payload_size), fds
@@ -170,10 +173,10 @@ class Run:
         if now - self._last_log_s < LOG_INTERVAL_S and step != steps:
             return
         self._last_log_s = now
+        numbers = {"steps": steps, "tokens": tokens}
+        counts = {name: None if number is None else int(number) for name, number in numbers.items()}
         loss = None if train_loss is None else float(train_loss)
-        self._channel.send_if_idle(
-            {"kind": "log", "step": int(step), "steps": steps, "train_loss": loss, "tokens": tokens}
-        )
+        self._channel.send_if_idle({"kind": "log", "step": int(step), "train_loss": loss, **counts})
 
     def reserve(self, weights: "dict[str, torch.Tensor]") -> None:
         """PREPARE: fix names, shapes and dtypes of what this rank will hand over; {} is fine."""
@@ -248,7 +251,10 @@ def run_rank() -> None:
     """One rank, from the first hello to its death at STOP."""
     die_with_parent()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.connect(os.environ["SPEEDRUN_SOCKET"])
+    folder, name = os.path.split(os.environ["SPEEDRUN_SOCKET"])
+    directory = os.open(folder, os.O_PATH)
+    sock.connect(f"/proc/self/fd/{directory}/{name}")  # the address of a socket holds 107 bytes, a path more
+    os.close(directory)
     channel = Channel(sock)
     channel.send({"kind": "hello", "rank": int(os.environ["RANK"])})
     config, _, _ = channel.receive()
@@ -265,10 +271,15 @@ def run_rank() -> None:
         module.train(run)
     except BaseException as error:
         traceback.print_exc()
-        text = f"{type(error).__name__}: {error}"[:2000]
-        channel.send({"kind": "failed", "reason": reason, "error": text})
+        channel.send({"kind": "failed", "reason": reason, "error": tell(error)})
         raise
     channel.send({"kind": "returned"})
+
+
+def tell(error: BaseException) -> str:
+    """An exception as one bounded string that UTF-8 can hold (file names may carry lone surrogates)."""
+    text = f"{type(error).__name__}: {error}"[:2000]
+    return text.encode("utf-8", "replace").decode()
 
 
 def start_torch(config: Message) -> "torch.device":
@@ -316,7 +327,7 @@ def run_evaluator(config_fd: int) -> None:
     except BaseException as error:
         traceback.print_exc()
         reason = "logits_invalid" if isinstance(error, LogitsError) else "evaluator_failed"
-        channel.send({"kind": "failed", "reason": reason, "error": f"{type(error).__name__}: {error}"[:2000]})
+        channel.send({"kind": "failed", "reason": reason, "error": tell(error)})
         raise
 
 

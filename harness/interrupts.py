@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Self
 
 from .errors import RunFailure
 from .status import Status
@@ -11,19 +12,39 @@ from .status import Status
 _STATUS = {signal.SIGINT: Status.INTERRUPTED, signal.SIGTERM: Status.TERMINATED}
 
 
-@contextmanager
-def interrupts() -> Iterator[None]:
-    """Inside, the first signal raises RunFailure; later ones are ignored, so that cleaning up is left in peace."""
-    before = {number: signal.signal(number, _raise) for number in _STATUS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+class Interrupts:
+    """Holds both signals while a run lasts. They raise only inside `raised()`: cleaning up and recording are left in
+    peace, and a signal that comes before raises there as well."""
+
+    def __init__(self) -> None:
+        self._received: signal.Signals | None = None
+        self._raises = False
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._handle) for number in _STATUS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """Inside, the first signal raises RunFailure; later ones are ignored."""
+        self._raises = True
+        try:
+            if self._received is not None:
+                raise _failure(self._received)
+            yield
+        finally:
+            self._raises = False
 
-def _raise(number: int, frame: FrameType | None) -> None:
-    for each in _STATUS:
-        signal.signal(each, signal.SIG_IGN)
-    received = signal.Signals(number)
-    raise RunFailure(_STATUS[received], f"the run was stopped by {received.name}")
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._received is None:
+            self._received = signal.Signals(number)
+            if self._raises:
+                raise _failure(self._received)
+
+
+def _failure(received: signal.Signals) -> RunFailure:
+    return RunFailure(_STATUS[received], f"the run was stopped by {received.name}")

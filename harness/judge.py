@@ -15,6 +15,7 @@ import random
 import select
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +91,7 @@ class Judge:
         windows = -(-self.count // self.tokens)
         self.sheet = Sheet(np.zeros(windows), np.zeros(windows, np.int64))
         self._deal(windows)
+        self.started_ns = time.monotonic_ns()
         for evaluator in self.evaluators:
             self._open_ring(evaluator)
             for slot in range(SLOTS):
@@ -106,7 +108,7 @@ class Judge:
         for evaluator in self.evaluators:
             message = self._receive(evaluator)
             wish = (message.get("eval_tokens"), message.get("eval_batch"))
-            if message.get("kind") != "ready" or not all(isinstance(n, int) and 0 < n < 2**31 for n in wish):
+            if message.get("kind") != "ready" or not all(type(n) is int and 0 < n < 2**31 for n in wish):
                 raise EvaluationError(
                     "evaluator_failed", f"expected EVAL_TOKENS and EVAL_BATCH to be positive integers, found {wish}"
                 )
@@ -126,7 +128,7 @@ class Judge:
             cut = self._cut(window) if window in probed else None
             hands[who].append(Task(window, tokens, True, cut))
             if cut is not None:
-                suffix = self._window(self.random.randrange(windows))
+                suffix = self._other_window(window, windows)
                 altered = np.concatenate([tokens[: cut + 1], suffix[cut + 1 :]])
                 hands[1 - who].append(Task(window, altered, False, cut))
         for evaluator, hand in zip(self.evaluators, hands, strict=True):
@@ -142,6 +144,13 @@ class Judge:
         start = window * self.tokens
         tokens = self.stream[start : min(start + self.tokens, self.count)]
         return np.concatenate([tokens, np.resize(self.stream[: self.count], self.tokens - len(tokens))])
+
+    def _other_window(self, window: int, windows: int) -> np.ndarray:
+        """Inputs to put behind a cut: of any other window, or, where there is no other, its own in reverse."""
+        if windows == 1:
+            return self._window(window)[::-1]
+        other = self.random.randrange(windows - 1)
+        return self._window(other + (other >= window))
 
     def _targets(self, window: int) -> np.ndarray:
         start = window * self.tokens
@@ -190,7 +199,7 @@ class Judge:
     def _read_answer(self, evaluator: Evaluator) -> None:
         message = self._receive(evaluator)
         slot, dtype = message.get("slot"), DTYPES.get(str(message.get("dtype")))
-        if slot not in evaluator.in_flight or dtype is None:
+        if type(slot) is not int or slot not in evaluator.in_flight or dtype is None:
             raise EvaluationError("logits_invalid", f"evaluator {evaluator.name} answered what was not asked")
         batch = evaluator.in_flight.pop(slot)
         logits = self._take(evaluator, slot, dtype)
@@ -243,6 +252,7 @@ class Judge:
             "loss_sum": loss_sum,
             "count": self.count,
             "eval_batch": self.batch,
+            "eval_ns": time.monotonic_ns() - self.started_ns,
             "windows": windows,
             "probes": self._compare_probes(),
         }

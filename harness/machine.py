@@ -20,19 +20,29 @@ def exclusive(wait: bool) -> Iterator[None]:
 
     Raises RunFailure while another run holds it.
     """
-    path = Path(tempfile.gettempdir()) / "speedrun-machine.lock"
-    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+") as file:
+    descriptor, is_ours = _open_lock(Path(tempfile.gettempdir()) / "speedrun-machine.lock")
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
-            holder = file.read().strip() or "unknown"
+            holder = os.pread(descriptor, 20, 0).decode(errors="replace") or "unknown"
             raise RunFailure(
                 Status.MACHINE_BUSY, f"another run holds this machine (process {holder}); wait for it, or use --wait"
             ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        if is_ours:
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _open_lock(path: Path) -> tuple[int, bool]:
+    """The lock file, and whether we may write our pid into it: another user's can be locked, but only read."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), True
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW), False
 
 
 def pick_device(track: Track) -> Literal["cpu", "cuda"]:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 Count = Annotated[int, Field(ge=0, lt=2**62)]
+Shown = Annotated[int, Field(gt=-(2**62), lt=2**62)]  # untrusted, but small enough for a display to reckon with
 
 
 class Message(BaseModel):
@@ -39,10 +40,12 @@ class Stop(Message):
 
 class Log(Message):
     kind: Literal["log"]
-    step: int
-    steps: int | None = None
-    train_loss: float | None = None  # untrusted, for the display and the train-loss curve only
-    tokens: int | None = None
+    """For the display and the train-loss curve only."""
+
+    step: Shown
+    steps: Shown | None = None
+    train_loss: float | None = None
+    tokens: Shown | None = None
 
 
 class Snapshot(Message):

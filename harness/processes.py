@@ -15,6 +15,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+KILL_S = 10.0
 _libc = ctypes.CDLL(None)
 
 
@@ -73,16 +74,15 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def kill_tree(pid: int, keep: frozenset[int] = frozenset()) -> None:
-    """SIGKILL a child, then everything that became an orphan of ours by it, until nothing is left.
+def kill_children() -> None:
+    """SIGKILL every child with all its descendants, and whatever becomes an orphan of ours by that, until none is left.
 
-    keep: children of ours that are not part of it.
+    A process that forks faster than we look is given up after KILL_S; only a pid namespace is proof against it.
     """
-    _kill(pid)
-    deadline = time.monotonic() + 10
-    while (orphans := [p for p in children(os.getpid()) if p not in keep]) and time.monotonic() < deadline:
-        for orphan in orphans:
-            _kill(orphan)
+    deadline = time.monotonic() + KILL_S
+    while (found := children(os.getpid())) and time.monotonic() < deadline:
+        for child in found:
+            _kill(child)
         time.sleep(0.005)
 
 

@@ -85,7 +85,7 @@ class Referee:
             while self.session.phase != Phase.STOPPED:
                 self._step(process)
         finally:
-            processes.kill_tree(process.pid)
+            processes.kill_children()
             self.times.dead_ns = clock.now_ns()
             self._close(process)
         return self.session.buffers()
@@ -109,7 +109,8 @@ class Referee:
         self._check_deadline()
         wait_s = min(self._observer.tick(), self._left_s(), SEAL_RETRY_S if self._unsealed else 3600.0)
         for key, _ in self._selector.select(max(wait_s, 0)):
-            key.data(key.fileobj)
+            if self.session.phase != Phase.STOPPED:
+                key.data(key.fileobj)
         for rank in list(self._unsealed):
             self._seal(rank)
         if self.session.phase != Phase.STOPPED and process.poll() is not None:
@@ -136,14 +137,20 @@ class Referee:
     def _on_connect(self, listener: socket.socket) -> None:
         connection = Connection(listener.accept()[0])
         self._connections.append(connection)
+        if len(self._connections) > self.orders.world_size:
+            raise RunFailure(
+                Status.PROTOCOL_BROKEN, f"expected {self.orders.world_size} ranks to connect, found one more"
+            )
         self._selector.register(connection, selectors.EVENT_READ, self._on_readable)
 
     def _on_readable(self, connection: Connection) -> None:
         for message in connection.receive():
             self._on_message(connection, message)
+            if self.session.phase == Phase.STOPPED:  # whatever comes after the last seal changes nothing
+                return
         if not connection.is_open:
             self._selector.unregister(connection)
-            if connection.rank is not None and self.session.phase != Phase.STOPPED:
+            if connection.rank is not None:
                 raise self.session.died(connection.rank)
 
     def _on_exit(self, returncode: int) -> None:
@@ -241,12 +248,21 @@ class Referee:
         reserved = self.session.ranks[rank].buffer
         assert reserved is not None
         parts = self.snapshots.setdefault(step, SnapshotParts(step, clock.now_ns() - self.times.go_ns))
-        return parts.buffers.setdefault(rank, WeightBuffer(reserved.specs))
+        if rank in parts.buffers:
+            raise RunFailure(Status.PROTOCOL_BROKEN, f"rank {rank} took a second snapshot of step {step}")
+        parts.buffers[rank] = WeightBuffer(reserved.specs)
+        return parts.buffers[rank]
 
     def _on_snapshot_done(self, rank: int, step: int) -> None:
         parts = self.snapshots.get(step)
         if parts is None or rank not in parts.buffers or not parts.buffers[rank].seal():
             raise RunFailure(Status.PROTOCOL_BROKEN, f"rank {rank} has no snapshot of step {step} that can be sealed")
+
+    def release(self) -> None:
+        """Give the memory of all weights back."""
+        snapshots = [buffer for parts in self.snapshots.values() for buffer in parts.buffers.values()]
+        for buffer in (*self.session.buffers(), *snapshots):
+            buffer.close()
 
     def _close(self, process: subprocess.Popen[bytes]) -> None:
         """Keep the last words in the pipe, then let go of every descriptor."""
@@ -265,8 +281,12 @@ class Referee:
 
 
 def listen(folder: Path) -> socket.socket:
-    """The socket ranks connect to."""
+    """The socket ranks connect to; bound by descriptor, since an address holds 107 bytes and a path may have more."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.bind(str(folder / "referee"))
+    directory = os.open(folder, os.O_PATH)
+    try:
+        sock.bind(f"/proc/self/fd/{directory}/referee")
+    finally:
+        os.close(directory)
     sock.listen()
     return sock

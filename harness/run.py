@@ -19,9 +19,10 @@ from data.files import replace_file
 
 from . import clock, layout, processes
 from .environment import Environment
-from .errors import RecordError, RunFailure
+from .errors import RecordError, RunFailure, UserError
 from .processes import ProcessId
 from .status import ExitCode, Status
+from .submission import remove_tree
 
 RESERVE_BYTES = 8 * 2**20  # more than any run.json: the closing record must fit on a full disk
 MAX_RUN_BYTES = 64 * 2**20  # of a run.json that somebody hands us
@@ -30,7 +31,7 @@ Nanoseconds = Annotated[int, Field(ge=0)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class TrackRef(Section):
@@ -46,6 +47,15 @@ class SubmissionRef(Section):
     sha256: Sha256
     bytes: int
     files: dict[str, Sha256]
+
+
+class Stamps(Section):
+    """CLOCK_MONOTONIC_RAW of the referee; the phases are their differences. None: not reached."""
+
+    start_ns: Nanoseconds  # the first process is started
+    go_ns: Nanoseconds | None
+    stop_ns: Nanoseconds | None  # the last seal
+    dead_ns: Nanoseconds | None  # the submission's last process is gone
 
 
 class Phases(Section):
@@ -84,6 +94,7 @@ class Score(Section):
     loss_sum: float  # fp64
     count: int
     eval_batch: int
+    eval_ns: Nanoseconds | None = None  # from the first batch to the last, on the judge's clock
     windows: Windows
     probes: Probes
 
@@ -132,6 +143,7 @@ class RunRecord(Section):
     started_at: datetime
     finished_at: datetime | None = None
     owner: Owner
+    stamps: Stamps | None = None
     phases: Phases = Phases()
     data: dict[str, Sha256] = {}  # shard -> digest, as verified before the run
     data_at_go: Literal["hard links", "copies"] | None = None
@@ -170,24 +182,45 @@ class RunFolder:
     def __init__(self, parent: Path, started_at: datetime) -> None:
         self.run_id = f"{started_at:%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(3)}"
         self.path = parent / self.run_id
-        with full_disk_is_a_failure():
-            (self.path / layout.SOURCE_DIR).mkdir(parents=True)
-            self._reserve_space()
+        try:
+            with full_disk_is_a_failure():
+                (self.path / layout.SOURCE_DIR).mkdir(parents=True)
+                self._reserve_space()
+        except OSError as error:
+            raise UserError(
+                f"expected a folder for runs that can be written at {parent}, found: {error.strerror}"
+            ) from error
+        except RunFailure:
+            remove_tree(self.path)
+            raise
 
     @property
     def source(self) -> Path:
         return self.path / layout.SOURCE_DIR
 
-    def save(self, record: RunRecord, closing: bool = False) -> None:
-        """Write run.json whole. The closing write gives the reserved space back first, so that it fits."""
-        if closing:
-            (self.path / layout.RESERVE_FILE).unlink(missing_ok=True)
+    def save(self, record: RunRecord) -> None:
+        """Write run.json whole."""
         with full_disk_is_a_failure():
-            content = record.model_dump_json(indent=1, exclude_defaults=False) + "\n"
-            replace_file(self.path / layout.RUN_FILE, [content.encode()])
+            replace_file(self.path / layout.RUN_FILE, [_to_bytes(record)])
+
+    def close(self, record: RunRecord) -> None:
+        """Write the last run.json: into the reserved space, then over the first one by a rename.
+
+        So not a byte of new space is needed, and nobody can take what was reserved in between.
+        """
+        reserve = self.path / layout.RESERVE_FILE
+        with full_disk_is_a_failure(), open(os.open(reserve, os.O_CREAT | os.O_WRONLY, 0o666), "wb") as file:
+            file.write(_to_bytes(record))
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+        reserve.replace(self.path / layout.RUN_FILE)
+        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(folder)
+        os.close(folder)
 
     def _reserve_space(self) -> None:
-        descriptor = os.open(self.path / layout.RESERVE_FILE, os.O_CREAT | os.O_WRONLY, 0o600)
+        descriptor = os.open(self.path / layout.RESERVE_FILE, os.O_CREAT | os.O_WRONLY, 0o666)
         try:
             os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
         finally:
@@ -204,6 +237,10 @@ def full_disk_is_a_failure() -> Iterator[None]:
             where = error.filename or "the runs folder"
             raise RunFailure(Status.DISK_FULL, f"the disk is full at {where}; free some space and run again") from error
         raise
+
+
+def _to_bytes(record: RunRecord) -> bytes:
+    return (record.model_dump_json(indent=1) + "\n").encode()
 
 
 def owner() -> Owner:
@@ -251,7 +288,7 @@ def close_abandoned(parent: Path) -> None:
             if record.status == Status.ABANDONED:
                 (folder / layout.RESERVE_FILE).unlink(missing_ok=True)
                 closed = record.model_copy(update={"finished_at": clock.utc_now()})
-                replace_file(folder / layout.RUN_FILE, [(closed.model_dump_json(indent=1) + "\n").encode()])
+                replace_file(folder / layout.RUN_FILE, [_to_bytes(closed)])
 
 
 def _is_alive(owner: Owner) -> bool:

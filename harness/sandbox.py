@@ -39,6 +39,7 @@ class View:
     """What one sandboxed process gets to see besides the system and the interpreter."""
 
     readable: tuple[Path, ...]  # files and folders, read-only, at their own paths
+    hidden: tuple[Path, ...] = ()  # folders shown empty even where the system's are seen, but for what is readable
     home: Path  # an empty folder outside; inside, a fresh memory file system
     environment: dict[str, str] = field(default_factory=dict)
     cuda: bool = False
@@ -51,10 +52,15 @@ def available_levels() -> tuple[str, ...]:
     return tuple(level for level in LEVELS if level == "process" or _namespaces_work())
 
 
-def choose(required: str | None) -> str:
-    """The level to run at: the best there is, or the required one. Raises UserError or RunFailure."""
+def check_level(required: str | None) -> None:
+    """Raises UserError unless this is the name of a level, or none."""
     if required is not None and required not in LEVELS:
         raise UserError(f"expected a sandbox level out of {', '.join(LEVELS)}, found {required!r}")
+
+
+def choose(required: str | None) -> str:
+    """The level to run at: the best there is, or the required one. Raises UserError or RunFailure."""
+    check_level(required)
     best = available_levels()[0]
     if required is not None and LEVELS.index(best) > LEVELS.index(required):
         raise RunFailure(
@@ -75,8 +81,11 @@ def command(level: str, view: View, argv: list[str]) -> tuple[list[str], dict[st
     if view.cuda:
         arguments += _cuda_devices()
     arguments += ["--tmpfs", "/dev/shm", "--tmpfs", "/tmp", *_system()]
-    arguments += ["--tmpfs", str(view.home)]
-    for path in (*_interpreter(), *view.readable):
+    for path in _interpreter():
+        arguments += ["--ro-bind", str(path), str(path)]
+    for path in (*view.hidden, view.home):
+        arguments += ["--tmpfs", str(path)]
+    for path in view.readable:
         arguments += ["--ro-bind", str(path), str(path)]
     return [*arguments, "--chdir", str(view.home), "--", *argv], environment
 

@@ -10,6 +10,7 @@ import selectors
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -91,11 +92,18 @@ class Scorer:
                 sock.close()
             return self._wait(judge, started, exam.budget_s)
         finally:
-            _end(started, (*ours, *theirs))
+            processes.kill_children()
+            for sock in (*ours, *theirs):
+                sock.close()
+            for process in started:
+                self._end(process)
 
     def _start_evaluator(self, buffers: list[WeightBuffer], exam: Exam, sock: socket.socket) -> subprocess.Popen[bytes]:
         room = self._room
-        parts = [{"fd": b.fd, "weights": [asdict(spec) for spec in b.specs]} for b in buffers]
+        copies = [buffer.copy() for buffer in buffers]  # two evaluators share nothing, not even a file offset
+        parts = [
+            {"fd": fd, "weights": [asdict(spec) for spec in b.specs]} for fd, b in zip(copies, buffers, strict=True)
+        ]
         config = {
             "socket": sock.fileno(), "parts": parts, "entry": str(room.entry), "vocab_size": exam.vocab_size,
             "seed": room.seed, "device": room.device, "threads": room.threads,
@@ -109,11 +117,12 @@ class Scorer:
         try:
             return subprocess.Popen(
                 argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                pass_fds=(config_fd, sock.fileno(), *(b.fd for b in buffers)), start_new_session=True,
+                pass_fds=(config_fd, sock.fileno(), *copies), start_new_session=True,
                 preexec_fn=processes.die_with_parent,
             )  # fmt: skip
         finally:
-            os.close(config_fd)
+            for fd in (config_fd, *copies):
+                os.close(fd)
 
     def _start_judge(self, exam: Exam, sockets: tuple[socket.socket, ...]) -> subprocess.Popen[bytes]:
         order = {
@@ -124,7 +133,7 @@ class Scorer:
         argv = [sys.executable, "-I", "-c", _BOOT, str(layout.ROOT)]
         judge = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            pass_fds=[s.fileno() for s in sockets], preexec_fn=processes.die_with_parent,
+            pass_fds=[s.fileno() for s in sockets], start_new_session=True, preexec_fn=processes.die_with_parent,
         )  # fmt: skip
         assert judge.stdin is not None
         judge.stdin.write(json.dumps(order).encode())
@@ -155,6 +164,15 @@ class Scorer:
                         raise RunFailure(Status.JUDGE_FAILED, f"the judge ended without a score (exit {judge.wait()})")
         return _verdict(report.final)
 
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """Keep the last words of a process that was killed, then let go of it."""
+        process.wait()
+        for pipe in filter(None, (process.stdout, process.stderr)):
+            os.set_blocking(pipe.fileno(), False)
+            with pipe, suppress(BlockingIOError):  # only outside a pid namespace can a writer live on
+                while chunk := os.read(pipe.fileno(), READ_BYTES):
+                    self._log.write(chunk)
+
     def _show(self, messages: list[dict[str, Any]]) -> None:
         for message in messages:
             if message["kind"] == "progress":
@@ -165,13 +183,3 @@ def _verdict(final: dict[str, Any]) -> Score:
     if final["kind"] == "failed":
         raise RunFailure(Status(final["status"]), final["sentence"])
     return Score.model_validate(final["score"])
-
-
-def _end(started: list[subprocess.Popen[bytes]], sockets: tuple[socket.socket, ...]) -> None:
-    for process in started:
-        processes.kill_tree(process.pid)
-        process.wait()
-        for pipe in filter(None, (process.stdout, process.stderr, process.stdin)):
-            pipe.close()
-    for sock in sockets:
-        sock.close()

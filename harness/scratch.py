@@ -1,27 +1,49 @@
 """Temporary folders that a killed referee cannot leave behind for good.
 
-Their names carry the process that made them, so the next run can tell which are orphans and remove them.
+Their names carry the process that made them, so the next run can tell which are orphans and remove them. A folder
+may lie on a disk that other machines or containers share: what was made under another kernel or in another pid
+namespace is not ours to judge, and stays.
 """
 
 import re
 import tempfile
+import zlib
 from pathlib import Path
 
 from . import processes
 from .submission import remove_tree
 
-_NAME = re.compile(r"^speedrun-(\d+)-(\d+)-")
+_NAME = re.compile(r"^speedrun-([0-9a-f]+)-(\d+)-(\d+)-")
 
 
 def make_scratch(parent: Path) -> Path:
     """A new folder of this process below parent, readable by its user only."""
     me = processes.this_process()
-    return Path(tempfile.mkdtemp(prefix=f"speedrun-{me.pid}-{me.start_ticks}-", dir=parent))
+    return Path(tempfile.mkdtemp(prefix=f"speedrun-{_here()}-{me.pid}-{me.start_ticks}-", dir=parent))
 
 
 def sweep(parent: Path) -> None:
     """Remove the folders below parent whose process is gone."""
-    for path in parent.glob("speedrun-*"):
-        found = _NAME.match(path.name)
-        if found and not processes.is_alive(int(found[1]), int(found[2])):
+    for path, owner in _ours(parent):
+        if not processes.is_alive(*owner):
             remove_tree(path)
+
+
+def remove_own(parent: Path) -> None:
+    """Remove the folders this process has made below parent."""
+    me = processes.this_process()
+    for path, owner in _ours(parent):
+        if owner == (me.pid, me.start_ticks):
+            remove_tree(path)
+
+
+def _ours(parent: Path) -> list[tuple[Path, tuple[int, int]]]:
+    """Scratch folders of this kernel and pid namespace, with pid and start time of their makers."""
+    found = ((path, _NAME.match(path.name)) for path in parent.glob("speedrun-*"))
+    return [(path, (int(m[2]), int(m[3]))) for path, m in found if m and m[1] == _here()]
+
+
+def _here() -> str:
+    """Where pids mean something, this boot and this pid namespace, in eight digits."""
+    place = f"{processes.boot_id()} {Path('/proc/self/ns/pid').stat().st_ino}"
+    return f"{zlib.crc32(place.encode()):08x}"

@@ -27,10 +27,10 @@ class Stage:
 
     def __init__(self, shards: list[Path], data_root: Path, temporary: Path) -> None:
         """shards: verified training shards; data_root: their file system; temporary: used where linking fails."""
-        self._root, self.method = _hide(shards, data_root, temporary)
-        self.visible = self._root / "stage"
+        self.root, self.method = _hide(shards, data_root, temporary)
+        self.visible = self.root / "stage"
         self.visible.mkdir()
-        self._hidden = self._root / "hidden"
+        self._hidden = self.root / "hidden"
         self.shards = [str(self.visible / "train" / shard.name) for shard in shards]
         for path in self._hidden.iterdir():
             _read_ahead(path)
@@ -56,7 +56,7 @@ class Stage:
         os.rename(self._hidden, self.visible / "train")
 
     def close(self) -> None:
-        remove_tree(self._root)
+        remove_tree(self.root)
 
 
 def _hide(shards: list[Path], data_root: Path, temporary: Path) -> tuple[Path, Literal["hard links", "copies"]]:

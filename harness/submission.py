@@ -5,8 +5,10 @@ sockets are refused, so nothing outside the tree comes along and nothing can be 
 """
 
 import ast
+import errno
 import hashlib
 import json
+import os
 import shutil
 import stat
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from .status import Status
 
 IGNORED = frozenset({"__pycache__", ".git", ".venv", ".DS_Store"})
 MAX_FILES = 1000
+MAX_BYTES = 2**28  # of all files: far above any track's budget, so that nobody's checkpoints are read into memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,9 @@ def read_submission(path: Path) -> Submission:
     names = [entry] if not path.is_dir() else _names(root)
     files, total = {}, 0
     for name in names:
-        content = _read_plain(root / name)
+        if not name.isprintable():
+            raise UserError(f"expected printable file names in a submission, found {name!r}; rename it")
+        content = _read_plain(root / name, MAX_BYTES - total)
         files[name] = hashlib.sha256(content).hexdigest()
         total += len(content)
     sha256 = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
@@ -51,9 +56,9 @@ def read_submission(path: Path) -> Submission:
 
 
 def take_copy(submission: Submission, target: Path) -> None:
-    """Copy exactly the hashed bytes. Raises RunFailure if a file has changed since."""
+    """Copy exactly the hashed bytes. Raises UserError if a file has changed since."""
     for name, digest in submission.files.items():
-        content = _read_plain(submission.root / name)
+        content = _read_plain(submission.root / name, submission.bytes)
         if hashlib.sha256(content).hexdigest() != digest:
             raise UserError(f"{submission.root / name} changed while it was read; run it again")
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -110,10 +115,20 @@ def _names(root: Path) -> list[str]:
     return names
 
 
-def _read_plain(path: Path) -> bytes:
-    if not stat.S_ISREG(path.lstat().st_mode):
-        raise UserError(f"expected plain files in a submission, found a link or a special file at {path}")
-    return path.read_bytes()
+def _read_plain(path: Path, limit_bytes: int) -> bytes:
+    """The content of a plain file, opened once: what is looked at is what is read, and no pipe can stall it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        found = "a link" if error.errno == errno.ELOOP else error.strerror
+        raise UserError(f"expected plain, readable files in a submission, found {found} at {path}") from error
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise UserError(f"expected plain files in a submission, found a special file at {path}")
+        content = file.read(limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise UserError(f"expected at most {MAX_BYTES:,} bytes that do not change, found more with {path}")
+    return content
 
 
 def remove_tree(path: Path) -> None:

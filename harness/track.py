@@ -20,7 +20,7 @@ PositiveSeconds = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Data(Section):
@@ -34,7 +34,9 @@ class Hardware(Section):
     world_size: Positive  # ranks, unless --nproc says otherwise
     max_world_size: Positive
     cpu_cores: Positive | None = None  # ranks and their threads are held to so many cores
-    gpu_models: tuple[str, ...] = ()  # a GPU qualifies if its name contains one of these
+    gpu_models: Annotated[
+        tuple[str, ...], Field(strict=False)
+    ] = ()  # a GPU qualifies if its name contains one of these
 
 
 class Budget(Section):

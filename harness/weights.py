@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -81,6 +82,13 @@ class WeightBuffer:
         """count bytes of a tensor from byte `start` of it."""
         return os.pread(self.fd, spec.bytes - start if count is None else count, spec.offset + start)
 
+    def copy(self) -> int:
+        """The descriptor of a copy: its holder shares neither pages nor a file offset with anybody."""
+        copy, done = os.memfd_create("copy", os.MFD_CLOEXEC), 0
+        while done < self.size:
+            done += os.sendfile(copy, self.fd, done, self.size - done)
+        return copy
+
     def close(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
@@ -108,7 +116,7 @@ def plan(rank: int, shapes: list[TensorShape]) -> WeightBuffer:
 def check_union(buffers: list[WeightBuffer], budget_bytes: int) -> None:
     """The model is the union of what the ranks reserve. Raises RunFailure on a name twice, nothing, or too much."""
     names = [spec.name for buffer in buffers for spec in buffer.specs]
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise RunFailure(
             Status.PROTOCOL_BROKEN, f"expected every weight from one rank, found {twice[0]!r} reserved twice"

@@ -1,0 +1,70 @@
+"""Files that are there in full or not at all."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+def _plain_file_name(name: str) -> str:
+    if PurePath(name).name != name:
+        raise ValueError("must be a file name without a folder")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_plain_file_name)]
+
+
+def replace_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Write `parts` one after the other to `path`, atomically and durably.
+
+    A reader sees the old file or the whole new one, also after a power cut: the bytes go to a temporary name in
+    the same folder, are synced, renamed, and the folder is synced. A killed writer leaves at most a hidden
+    `.NAME.*.tmp`. Raises OSError as the operating system does.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}")
+    # O_EXCL with the usual mode, not mkstemp: its 0600 would hide shards from a sandbox with another uid.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock file `path` for the length of a `with`; `on_wait` is called once where another holds it.
+
+    The kernel frees the lock of a killed process. Not re-entrant. Raises OSError as the operating system does.
+    """
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if on_wait is not None:
+                on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,56 @@
+"""Many documents written at once: every operation acts on a set of rows, one row per document."""
+
+import numpy as np
+import numpy.typing as npt
+
+from .randomness import Words, below
+
+Rows = npt.NDArray[np.intp]
+Integers = npt.NDArray[np.int64]
+
+
+class Narrator:
+    """Draws choices and writes tokens, and keeps the bill: what each choice cost in nats.
+
+    The cost of a choice is charged to the next token its document receives, so `nats` sums to -log p of the text
+    as long as every choice shows in the text.
+    """
+
+    def __init__(self, keys: Words, room: int) -> None:
+        """Start one empty document per stream key, uint64 [D], of at most `room` tokens each."""
+        self._keys = keys
+        self._counters = np.zeros(keys.size, np.uint64)
+        self._tokens = np.zeros((keys.size, room), np.uint16)
+        self._nats = np.zeros((keys.size, room), np.float32)
+        self._due = np.zeros(keys.size, np.float64)
+        self.lengths = np.zeros(keys.size, np.intp)
+
+    def draw(self, rows: Rows, weights: Integers) -> Integers:
+        """Choose per row an index with probability proportional to `weights`, int64 [K] or [len(rows), K]."""
+        totals = np.cumsum(np.broadcast_to(weights, (rows.size, weights.shape[-1])), axis=1)
+        points = below(self._keys[rows], self._counters[rows], totals[:, -1])
+        self._counters[rows] += np.uint64(1)
+        chosen: Integers = (totals <= points[:, None]).sum(axis=1)
+        lines = np.arange(rows.size)
+        weight = weights[chosen] if weights.ndim == 1 else weights[lines, chosen]
+        self._due[rows] += np.log(totals[:, -1] / weight)
+        return chosen
+
+    def say(self, rows: Rows, *tokens: int | Integers) -> None:
+        """Append tokens to the rows' documents; each is one token for all or int64 [len(rows)]."""
+        for token in tokens:
+            at = self.lengths[rows]
+            self._tokens[rows, at] = token
+            self._nats[rows, at] = self._due[rows]
+            self._due[rows] = 0.0
+            self.lengths[rows] = at + 1
+
+    def pages(self) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float32]]:
+        """Return all documents in order, end to end: tokens uint16 [N] and nats float32 [N].
+
+        What is still due is the choice to end there, which shows in the start of the document that follows; each
+        document pays for its own end on its first token.
+        """
+        self._nats[:, 0] += self._due
+        written = np.arange(self._tokens.shape[1]) < self.lengths[:, None]
+        return self._tokens[written], self._nats[written]

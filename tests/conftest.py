@@ -1,0 +1,216 @@
+"""Fixtures for tests that start the real thing: the console command, torchrun with gloo, the sandbox."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from data import datasets
+
+ROOT = Path(__file__).resolve().parent.parent
+TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
+BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
+
+T = TypeVar("T")
+SUBMISSION = """
+import os, signal, sys, threading, time
+import torch
+EVAL_TOKENS, EVAL_BATCH = 128, 16
+{top}
+
+def train(run):
+    weights = {{}} if run.rank else {{"table": torch.zeros(run.vocab_size)}}
+{prepare}
+    run.reserve(weights)
+    shards = run.go()
+{train}
+    run.stop(weights)
+
+def load(weights, device):
+{load}
+    def logits(tokens):
+        return weights["table"].expand(*tokens.shape, -1)
+{logits}
+    return logits
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one command came to, seen from outside."""
+
+    code: int
+    stdout: str
+    stderr: str
+    folders: list[Path]  # of runs, oldest first
+
+    @property
+    def folder(self) -> Path:
+        return self.folders[-1]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads((self.folder / "run.json").read_bytes())
+        return record
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log.txt").read_text(errors="replace")
+
+
+@dataclass(slots=True)
+class Speedrun:
+    """The command in a world of its own: its TMPDIR (and so its machine lock), its runs, the shared data."""
+
+    temporary: Path
+    data: Path
+    runs: Path
+    _started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        own = {"TMPDIR": self.temporary, "SPEEDRUN_DATA": self.data, "SPEEDRUN_RUNS": self.runs}
+        return os.environ | {name: str(value) for name, value in own.items()} | more
+
+    def start(self, *argv: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.Popen[str]:
+        """Any command, in the background; whatever is left of it is killed at the end of the test."""
+        process = subprocess.Popen(
+            [str(part) for part in argv],
+            cwd=cwd,
+            env=self.environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._started.append(process)
+        return process
+
+    def begin(self, script: Path, *arguments: str | Path, track: Path = TRACK) -> subprocess.Popen[str]:
+        return self.start(sys.executable, "-m", "harness", "run", script, "--track", track, *arguments)
+
+    def end(self, process: subprocess.Popen[str]) -> Outcome:
+        stdout, stderr = process.communicate(timeout=120)
+        return Outcome(process.returncode, stdout, stderr, sorted(path.parent for path in self.runs.glob("*/run.json")))
+
+    def run(self, script: Path, *arguments: str | Path, track: Path = TRACK) -> Outcome:
+        """One run to its end, and nothing left of it."""
+        outcome = self.end(self.begin(script, *arguments, track=track))
+        assert self.leftovers() == []
+        return outcome
+
+    def processes(self) -> list[int]:
+        """Whoever names our TMPDIR on its command line or in its environment."""
+        mark, found = str(self.temporary).encode(), []
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and mark in (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:  # gone meanwhile
+                continue
+        return found
+
+    def leftovers(self) -> list[str]:
+        """Processes, scratch folders and reserved space that outlive a run."""
+        folders = [p for parent in (self.temporary, self.data) for p in parent.glob("speedrun-*") if p.is_dir()]
+        reserves = list(self.runs.glob("*/.reserve"))
+        return [f"process {pid}" for pid in self.processes()] + [str(path) for path in folders + reserves]
+
+    def wait_for(self, marker: str) -> Path:
+        """Until the newest run's log holds a marker; returns that run's folder."""
+
+        def look() -> Path | None:
+            logs = sorted(self.runs.glob("*/log.txt"))
+            return logs[-1].parent if logs and marker in logs[-1].read_text(errors="replace") else None
+
+        return until(look, f"{marker!r} in a log")
+
+    def stop_everything(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+def until(look: Callable[[], T | None], what: str, seconds: float = 60.0) -> T:
+    """Poll until something is there."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"waited {seconds:g} s in vain for {what}")
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the small embedded dataset, built once."""
+    root = tmp_path_factory.mktemp("data")
+    datasets.prepare(datasets.load_dataset("embedded-tiny"), root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def make_speedrun(data_root: Path) -> Iterator[Callable[[], Speedrun]]:
+    """Makes worlds to run in; two of them may run at once."""
+    with tempfile.TemporaryDirectory(prefix="sr-") as parent:
+        made: list[Speedrun] = []
+
+        def make() -> Speedrun:
+            world = Path(tempfile.mkdtemp(dir=parent))
+            (world / "tmp").mkdir()
+            (world / "data").mkdir()
+            (world / "data" / "embedded-tiny").symlink_to(data_root / "embedded-tiny")
+            made.append(Speedrun(world / "tmp", world / "data", world / "runs"))
+            return made[-1]
+
+        yield make
+        for speedrun in made:
+            speedrun.stop_everything()
+
+
+@pytest.fixture
+def speedrun(make_speedrun: Callable[[], Speedrun]) -> Iterator[Speedrun]:
+    speedrun = make_speedrun()
+    yield speedrun
+    speedrun.stop_everything()
+
+
+@pytest.fixture(scope="session")
+def write_track() -> Callable[..., Path]:
+    """write_track(folder, key=value, ...): the tiny track with other numbers."""
+
+    def write(folder: Path, **changes: object) -> Path:
+        text = TRACK.read_text()
+        for key, value in changes.items():
+            text, count = re.subn(rf"(?m)^{key} = .*$", f"{key} = {value}", text)
+            assert count == 1, key
+        (folder / "track.toml").write_text(text)
+        return folder / "track.toml"
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_submission() -> Callable[..., Path]:
+    """write_submission(folder, part=lines, ...): a uniform guess, with misbehaviour where it is wanted.
+
+    Parts: top (of the module), prepare (before reserve), train (after go), load, logits.
+    """
+
+    def write(folder: Path, **parts: str) -> Path:
+        texts = dict.fromkeys(("top", "prepare", "train", "load", "logits"), "") | parts
+        depth = {"top": 0, "logits": 8}
+        indented = {part: textwrap.indent(text.strip("\n"), " " * depth.get(part, 4)) for part, text in texts.items()}
+        (folder / "submission.py").write_text(SUBMISSION.format(**indented))
+        return folder / "submission.py"
+
+    return write

@@ -1,0 +1,149 @@
+"""The house rules that a machine can hold: import direction, no cycles, sizes, the tree in the README."""
+
+import ast
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("data", "harness", "leaderboard")  # each may import the ones before it
+FRONT_DOOR = "harness.__main__"  # its lazy table names modules of every package, as text
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "core", "misc"}
+SANDBOXED = {"harness.inside"}  # must stand alone: this one file goes into the sandbox
+MAX_FUNCTION_LINES = 60
+MEDIAN_FUNCTION_LINES = 12
+MAX_MODULE_LINES = 400
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str) -> set[str]:
+    """Modules of ours that a module imports, wherever in it the import stands."""
+    tree = ast.parse(MODULES[name].read_text())
+    package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    return {m for m in found if m in MODULES and m != name and m not in PACKAGES}
+
+
+GRAPH = {name: imports(name) for name in MODULES}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_one_way(name: str) -> None:
+    layer = PACKAGES.index(name.partition(".")[0])
+    backwards = {m for m in GRAPH[name] if PACKAGES.index(m.partition(".")[0]) > layer}
+    assert not backwards
+
+
+def test_there_are_no_import_cycles() -> None:
+    state: dict[str, str] = {}
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert state.get(name) != "open", f"import cycle: {' -> '.join((*path, name))}"
+        if name not in state:
+            state[name] = "open"
+            for other in sorted(GRAPH[name]):
+                visit(other, (*path, name))
+            state[name] = "done"
+
+    for name in MODULES:
+        visit(name, ())
+
+
+def test_what_enters_the_sandbox_stands_alone() -> None:
+    assert {name: GRAPH[name] for name in SANDBOXED} == {name: set() for name in SANDBOXED}
+
+
+@pytest.mark.parametrize("script", [ROOT / "train_gpt.py", *sorted(ROOT.glob("records/*/*/*.py"))], ids=str)
+def test_submissions_import_nothing_of_ours(script: Path) -> None:
+    names = set()
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            names.add(str(node.module).partition(".")[0])
+    assert names.isdisjoint(PACKAGES)
+
+
+def test_train_gpt_stays_one_readable_page() -> None:
+    lines = (ROOT / "train_gpt.py").read_text().splitlines()
+    assert len(lines) <= 1000
+    assert max(map(len, lines)) <= 110
+
+
+def functions() -> dict[str, int]:
+    sizes = {}
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                sizes[f"{name}:{node.name}:{node.lineno}"] = node.end_lineno - node.lineno + 1
+    return sizes
+
+
+def test_functions_are_small() -> None:
+    sizes = functions()
+    assert {name: size for name, size in sizes.items() if size > MAX_FUNCTION_LINES} == {}
+    assert statistics.median(sizes.values()) <= MEDIAN_FUNCTION_LINES
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_have_a_noun_a_purpose_and_an_end(name: str) -> None:
+    text = MODULES[name].read_text()
+    assert name.rpartition(".")[2] not in FORBIDDEN_NAMES
+    assert ast.get_docstring(ast.parse(text)), "every module opens with what it is for"
+    assert len(text.splitlines()) <= MAX_MODULE_LINES
+
+
+@pytest.mark.parametrize("command", ["--help", "tracks --json"])
+def test_the_command_line_starts_without_torch(command: str) -> None:
+    program = f"import sys; sys.argv = ['speedrun', *{command.split()!r}]; from harness.__main__ import main\n"
+    program += "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules, 'torch was imported'"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def tree() -> str:
+    """The README's tree: every module with the first sentence of its docstring."""
+    lines = []
+    for package in PACKAGES:
+        lines.append(f"{package + '/':<17}{purpose(ROOT / package / '__init__.py')}")
+        for folder in (ROOT / package, *sorted((ROOT / package).glob("*/"))):
+            indent = "  " * len(folder.relative_to(ROOT).parts)
+            paths = [path for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
+            if paths and folder.parent != ROOT:
+                lines.append(f"  {folder.name + '/':<15}{purpose(folder / '__init__.py')}")
+            lines += [f"{indent + path.name:<17}{purpose(path)}" for path in paths]
+    return "\n".join(lines)
+
+
+def purpose(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
+    assert docstring, f"{path} has no docstring"
+    return docstring.partition("\n\n")[0].replace("\n", " ").partition(". ")[0].rstrip(".")
+
+
+def test_the_readme_shows_the_tree() -> None:
+    shown = (ROOT / "README.md").read_text().partition("<!-- tree -->\n```\n")[2].partition("\n```\n<!-- /tree -->")[0]
+    assert shown == tree()
