@@ -249,9 +249,9 @@ class Fp8Linear(torch.autograd.Function):
         x8, w8 = ctx.saved_tensors
         g8 = to_fp8(grad, g_scale, torch.float8_e5m2)
         grad_x = scaled_mm(g8, w8.T.contiguous().T, g_scale, w_scale, torch.bfloat16, False)
-        grad_w = scaled_mm(
-            g8.T.contiguous(), x8.T.contiguous().T, g_scale, x_scale, torch.float32, False
-        ).to(torch.bfloat16)
+        grad_w = scaled_mm(g8.T.contiguous(), x8.T.contiguous().T, g_scale, x_scale, torch.float32, False).to(
+            torch.bfloat16
+        )
         return grad_x, grad_w
 
 

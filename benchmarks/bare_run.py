@@ -25,7 +25,7 @@ import torch.nn.functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # torchrun starts scripts, not modules
 
 from data.datasets import Dataset, data_root, load_dataset, prepare, train_paths, val_path
-from data.shards import read_tokens, write_shard
+from data.shards import read_shard, write_shard
 
 WARMUP_TOKENS = 2**20
 
@@ -132,7 +132,7 @@ def main() -> None:
             parts = [torch.load(folder / f"weights_{rank}.pt") for rank in range(run.world_size)]
             weights = {name: tensor for part in parts for name, tensor in part.items()}
             started = time.perf_counter()
-            result["val_loss"] = validation_loss(submission, weights, run, read_tokens(val_path(dataset, data_root())))
+            result["val_loss"] = validation_loss(submission, weights, run, read_shard(val_path(dataset, data_root())))
             result["eval_s"] = time.perf_counter() - started
         print(json.dumps(result))
 

@@ -25,7 +25,7 @@ from .errors import DataError
 
 BLOCK_BYTES = 2**20
 MAX_WAIT_S = 60.0
-METADATA_ATTEMPTS = 5
+METADATA_ATTEMPTS = 4
 
 _TRANSIENT_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 
@@ -91,7 +91,7 @@ def backoff_s(attempt: int, error: TransientError) -> float:
 
 @contextmanager
 def open_from(listing: Listing, file: RemoteFile, start: int) -> Iterator[tuple[int, Iterator[bytes]]]:
-    """Open `file` at byte `start` and give (the offset it really starts at, blocks of at most 1 MiB).
+    """Open `file` at byte `start` and give (the offset it really starts at, blocks as they arrive).
 
     The offset is `start`, or 0 where a server ignores ranges. Raises TransientError or DataError, also from
     within the `with` block while blocks are read.
@@ -111,7 +111,7 @@ def open_from(listing: Listing, file: RemoteFile, start: int) -> Iterator[tuple[
         offset = _start_of(response) if response.status_code == 206 else 0
         if offset not in (0, start):
             raise TransientError(f"bytes from {offset} where {start} was asked for")
-        yield offset, response.iter_raw(BLOCK_BYTES)
+        yield offset, response.iter_raw()
 
 
 def _list_once(repository: str, revision: str) -> Listing:

@@ -19,10 +19,10 @@ HEADER_BYTES = 1024
 MAGIC = 20240520
 VERSION = 1
 TOKEN_BYTES = 2
+MAX_TOKENS = 2**31 - 1  # the count is an int32
 
 _HEADER_DTYPE = np.dtype("<i4")
 _TOKEN_DTYPE = np.dtype("<u2")
-_MAX_TOKENS = 2**31 - 1  # the count is an int32
 _MAX_TOKEN = 2**16 - 1
 _REMEDY = "fetch or build the file again"
 
@@ -70,9 +70,14 @@ def write_shard(path: Path, tokens: npt.ArrayLike) -> None:
     as it was.
     """
     array = _as_tokens(path, tokens)
+    replace_file(path, [make_header(array.size), array.tobytes()])
+
+
+def make_header(token_count: int) -> bytes:
+    """Return the 1024 bytes that stand before `token_count` tokens, at most MAX_TOKENS of them."""
     header = np.zeros(HEADER_BYTES // _HEADER_DTYPE.itemsize, _HEADER_DTYPE)
-    header[:3] = MAGIC, VERSION, array.size
-    replace_file(path, [header.tobytes(), array.tobytes()])
+    header[:3] = MAGIC, VERSION, token_count
+    return header.tobytes()
 
 
 def _expect(path: Path, what: str, expected: int, found: int) -> None:
@@ -82,10 +87,9 @@ def _expect(path: Path, what: str, expected: int, found: int) -> None:
 
 def _as_tokens(path: Path, tokens: npt.ArrayLike) -> npt.NDArray[np.uint16]:
     array = np.asarray(tokens)
-    if array.ndim != 1 or array.size > _MAX_TOKENS:
+    if array.ndim != 1 or array.size > MAX_TOKENS:
         raise DataError(
-            f"{path}: expected one row of at most {_MAX_TOKENS} tokens, "
-            f"found shape {array.shape}; split it into shards."
+            f"{path}: expected one row of at most {MAX_TOKENS} tokens, found shape {array.shape}; split it into shards."
         )
     if array.size == 0:
         return np.empty(0, _TOKEN_DTYPE)

@@ -22,6 +22,7 @@ COMMANDS = {
     "run": ("harness.cli.run:run", "Run a submission under the referee and score it"),
     "leaderboard": ("leaderboard.cli:leaderboard", "Show who holds the records, and your local runs"),
     "tracks": ("harness.cli.tracks:tracks", "List the contests and what this machine lacks for each"),
+    "data": ("harness.cli.data:app", "Fetch, check, make and inspect the data that models read"),
     "doctor": ("harness.cli.doctor:doctor", "Check this machine: GPUs, torch, sandbox, data, disk"),
 }
 EXIT_CODES = """\
@@ -52,9 +53,11 @@ def _call(argv: list[str]) -> None:
 
     from harness.errors import RunFailure, UserError
 
-    module, _, function = COMMANDS[argv[0]][0].partition(":")
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-    app.command()(getattr(importlib.import_module(module), function))
+    module, _, name = COMMANDS[argv[0]][0].partition(":")
+    app = getattr(importlib.import_module(module), name)
+    if not isinstance(app, typer.Typer):  # a function; a group of commands brings its own app
+        function, app = app, typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+        app.command()(function)
     try:
         app(args=argv[1:], prog_name=f"speedrun {argv[0]}")
     except RunFailure as failure:

@@ -150,6 +150,7 @@ class Run:
         self._memory: int = -1
         self._staging: torch.Tensor | None = None
         self._last_log_s = 0.0
+        self._stop_once = threading.Lock()
         self.rank, self.world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         self.local_rank, self.device = int(os.environ["LOCAL_RANK"]), device
         self.seed: int = config["seed"]
@@ -197,10 +198,11 @@ class Run:
 
     def stop(self, weights: "dict[str, torch.Tensor]") -> None:
         """Hand over the weights. The clock stops when the referee has sealed them; this call does not return."""
+        if not self._stop_once.acquire(blocking=False):  # from another thread, since this does not return
+            self._fail("stop_called_twice", "called stop() twice; expected it once")
         self._hand_over(weights, self._memory)
         self._channel.send({"kind": "stop"})
-        while True:
-            self._channel.receive()
+        self._wait_for_the_end()
 
     def snapshot(self, weights: "dict[str, torch.Tensor]", *, step: int) -> None:
         """Practice runs only: hand over a copy to be scored after the run, as a point of a validation curve."""
@@ -215,14 +217,20 @@ class Run:
     def _hand_over(self, weights: "dict[str, torch.Tensor]", memory: int) -> None:
         found = describe(weights)
         if self._reserved is not None and found != self._reserved:
-            self._channel.send({"kind": "failed", "reason": "weights_mismatch", "error": self._difference(found)})
-            while True:
-                self._channel.receive()
+            self._fail("weights_mismatch", self._difference(found))
         offset = 0
         for view in self._views(weights):
             while view:
                 written = os.pwrite(memory, view, offset)
                 view, offset = view[written:], offset + written
+
+    def _fail(self, reason: str, error: str) -> None:
+        self._channel.send({"kind": "failed", "reason": reason, "error": error})
+        self._wait_for_the_end()
+
+    def _wait_for_the_end(self) -> None:
+        while True:
+            self._channel.receive()
 
     def _views(self, weights: "dict[str, torch.Tensor]") -> list[memoryview]:
         """The bytes to write: on CUDA by one copy into pinned memory, on CPU in place."""
@@ -243,8 +251,8 @@ class Run:
         reserved = {w["name"]: w for w in self._reserved or []}
         for weight in found:
             if reserved.pop(weight["name"], None) != weight:
-                return f"rank {self.rank} hands over {weight}, which it had not reserved so"
-        return f"rank {self.rank} reserved {sorted(reserved)} but does not hand it over, or in another order"
+                return f"hands over {weight}, which it had not reserved so"
+        return f"reserved {sorted(reserved)} but does not hand it over, or in another order"
 
 
 def run_rank() -> None:
@@ -267,6 +275,10 @@ def run_rank() -> None:
             if not callable(getattr(module, name, None)):
                 reason = f"no_{name}"
                 raise AttributeError(f"{Path(config['entry']).name} defines no function {name}")
+        reason = "prepare_failed"
+        for name in ("EVAL_TOKENS", "EVAL_BATCH"):
+            if not isinstance(getattr(module, name, None), int):
+                raise AttributeError(f"{Path(config['entry']).name} defines no whole number {name}")
         reason = "exception"
         module.train(run)
     except BaseException as error:

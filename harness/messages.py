@@ -60,7 +60,7 @@ class SnapshotDone(Message):
 
 class Failed(Message):
     kind: Literal["failed"]
-    reason: Literal["prepare_failed", "no_train", "no_load", "exception", "weights_mismatch"]
+    reason: Literal["prepare_failed", "no_train", "no_load", "exception", "weights_mismatch", "stop_called_twice"]
     error: Annotated[str, Field(max_length=4000)]
 
 

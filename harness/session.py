@@ -22,6 +22,7 @@ _FAILURES = {
     "no_load": Status.NO_LOAD,
     "prepare_failed": Status.PREPARE_FAILED,
     "weights_mismatch": Status.WEIGHTS_MISMATCH,
+    "stop_called_twice": Status.STOP_CALLED_TWICE,
 }
 
 

@@ -39,8 +39,8 @@ def train(run):
 def load(weights, device):
 {load}
     def logits(tokens):
-        return weights["table"].expand(*tokens.shape, -1)
 {logits}
+        return weights["table"].expand(*tokens.shape, -1)
     return logits
 """
 
@@ -182,6 +182,11 @@ def speedrun(make_speedrun: Callable[[], Speedrun]) -> Iterator[Speedrun]:
     speedrun = make_speedrun()
     yield speedrun
     speedrun.stop_everything()
+
+
+@pytest.fixture(name="until")
+def until_fixture() -> Callable[..., Any]:
+    return until
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ CASES = [
     # PREPARE
     Case(name="import error", status="prepare_failed", says="nothing_of_the_kind",
          parts={"top": "import nothing_of_the_kind"}),
+    Case(name="no EVAL_TOKENS", status="prepare_failed", says="EVAL_TOKENS", parts={"top": "del EVAL_TOKENS"}),
     Case(name="exit at import", status="prepare_failed", says="SystemExit", parts={"top": "sys.exit(0)"}),
     Case(name="exception in PREPARE", status="prepare_failed", says="ZeroDivisionError", parts={"prepare": "1 / 0"}),
     Case(name="exception of many lines", status="prepare_failed", says="first second", parts={"prepare": LINE_BREAKS}),
@@ -106,7 +107,6 @@ CASES = [
          parts={"logits": "return weights['table'].expand(*tokens.shape, -1) * float('nan')"}),
     Case(name="load raises", status="evaluator_failed", says="KeyError: 'no such weight'",
          parts={"load": "weights['no such weight']"}),
-    Case(name="no EVAL_TOKENS", status="evaluator_failed", says="EVAL_TOKENS", parts={"top": "del EVAL_TOKENS"}),
     Case(name="evaluator crashes", status="evaluator_failed", says="gone", parts={"logits": "os._exit(1)"}),
     Case(name="evaluator hangs", status="score_timeout", code=4, says="more than 5 s",
          track={"score_s": 5}, parts={"logits": WAIT}),

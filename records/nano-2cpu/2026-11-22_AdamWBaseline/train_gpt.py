@@ -21,8 +21,8 @@ HEADS = 4
 LAYERS = 4
 
 # training
-STEPS = 1500
-BATCH = 32  # sequences of LENGTH tokens per step, all ranks together
+STEPS = 700
+BATCH = 16  # sequences of LENGTH tokens per step, all ranks together
 LEARNING_RATE = 3e-3
 FINAL_LEARNING_RATE = 1e-4
 WARMUP_STEPS = 100

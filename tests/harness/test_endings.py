@@ -1,0 +1,234 @@
+"""How a run can be cut short from outside, and what must be left of it: a record that says so, and nothing else."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
+BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
+LEVELS = ("namespaces", "process")
+WAIT = "print('now waiting', flush=True)\ntime.sleep(600)"
+
+
+def require(level: str) -> None:
+    from harness.sandbox import available_levels
+
+    if level not in available_levels():
+        pytest.skip(f"no {level} on this machine")
+
+
+def require_mounts() -> None:
+    if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode:
+        pytest.skip("no mount namespaces for this user")
+
+
+@pytest.mark.parametrize(
+    ("number", "part", "status", "code"),
+    [
+        (signal.SIGINT, "prepare", "interrupted", 130),
+        (signal.SIGTERM, "train", "terminated", 143),
+        (signal.SIGINT, "logits", "interrupted", 130),
+    ],
+)
+def test_a_signal_ends_the_run_and_is_recorded(
+    speedrun: Any, tmp_path: Path, write_submission: Any, number: int, part: str, status: str, code: int
+) -> None:
+    process = speedrun.begin(write_submission(tmp_path, **{part: WAIT}), "--nproc", "1")
+    speedrun.wait_for("now waiting")
+    process.send_signal(number)
+    outcome = speedrun.end(process)
+    assert (outcome.record["status"], outcome.code) == (status, code)
+    assert outcome.record["finished_at"]
+    assert outcome.stdout.startswith(f"{status}: the run was stopped by {signal.Signals(number).name}\n")
+    assert "Traceback" not in outcome.stderr
+    assert speedrun.leftovers() == []
+
+
+def test_signals_before_and_after_the_run_raise_at_its_edges_only() -> None:
+    from harness.errors import RunFailure
+    from harness.interrupts import Interrupts
+
+    before = signal.getsignal(signal.SIGTERM)
+    with Interrupts() as interrupts:
+        with interrupts.raised():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)  # cleaning up is left in peace
+        with pytest.raises(RunFailure, match="SIGTERM"), interrupts.raised():
+            raise AssertionError("a signal that came before must end the run at once")
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("level", "part"), [("namespaces", "train"), ("process", "train"), ("process", "logits")])
+def test_sigkill_of_the_referee_takes_everything_along(
+    speedrun: Any, tmp_path: Path, write_submission: Any, until: Callable[..., Any], level: str, part: str
+) -> None:
+    require(level)
+    ranks = "1" if part == "logits" else "2"
+    script = write_submission(tmp_path, **{part: WAIT})
+    process = speedrun.begin(script, "--nproc", ranks, "--require-sandbox", level)
+    folder = speedrun.wait_for("now waiting")
+    process.kill()
+    process.wait()
+    until(lambda: not speedrun.processes(), "the death of every process", seconds=10)
+
+    shown = speedrun.end(speedrun.start(sys.executable, "-m", "harness", "leaderboard", "--track", TRACK, "--json"))
+    assert [row["status"] for row in json.loads(shown.stdout)["standings"]] == ["abandoned"]
+    assert json.loads((folder / "run.json").read_bytes())["status"] == "started"  # a reader does not write
+    assert speedrun.leftovers() != []
+
+    following = tmp_path / "next"
+    following.mkdir()
+    outcome = speedrun.run(write_submission(following, prepare="1 / 0"), "--nproc", "1")  # asserts: nothing is left
+    assert outcome.record["status"] == "prepare_failed"
+    assert json.loads((folder / "run.json").read_bytes())["status"] == "abandoned"
+
+
+DETACHED = """
+for _ in range(2):
+    if os.fork():
+        break
+    os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+else:
+    os.execve("/bin/sleep", ["sleep", "{seconds}"], {{}})
+while os.system("pgrep -f {seconds} | grep -v $$ > /dev/null"):
+    time.sleep(0.05)
+print("detached", flush=True)
+"""
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_detached_children_do_not_survive_stop(
+    speedrun: Any, tmp_path: Path, write_submission: Any, level: str
+) -> None:
+    require(level)
+    seconds = f"98765.{os.getpid()}"  # on its command line, since it has no environment to be found by
+    script = write_submission(tmp_path, train=DETACHED.format(seconds=seconds))
+    outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level)
+    assert outcome.record["status"] == "complete"
+    assert outcome.record["sandbox"] == level
+    assert "detached" in outcome.log
+    assert subprocess.run(["pgrep", "-f", seconds], capture_output=True).stdout == b""
+
+
+def test_one_run_at_a_time(speedrun: Any, tmp_path: Path, write_submission: Any) -> None:
+    script = write_submission(tmp_path, prepare="print('holding', flush=True)\ntime.sleep(4)")
+    first = speedrun.begin(script, "--nproc", "1")
+    holder = speedrun.wait_for("holding")
+    second = speedrun.end(speedrun.begin(BIGRAM, "--nproc", "1", "--json"))
+    refused = json.loads(second.stdout)
+    assert (refused["status"], second.code) == ("machine_busy", 5)
+    assert f"process {first.pid}" in refused["sentence"]
+    third = speedrun.begin(BIGRAM, "--nproc", "1", "--wait", "--json")
+    assert "\ncomplete: " in "\n" + speedrun.end(first).stdout  # it was not disturbed
+    patient = json.loads(speedrun.end(third).stdout)
+    assert patient["status"] == "complete"
+    assert patient["run_id"] > holder.name
+    assert speedrun.leftovers() == []
+
+
+def in_a_mount_namespace(speedrun: Any, prelude: str, script: Path, track: Path, *arguments: str) -> Any:
+    """A run behind `prelude`, shell commands that may mount; its runs come back by a copy."""
+    inner = speedrun.runs.with_name("inner")
+    inner.mkdir()
+    command = f"""{prelude}
+        SPEEDRUN_RUNS={inner} {sys.executable} -m harness run {script} --track {track} --nproc 1 {" ".join(arguments)}
+        code=$?; kill $(jobs -p) 2>/dev/null; cp -a {inner} {speedrun.runs}; exit $code"""
+    return speedrun.end(speedrun.start("unshare", "-rm", "bash", "-c", command))
+
+
+def test_a_full_disk_is_recorded(speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any) -> None:
+    """The log fills the disk, and somebody takes every byte that becomes free."""
+    require_mounts()
+    runs = speedrun.runs.with_name("inner")
+    prelude = f"""mount -t tmpfs -o size=12m none {runs}
+        (while sleep 0.01; do head -c 4096 /dev/zero >> {runs}/filler; done) 2>/dev/null &"""
+    script = write_submission(tmp_path, train="while True: print('x' * 100_000, flush=True)")
+    outcome = in_a_mount_namespace(speedrun, prelude, script, write_track(tmp_path, log_bytes=100_000_000))
+    assert (outcome.record["status"], outcome.code) == ("disk_full", 5)
+    assert outcome.record["finished_at"]
+    assert "disk is full" in outcome.stdout
+    assert "Traceback" not in outcome.stderr
+    assert speedrun.leftovers() == []
+
+
+def test_a_disk_that_is_full_already(speedrun: Any) -> None:
+    require_mounts()
+    prelude = f"mount -t tmpfs -o size=4m none {speedrun.runs.with_name('inner')}"
+    outcome = in_a_mount_namespace(speedrun, prelude, BIGRAM, TRACK)
+    assert outcome.code == 5
+    assert re.fullmatch(r"speedrun: the disk is full at .*", outcome.stderr.strip())
+    assert list(speedrun.runs.iterdir()) == []
+    assert speedrun.leftovers() == []
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_small_dev_shm_is_enough(speedrun: Any, level: str) -> None:
+    require(level)
+    require_mounts()
+    prelude = "mount -t tmpfs -o size=64k none /dev/shm"
+    outcome = in_a_mount_namespace(speedrun, prelude, BIGRAM, TRACK, "--require-sandbox", level)
+    assert (outcome.record["status"], outcome.code) == ("complete", 0), outcome.stdout + outcome.stderr
+    assert speedrun.leftovers() == []
+
+
+def test_runs_cannot_be_written(speedrun: Any) -> None:
+    outcome = speedrun.run(BIGRAM, "--out", "/dev/null")
+    assert outcome.code == 2
+    sentence = "speedrun: expected a folder for runs that can be written at /dev/null, found: Not a directory"
+    assert outcome.stderr.strip() == sentence
+
+
+def test_a_misspelt_sandbox_is_no_run(speedrun: Any) -> None:
+    outcome = speedrun.run(BIGRAM, "--require-sandbox", "namespace")
+    assert outcome.code == 2
+    sentence = "speedrun: expected a sandbox level out of namespaces, process, found 'namespace'"
+    assert outcome.stderr.strip() == sentence
+    assert outcome.folders == []
+
+
+def run_after(speedrun: Any, preparation: str) -> Any:
+    """The command in an interpreter in which something has been changed before."""
+    argv = ["run", str(BIGRAM), "--track", str(TRACK), "--nproc", "1"]
+    code = f"from harness import execution\nfrom data import datasets\n{preparation}\nfrom harness.__main__ import main"
+    outcome = speedrun.end(speedrun.start(sys.executable, "-c", f"{code}\nmain({argv})"))
+    assert speedrun.leftovers() == []
+    return outcome
+
+
+def test_damaged_data_is_recorded(speedrun: Any) -> None:
+    """A shard that is damaged after the preparation."""
+    shards = speedrun.data / "embedded-tiny"
+    source = shards.resolve()
+    shards.unlink()
+    shutil.copytree(source, shards)
+    damaged = next(path for path in shards.iterdir() if "train" in path.name)
+    damaged.write_bytes(damaged.read_bytes()[:-2])
+    outcome = run_after(speedrun, "datasets.prepare = lambda *arguments: None")
+    assert (outcome.record["status"], outcome.code) == ("data_invalid", 5)
+    assert damaged.name in outcome.record["sentence"]
+
+
+def test_an_error_of_the_referee_itself_is_recorded_too(speedrun: Any) -> None:
+    outcome = run_after(speedrun, "execution._score = None")
+    assert outcome.record["status"] == "referee_failed"
+    assert outcome.code not in (0, 2)
+    assert "TypeError" in outcome.stderr  # a bug of ours is the one thing that shows its traceback
+
+
+def test_a_long_path_of_temporary_files(speedrun: Any) -> None:
+    """The address of a Unix socket holds 107 bytes; a TMPDIR may have more."""
+    speedrun.temporary = speedrun.temporary / ("long" * 40)
+    speedrun.temporary.mkdir()
+    assert speedrun.run(BIGRAM, "--nproc", "1").record["status"] == "complete"
