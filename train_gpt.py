@@ -1,15 +1,15 @@
-"""Train a small language model to a target validation loss as fast as possible: the reigning submission.
+"""Train a small language model to a target validation loss as fast as possible.
 
-The whole experiment is this page. One model and one optimizer serve two presets: `GPT2_SMALL` (124M-class, CUDA,
-tuned for eight Hopper GPUs) and `NANO` (two CPU cores). The referee calls `train(run)` on every rank and, in another
-process, `load(weights, device)`.
+The reigning submission; the whole experiment is this page. One model and one optimizer serve two
+presets: `GPT2_SMALL` (CUDA, meant for Hopper GPUs) and `NANO` (two CPU cores). The referee calls `train(run)`
+on every rank and, in another process, `load(weights, device)`.
 
 What makes it fast
     Muon           matrices move along the orthogonalised momentum (Jordan 2024); Polar Express iteration
                    (Amsel et al. 2025), row-wise second moment (NorMuon, Li et al. 2025), cautious decay
     attention      rotary on half of each head, QK-norm, windows that grow, no look across documents;
                    FlexAttention on CUDA, plain batched matmul on CPU
-    shortcuts      value embeddings, U-net skips, the embedding mixed back into every layer, hashed n-gram embeddings
+    shortcuts      value embeddings, U-net skips, the embedding mixed back into every layer, hashed n-grams
     head           untied, zero-initialised, soft-capped logits (Gemma 2), FP8 matmul on Hopper
     schedules      batch, window, learning rate and momentum are pure functions of the step, in one table
     sharding       every parameter has an fp32 master on one rank only: reduce-scatter, update, all-gather
@@ -20,9 +20,9 @@ Where to find it
 Shape suffixes: B rows, T tokens, D width, H heads, K head width, V vocabulary, N = B*T.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -30,11 +30,12 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 ON_CUDA = torch.cuda.is_available()
-EVAL_TOKENS, EVAL_BATCH = (16_384, 2) if ON_CUDA else (256, 32)
+EVAL_TOKENS, EVAL_BATCH = (16_384, 2) if ON_CUDA else (512, 32)
 
-# ---------------------------------------------------------------------------------------------- hyperparameters
+# ------------------------------------------------------------------------------------------ hyperparameters
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +45,7 @@ class LayerSpec:
     window: Literal["short", "long"] = "short"
     attention: bool = True
     value_table: int | None = None  # which value embedding is added to this layer's values
-    skip_from: int | None = None  # the earlier layer whose output comes in here
+    skip_from: int | None = None  # an earlier layer, not the one before, whose output comes in here
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +79,7 @@ class Hyperparameters:
     layers: tuple[LayerSpec, ...]
     value_tables: int
     ngram_rows: tuple[int, ...]  # rows of the hashed embeddings of the last 2, 3, ... tokens
+    vocab_multiple: int  # the tables are padded to it, for the matrix units' sake
     softcap: float
     attention_scale: float  # on top of QK-norm
     dtype: torch.dtype  # of activations and weights; the optimizer keeps fp32 masters
@@ -110,7 +112,7 @@ GPT2_SMALL = Hyperparameters(
         LayerSpec(),
         LayerSpec(window="long"),
         LayerSpec(),
-        LayerSpec(skip_from=5),
+        LayerSpec(),
         LayerSpec(skip_from=4, attention=False),
         LayerSpec(skip_from=3),
         LayerSpec(skip_from=2, value_table=0),
@@ -119,6 +121,7 @@ GPT2_SMALL = Hyperparameters(
     ),
     value_tables=3,
     ngram_rows=(131_072,),
+    vocab_multiple=128,
     softcap=15.0,
     attention_scale=0.12,
     dtype=torch.bfloat16,
@@ -138,7 +141,8 @@ GPT2_SMALL = Hyperparameters(
     rules=(
         Rule(names=("attention", "mlp"), kind="muon", lr=0.023, weight_decay=0.025),
         Rule(names=("head",), kind="adam", lr=0.008, beta1=0.65),
-        Rule(names=("embed", "values", "ngram2"), kind="adam", lr=0.6, beta1=0.65),
+        Rule(names=("embed", "values"), kind="adam", lr=0.6, beta1=0.65),
+        Rule(names=("ngram2",), kind="adam", lr=0.06, beta1=0.65),
         Rule(names=("mix",), kind="adam", lr=0.04),
     ),
     eval_windows=(768, 1664),
@@ -147,43 +151,40 @@ GPT2_SMALL = Hyperparameters(
 )
 
 NANO = Hyperparameters(
-    width=256,
-    heads=2,
+    width=128,
+    heads=1,
     layers=(
-        LayerSpec(value_table=0),
-        LayerSpec(window="long"),
-        LayerSpec(),
-        LayerSpec(window="long", value_table=0, skip_from=0),
+        LayerSpec(window="long", value_table=0),
+        LayerSpec(window="long", value_table=0),
     ),
     value_tables=1,
-    ngram_rows=(16_384,),
+    ngram_rows=(8_192,),
+    vocab_multiple=16,
     softcap=15.0,
     attention_scale=0.12,
     dtype=torch.bfloat16,
     length=128,
     micro_batches=1,
-    steps=400,
-    stages=(
-        Stage(until=0.5, rows=32, short=64, long=128, lr=1.0),
-        Stage(until=1.0, rows=32, short=64, long=256, lr=1.0),
-    ),
-    lr_cooldown=0.6,
+    steps=36,
+    stages=(Stage(until=1.0, rows=16, short=64, long=128, lr=1.0),),
+    lr_cooldown=1.0,
     lr_floor=0.05,
-    momentum=(0.85, 0.95),
-    momentum_warmup=100,
+    momentum=(0.8, 0.9),
+    momentum_warmup=30,
     momentum_cooldown=0,
     rules=(
         Rule(names=("attention", "mlp"), kind="muon", lr=0.03, weight_decay=0.02),
-        Rule(names=("head",), kind="adam", lr=0.01),
-        Rule(names=("embed", "values", "ngram2"), kind="adam", lr=0.2),
-        Rule(names=("mix",), kind="adam", lr=0.02),
+        Rule(names=("head",), kind="adam", lr=0.04),
+        Rule(names=("embed", "values"), kind="adam", lr=0.8),
+        Rule(names=("ngram2",), kind="adam", lr=0.4),
+        Rule(names=("mix",), kind="adam", lr=0.12),
     ),
     eval_windows=(64, 256),
     fp8=False,
     log_every=10,
 )
 
-# ---------------------------------------------------------------------------------------------------- schedules
+# ------------------------------------------------------------------------------------------------ schedules
 
 
 def stage_at(step: int, hp: Hyperparameters) -> Stage:
@@ -207,14 +208,19 @@ def muon_momentum(step: int, hp: Hyperparameters) -> float:
 
 def first_row(step: int, hp: Hyperparameters) -> int:
     """How many rows the steps before `step` have consumed."""
-    return sum(stage_at(earlier, hp).rows for earlier in range(step))
+    total = start = 0
+    for stage in hp.stages:
+        end = min(step, math.ceil(stage.until * hp.steps))
+        total += stage.rows * (end - start)
+        start = end
+    return total
 
 
-# -------------------------------------------------------------------------------------------------- FP8 matmul
+# ----------------------------------------------------------------------------------------------- FP8 matmul
 #
-# Hopper multiplies 8-bit floats at twice the bf16 rate. e4m3 (max 448, 3 bits of mantissa) holds activations and
-# weights, e5m2 (max 57344, 2 bits) gradients, whose range is wide. A tensor is divided by a constant scale before
-# the cast; the constants fit this head, whose input is normalised and whose gradient is a softmax minus a one.
+# Hopper multiplies 8-bit floats at twice the bf16 rate. e4m3 (max 448, 3 bits of mantissa) holds activations
+# and weights, e5m2 (max 57344, 2 bits) gradients, whose range is wide. A tensor is divided by a constant
+# before the cast; the constants fit this head: its input is normalised, its gradient a softmax minus a one.
 # The hardware wants its left operand row-major and its right one column-major.
 
 FP8_SCALES = (100 / 448, 1.6 / 448, 0.75 / 448)  # input, weight, gradient
@@ -228,7 +234,7 @@ def to_fp8(x: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
 
 def scaled_mm(a: Tensor, b: Tensor, scale_a: float, scale_b: float, out: torch.dtype, fast: bool) -> Tensor:
     """`a @ b` of two FP8 matrices times both scales; `a` row-major, `b` column-major."""
-    scales = [torch.tensor(scale, dtype=torch.float32, device=a.device) for scale in (scale_a, scale_b)]
+    scales = [torch.full((), scale, dtype=torch.float32, device=a.device) for scale in (scale_a, scale_b)]
     return torch._scaled_mm(a, b, *scales, out_dtype=out, use_fast_accum=fast)
 
 
@@ -260,7 +266,7 @@ def fp8_works(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 9)
 
 
-# -------------------------------------------------------------------------------------------------------- loss
+# ----------------------------------------------------------------------------------------------------- loss
 
 
 class SoftCappedCrossEntropy(torch.autograd.Function):
@@ -273,20 +279,18 @@ class SoftCappedCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, z_NV: Tensor, targets_N: Tensor, cap: float) -> Tensor:
         tanh = torch.tanh(z_NV.float() / cap)
         logp = torch.log_softmax(cap * tanh, dim=-1)
-        index = targets_N[:, None]
-        loss = -logp.gather(1, index).sum()
-        grad = logp.exp().scatter_add(1, index, torch.full_like(index, -1.0, dtype=torch.float32))
-        ctx.save_for_backward((grad * (1 - tanh * tanh)).to(z_NV.dtype))
-        return loss
+        hit = targets_N[:, None] == torch.arange(z_NV.size(1), device=z_NV.device)
+        ctx.save_for_backward(((logp.exp() - hit.float()) * (1 - tanh * tanh)).to(z_NV.dtype))
+        return -logp.gather(1, targets_N[:, None]).sum()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         return ctx.saved_tensors[0] * grad.to(ctx.saved_tensors[0].dtype), None, None
 
 
-# ----------------------------------------------------------------------------------------------- Muon and Adam
+# -------------------------------------------------------------------------------------------- Muon and Adam
 
-# Polar Express (arXiv 2505.16932): the best odd quintics for singular values in [1e-3, 1], 5 rounds, safety 1.02.
+# Polar Express (arXiv 2505.16932): best odd quintics for singular values in [1e-3, 1], 5 rounds, safety 1.02.
 POLAR_EXPRESS = (
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
     (4.042929935166739, -2.808917465908714, 0.5000178451051316),
@@ -294,6 +298,9 @@ POLAR_EXPRESS = (
     (3.285753657755655, -2.3681294933425376, 0.46449024233003106),
     (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
 )
+
+
+State = dict[str, Tensor]  # an optimizer's memory of one parameter
 
 
 def orthogonalize(g: Tensor) -> Tensor:
@@ -310,8 +317,8 @@ def orthogonalize(g: Tensor) -> Tensor:
     return x.mT if tall else x
 
 
-def muon_direction(grad: Tensor, state: dict[str, Tensor], momentum: float, rule: Rule, dtype: torch.dtype) -> Tensor:
-    """NorMuon: orthogonalised Nesterov momentum of grad [n, rows, columns], evened out over rows, norm kept."""
+def muon_direction(grad: Tensor, state: State, momentum: float, rule: Rule, dtype: torch.dtype) -> Tensor:
+    """NorMuon: orthogonalised Nesterov momentum of grad [n, rows, columns], rows evened out, norm kept."""
     state["momentum"].lerp_(grad, 1 - momentum)
     update = orthogonalize(grad.lerp(state["momentum"], momentum).to(dtype)).float()
     norm = torch.linalg.matrix_norm(update, keepdim=True)
@@ -322,12 +329,12 @@ def muon_direction(grad: Tensor, state: dict[str, Tensor], momentum: float, rule
 
 
 def muon_update(weight: Tensor, direction: Tensor, lr: float, weight_decay: float) -> None:
-    """One step, and cautious weight decay (arXiv 2411.16085): only where the step shrinks the weight anyway."""
+    """One step, with cautious decay (arXiv 2411.16085): only where the step shrinks the weight anyway."""
     weight.addcmul_(weight, (direction * weight > 0).to(weight.dtype), value=-lr * weight_decay)
     weight.add_(direction, alpha=-lr)
 
 
-def adam_update(weight: Tensor, grad: Tensor, state: dict[str, Tensor], step: int, lr: float, rule: Rule) -> None:
+def adam_update(weight: Tensor, grad: Tensor, state: State, step: int, lr: float, rule: Rule) -> None:
     """Adam without weight decay; `step` counts from 0."""
     first = state["first"].lerp_(grad, 1 - rule.beta1)
     second = state["second"].mul_(rule.beta2).addcmul_(grad, grad, value=1 - rule.beta2)
@@ -349,7 +356,7 @@ class Ranks:
 
 
 class Shard:
-    """One parameter: this rank's slice of it along dim 0 in fp32, the optimizer state, the way to the others."""
+    """One parameter: this rank's fp32 slice along dim 0, its optimizer state, the way to the others."""
 
     def __init__(self, name: str, parameter: nn.Parameter, rule: Rule, ranks: Ranks) -> None:
         self.name, self.parameter, self.rule, self.ranks = name, parameter, rule, ranks
@@ -358,7 +365,7 @@ class Shard:
         self.whole = torch.zeros(padded, dtype=parameter.dtype, device=parameter.device)
         self.whole[: parameter.size(0)].copy_(parameter.detach())
         self.part = torch.empty_like(self.whole[: self.rows])
-        self.master = self.whole[ranks.rank * self.rows :][: self.rows].float()
+        self.master = self.whole[ranks.rank * self.rows :][: self.rows].to(torch.float32, copy=True)
         first, second = ("momentum", "second") if rule.kind == "muon" else ("first", "second")
         second_like = self.master[..., :1] if rule.kind == "muon" else self.master
         self.state = {first: torch.zeros_like(self.master), second: torch.zeros_like(second_like)}
@@ -400,6 +407,9 @@ class Shard:
         self.parameter.detach().copy_(self.whole[: self.parameter.size(0)])
         self.parameter.grad = None
 
+    def tensors(self) -> list[Tensor]:
+        return [self.parameter.detach(), self.master, *self.state.values()]
+
     def wait(self) -> None:
         if self.pending is not None:
             self.pending.wait()
@@ -407,11 +417,12 @@ class Shard:
 
 
 class ShardedOptimizer:
-    """Every parameter's optimizer, in the order of the rules: matrices first, so that Muon's work hides transfers."""
+    """All parameters in the order of the rules: matrices first, so that Muon's work hides transfers."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], rules: Sequence[Rule], ranks: Ranks) -> None:
         named = [(name, rule) for rule in rules for name in rule.names]
-        assert sorted(name for name, _ in named) == sorted(parameters), "each parameter needs exactly one rule"
+        names = sorted(name for name, _ in named)
+        assert names == sorted(parameters), "every parameter needs exactly one rule"
         self.shards = [Shard(name, parameters[name], rule, ranks) for name, rule in named]
 
     @torch.no_grad()
@@ -428,10 +439,10 @@ class ShardedOptimizer:
 
     def tensors(self) -> list[Tensor]:
         """All state, to be saved and restored around the warm-up."""
-        return [t for shard in self.shards for t in (shard.master, *shard.state.values(), shard.parameter.detach())]
+        return [tensor for shard in self.shards for tensor in shard.tensors()]
 
 
-# --------------------------------------------------------------------------------------------------- attention
+# ------------------------------------------------------------------------------------------------ attention
 #
 # A token sees itself and earlier tokens of its own document, less than `window` away.
 
@@ -451,13 +462,11 @@ def dense_mask(docs_BT: Tensor, window: int, dtype: torch.dtype) -> Tensor:
     return torch.zeros((), dtype=dtype).masked_fill(~visible, float("-inf"))[:, None]
 
 
-def block_mask(docs_BT: Tensor, window: Tensor) -> Any:
-    """The same for FlexAttention, worked out per block; `window` is a tensor so that growth needs no recompilation.
+def block_mask(docs_BT: Tensor, window: Tensor) -> BlockMask:
+    """The same for FlexAttention, per block; `window` is a tensor so that its growth recompiles nothing.
 
     Document numbers never fall along a row, so the first and the last of a block bound all of them.
     """
-    from torch.nn.attention.flex_attention import BlockMask
-
     blocks = docs_BT.unflatten(1, (-1, BLOCK))
     low, high = blocks[..., 0], blocks[..., -1]
     index = torch.arange(blocks.size(1), device=docs_BT.device)
@@ -472,29 +481,22 @@ def block_mask(docs_BT: Tensor, window: Tensor) -> Any:
         first = mask.int().argsort(dim=-1, descending=True, stable=True)
         return mask.sum(-1, dtype=torch.int32)[:, None].contiguous(), first.int()[:, None].contiguous()
 
-    return BlockMask.from_kv_blocks(*ordered(some & ~every), *ordered(every), BLOCK_SIZE=BLOCK, mask_mod=visible)
-
-
-@cache
-def flex_kernel() -> Callable[..., Tensor]:
-    """FlexAttention, compiled when first needed (eager it would build the whole score matrix)."""
-    from torch.nn.attention.flex_attention import flex_attention
-
-    return torch.compile(flex_attention, dynamic=False)
+    partly, wholly = ordered(some & ~every), ordered(every)
+    return BlockMask.from_kv_blocks(*partly, *wholly, BLOCK_SIZE=BLOCK, mask_mod=visible)
 
 
 def attend(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, mask: Any) -> Tensor:
-    """softmax(q k^T + mask) v. A plain mask goes with plain matmuls: up to a few hundred tokens nothing is faster on CPU."""
+    """softmax(q k^T + mask) v. A plain mask means plain matmuls: on CPU nothing beats them here."""
     if isinstance(mask, Tensor):
         return torch.softmax(q_BHTK @ k_BHTK.mT + mask, dim=-1) @ v_BHTK
-    return flex_kernel()(q_BHTK, k_BHTK, v_BHTK, block_mask=mask, scale=1.0)
+    return flex_attention(q_BHTK, k_BHTK, v_BHTK, block_mask=mask, scale=1.0)
 
 
-# ------------------------------------------------------------------------------------------------------- model
+# ---------------------------------------------------------------------------------------------------- model
 
 
 class RmsNorm(torch.autograd.Function):
-    """gain * x / rms(x) over the last dim. Written out because the composite one is three times slower on CPU."""
+    """gain * x / rms(x) over the last dim. Written out: on CPU the composite one takes twice as long."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: float) -> Tensor:
@@ -527,11 +529,15 @@ class SquaredRelu(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return torch.addcmul(torch.zeros((), dtype=grad.dtype, device=grad.device), grad, ctx.saved_tensors[0], value=2)
+        zero = torch.zeros((), dtype=grad.dtype, device=grad.device)
+        return torch.addcmul(zero, grad, ctx.saved_tensors[0], value=2)  # one pass, not two
 
 
-def rotary_tables(length: int, head_width: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """cos and sin [T, 1, K/4]: frequencies from 1 down to 1/1024 radians per token, for half of a head."""
+Rotation = tuple[Tensor, Tensor]  # cos and sin, [T, 1, K/4]
+
+
+def rotary_tables(length: int, head_width: int, device: torch.device, dtype: torch.dtype) -> Rotation:
+    """Frequencies from 1 down to 1/1024 radians per token, for half of a head."""
     frequencies = (1 / 1024) ** torch.linspace(0, 1, head_width // 4, device=device)
     angles = torch.arange(length, device=device)[:, None, None] * frequencies
     return angles.cos().to(dtype), angles.sin().to(dtype)
@@ -552,29 +558,27 @@ class Rotary(torch.autograd.Function):
 
 
 def rotate(x_BTHK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the first and second quarter of each head against each other; the inverse is the negative angle."""
+    """Rotate the first quarter of each head against the second; the inverse is the negative angle."""
     quarter = x_BTHK.size(-1) // 4
     a, b, still = x_BTHK.split((quarter, quarter, 2 * quarter), dim=-1)
     return torch.cat((torch.addcmul(a * cos, b, sin), torch.addcmul(b * cos, a, -sin), still), dim=-1)
 
 
 class Blend(torch.autograd.Function):
-    """Sum of streams [B, T, D], each times its learned number: weights [n] in fp32."""
+    """weights[0] * x + weights[1] * y: learned fp32 weights [2], streams [B, T, D], in few passes."""
 
     @staticmethod
-    def forward(ctx: Any, weights: Tensor, *streams: Tensor) -> Tensor:
-        ctx.save_for_backward(weights, *streams)
-        first, *others = weights.to(streams[0].dtype).unbind(0)
-        out = streams[0] * first
-        for stream, weight in zip(streams[1:], others, strict=True):
-            out = torch.addcmul(out, stream, weight)
-        return out
+    def forward(ctx: Any, weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(weights, x, y)
+        a, b = weights.to(x.dtype).unbind(0)
+        return torch.addcmul(x * a, y, b)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        weights, *streams = ctx.saved_tensors
-        along = torch.stack([(grad * stream).sum(dtype=torch.float32) for stream in streams])
-        return along, *(grad * weight for weight in weights.to(grad.dtype).unbind(0))
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        weights, x, y = ctx.saved_tensors
+        along = torch.stack([(grad * stream).sum(dtype=torch.float32) for stream in (x, y)])
+        a, b = weights.to(grad.dtype).unbind(0)
+        return along, grad * a, grad * b
 
 
 def ngram_index(tokens_BT: Tensor, order: int, rows: int) -> Tensor:
@@ -586,19 +590,19 @@ def ngram_index(tokens_BT: Tensor, order: int, rows: int) -> Tensor:
 
 
 class GPT(nn.Module):
-    """The model. Like matrices live in one bank [n, rows, columns], so that the optimizer handles them in one go."""
+    """The model. Matrices of one shape live in one bank [n, rows, columns]: one update moves them all."""
 
     def __init__(self, hp: Hyperparameters, vocab_size: int, document_token: int) -> None:
         super().__init__()
         D, attentions = hp.width, sum(spec.attention for spec in hp.layers)
         self.hp, self.document_token = hp, document_token
         self.embed = nn.Parameter(torch.empty(vocab_size, D, dtype=hp.dtype))
-        self.values = nn.Parameter(torch.empty(hp.value_tables, vocab_size, D, dtype=hp.dtype))
+        self.values = nn.Parameter(torch.empty(vocab_size, hp.value_tables, D, dtype=hp.dtype))
         for order, rows in enumerate(hp.ngram_rows, start=2):
             self.register_parameter(f"ngram{order}", nn.Parameter(torch.empty(rows, D, dtype=hp.dtype)))
         self.attention = nn.Parameter(torch.empty(attentions * 4, D, D, dtype=hp.dtype))  # q, k, v, out
         self.mlp = nn.Parameter(torch.empty(len(hp.layers) * 2, 4 * D, D, dtype=hp.dtype))  # up, down
-        self.mix = nn.Parameter(torch.empty(len(hp.layers), 4))  # value; keep, embedding, skip
+        self.mix = nn.Parameter(torch.empty(len(hp.layers), 5))  # value; stream, x0; stream, skip
         self.head = nn.Parameter(torch.empty(vocab_size, D, dtype=hp.dtype))
 
     def embedding(self, tokens_BT: Tensor) -> Tensor:
@@ -609,14 +613,19 @@ class GPT(nn.Module):
         return norm(x)
 
     def layer_weights(self) -> Iterator[tuple[LayerSpec, Tensor | None, Tensor, Tensor]]:
-        """Each layer's spec, attention [4, D, D] or None, mlp [2, 4D, D] and mixing numbers [4]."""
+        """Each layer's spec, attention [4, D, D] or None, mlp [2, 4D, D] and mixing numbers [5]."""
         attention = iter(self.attention.unflatten(0, (-1, 4)).unbind(0))
-        layers = zip(self.hp.layers, self.mlp.unflatten(0, (-1, 2)).unbind(0), self.mix.unbind(0), strict=True)
-        for spec, mlp, mix in layers:
+        mlps = self.mlp.unflatten(0, (-1, 2)).unbind(0)
+        for spec, mlp, mix in zip(self.hp.layers, mlps, self.mix.unbind(0), strict=True):
             yield spec, next(attention) if spec.attention else None, mlp, mix
 
     def attention_layer(
-        self, x_BTD: Tensor, weights: Tensor, value_BTD: Tensor | None, mask: Any, rotary: tuple[Tensor, Tensor]
+        self,
+        x_BTD: Tensor,
+        weights: Tensor,
+        value_BTD: Tensor | None,
+        mask: Any,
+        rotary: Rotation,
     ) -> Tensor:
         B, T, D = x_BTD.shape
         H, K = self.hp.heads, self.hp.head_width
@@ -625,22 +634,25 @@ class GPT(nn.Module):
         q, k = Rotary.apply(norm(qk, self.hp.attention_scale**0.5), *rotary).transpose(1, 2).split(H, dim=1)
         if value_BTD is not None:
             v = v + value_BTD.view(B, T, H, K)
-        y_BHTK = attend(q, k, v.transpose(1, 2), mask)
+        v = v.transpose(1, 2).contiguous()  # as a strided view, torch 2.13 miscompiles FlexAttention on CPU
+        y_BHTK = attend(q, k, v, mask)
         return F.linear(y_BHTK.transpose(1, 2).reshape(B, T, D), out[0])
 
     def forward(self, tokens_BT: Tensor, masks: Mapping[str, Any]) -> Tensor:
         """tokens int64 [B, T] -> normalised output [B, T, D]; `masks` has one for each kind of window."""
         hp, dtype = self.hp, self.hp.dtype
         rotary = rotary_tables(tokens_BT.size(1), hp.head_width, tokens_BT.device, dtype)
-        values = [F.embedding(tokens_BT, table) for table in self.values.unbind(0)]
+        values = F.embedding(tokens_BT, self.values.flatten(1)).unflatten(2, (-1, hp.width)).unbind(2)
         x = x0 = self.embedding(tokens_BT)
         outputs: list[Tensor] = []
         for spec, attention, (up, down), mix in self.layer_weights():
-            value, streams = mix.split((1, 3))
-            skipped = () if spec.skip_from is None else (outputs[spec.skip_from],)
-            x = Blend.apply(streams[: 2 + len(skipped)], x, x0, *skipped)
+            value, again, skip = mix.split((1, 2, 2))
+            if outputs:
+                x = Blend.apply(again, x, x0)
+            if spec.skip_from is not None:
+                x = Blend.apply(skip, x, outputs[spec.skip_from])
             if attention is not None:
-                table = None if spec.value_table is None else Blend.apply(value, values[spec.value_table])
+                table = None if spec.value_table is None else value.to(dtype) * values[spec.value_table]
                 x = x + self.attention_layer(norm(x), attention, table, masks[spec.window], rotary)
             x = x + SquaredRelu.apply(F.linear(norm(x), up)) @ down
             outputs.append(x)
@@ -651,7 +663,10 @@ class GPT(nn.Module):
         docs = document_ids(tokens_BT, self.document_token)
         if isinstance(short, Tensor):
             return {"short": block_mask(docs, short), "long": block_mask(docs, long)}
-        return {"short": dense_mask(docs, short, self.hp.dtype), "long": dense_mask(docs, long, self.hp.dtype)}
+        return {
+            "short": dense_mask(docs, short, self.hp.dtype),
+            "long": dense_mask(docs, long, self.hp.dtype),
+        }
 
     def loss(self, rows: Tensor, short: Any, long: Any, fp8: bool) -> Tensor:
         """rows int [B, T+1] -> summed loss, fp32; every token but the first is a target."""
@@ -664,17 +679,19 @@ class GPT(nn.Module):
         """Soft-capped logits [B, T, V] with the windows for evaluation."""
         short, long = windows_on(tokens_BT.device, *self.hp.eval_windows)
         z = F.linear(self(tokens_BT, self.masks(tokens_BT, short, long)), self.head)
-        return self.hp.softcap * torch.tanh(z / self.hp.softcap)
+        return self.hp.softcap * torch.tanh(z.float() / self.hp.softcap)
 
 
 def windows_on(device: torch.device, *windows: int) -> list[Any]:
     """Windows as the device's masks want them."""
-    return [torch.tensor(w, dtype=torch.int32, device=device) if device.type == "cuda" else w for w in windows]
+    if device.type == "cpu":
+        return list(windows)
+    return [torch.full((), window, dtype=torch.int32, device=device) for window in windows]
 
 
 @torch.no_grad()
 def initialize(model: GPT, seed: int) -> None:
-    """Set every tensor of the model. Projections back into the residual stream, n-grams and the head start at zero."""
+    """Set every tensor. Projections into the residual stream, n-grams and the head start at zero."""
     generator = torch.Generator(device=model.embed.device).manual_seed(seed)
     bound = 3**0.5 * 0.5 * model.hp.width**-0.5  # uniform with half the usual deviation
     for name, p in model.named_parameters():
@@ -688,14 +705,14 @@ def initialize(model: GPT, seed: int) -> None:
                 p.uniform_(-bound, bound, generator=generator)
                 p[1::2].zero_()
             case "mix":
-                p.copy_(torch.tensor([0.5, 1.0, 0.1, 0.2]).expand_as(p))
+                p.copy_(torch.tensor([0.5, 1.0, 0.1, 1.0, 0.2]).expand_as(p))
             case "head" | "ngram2" | "ngram3":
                 p.zero_()
             case _:
                 raise ValueError(f"initialize knows no tensor called {name}")
 
 
-# -------------------------------------------------------------------------------------------------------- data
+# ----------------------------------------------------------------------------------------------------- data
 #
 # A shard is 256 little-endian int32 (magic, version, number of tokens) and then uint16 tokens.
 
@@ -743,7 +760,7 @@ def micro_batches(step: int, hp: Hyperparameters, ranks: Ranks) -> list[range]:
     return [range(start + i * size, start + (i + 1) * size) for i in range(ranks.rank, pieces, ranks.world)]
 
 
-# ------------------------------------------------------------------------------------------------------- train
+# ---------------------------------------------------------------------------------------------------- train
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -782,14 +799,16 @@ def join_ranks(run: Any) -> Ranks:
 
 def build(hp: Hyperparameters, ranks: Ranks, run: Any) -> Trainer:
     """Model, optimizer and the (compiled) loss."""
-    vocab_size = -(-run.vocab_size // 16) * 16  # FP8 and tensor cores want multiples of 16
+    vocab_size = -(-run.vocab_size // hp.vocab_multiple) * hp.vocab_multiple
     document_token = -1 if run.document_token is None else run.document_token
     model = GPT(hp, vocab_size, document_token).to(run.device)
     initialize(model, run.seed)
     fp8 = hp.fp8 and fp8_works(run.device)
     if run.rank == 0:
-        print(f"head: {'FP8' if fp8 else hp.dtype}, {sum(p.numel() for p in model.parameters()):,} parameters")
-    loss = torch.compile(model.loss, dynamic=False, fullgraph=True) if run.device.type == "cuda" else model.loss
+        count = sum(parameter.numel() for parameter in model.parameters())
+        print(f"{count:,} parameters; head in {'FP8' if fp8 else hp.dtype}")
+    on_cuda = run.device.type == "cuda"
+    loss = torch.compile(model.loss, dynamic=False, fullgraph=True) if on_cuda else model.loss
     optimizer = ShardedOptimizer(dict(model.named_parameters()), hp.rules, ranks)
 
     def loss_of(rows: Tensor, short: Any, long: Any) -> Tensor:
@@ -803,10 +822,9 @@ def warm_up(trainer: Trainer, shards: Sequence[str]) -> None:
     tensors = trainer.optimizer.tensors()
     saved = [tensor.clone() for tensor in tensors]
     stream = Stream(shards, trainer.hp.length)
-    firsts = {stage: step for step in reversed(range(trainer.hp.steps)) for stage in [stage_at(step, trainer.hp)]}
-    for step in sorted(firsts.values()):
-        for _ in range(2):
-            trainer.step(step, stream)
+    starts = [0, *(math.ceil(stage.until * trainer.hp.steps) for stage in trainer.hp.stages[:-1])]
+    for step in starts * 2:
+        trainer.step(step, stream)
     for tensor, value in zip(tensors, saved, strict=True):
         tensor.copy_(value)
 
@@ -814,8 +832,7 @@ def warm_up(trainer: Trainer, shards: Sequence[str]) -> None:
 def hand_over(model: GPT, vocab_size: int, ranks: Ranks) -> dict[str, Tensor]:
     """This rank's share of the weights: whole tensors, the largest dealt out first; padding stays behind."""
     weights = {name: p.detach() for name, p in model.named_parameters()}
-    for name, dim in (("embed", 0), ("values", 1), ("head", 0)):
-        weights[name] = weights[name].narrow(dim, 0, vocab_size).contiguous()
+    weights |= {name: weights[name][:vocab_size] for name in ("embed", "values", "head")}
     weights["document_token"] = torch.tensor(model.document_token)
     order = sorted(weights, key=lambda name: (-weights[name].numel(), name))
     return {name: weights[name] for name in order[ranks.rank :: ranks.world]}
@@ -843,13 +860,13 @@ def train_steps(trainer: Trainer, stream: Stream, run: Any) -> None:
             run.snapshot(hand_over(trainer.model, run.vocab_size, trainer.ranks), step=step + 1)
         if (step + 1) % hp.log_every == 0:
             if shown is not None:
-                report(run, hp, shown)
+                report(run, hp, *shown)
             shown = (step, loss)
+    report(run, hp, step, loss)
 
 
-def report(run: Any, hp: Hyperparameters, shown: tuple[int, Tensor]) -> None:
-    """Progress for the eye: rank 0's mean loss of one step."""
-    step, loss = shown
+def report(run: Any, hp: Hyperparameters, step: int, loss: Tensor) -> None:
+    """Progress for the eye: this rank's mean loss of one step."""
     rows = stage_at(step, hp).rows
     run.log(
         step=step + 1,
@@ -859,22 +876,24 @@ def report(run: Any, hp: Hyperparameters, shown: tuple[int, Tensor]) -> None:
     )
 
 
-# -------------------------------------------------------------------------------------------------------- load
+# ----------------------------------------------------------------------------------------------------- load
 
 
 def load(weights: Mapping[str, Tensor], device: torch.device | str) -> Callable[[Tensor], Tensor]:
-    """Called by the evaluator: the trained model as a function from int64 tokens [B, T] to logits [B, T, V]."""
+    """Called by the evaluator: the model as a function from int64 tokens [B, T] to logits [B, T, V]."""
     device = torch.device(device)
     vocab_size, width = weights["embed"].shape
     hp = next(preset for preset in (GPT2_SMALL, NANO) if preset.width == width)
     model = GPT(hp, vocab_size, int(weights["document_token"]))
     model.load_state_dict({name: weights[name] for name, _ in model.named_parameters()}, assign=True)
     model.to(device)
+    on_cuda = device.type == "cuda"  # where FlexAttention, uncompiled, would build whole score matrices
+    logits = torch.compile(model.logits, dynamic=False) if on_cuda else model.logits
 
     @torch.no_grad()
     def logits_fn(tokens_BT: Tensor) -> Tensor:
         T = tokens_BT.size(1)
-        padding = -T % BLOCK if device.type == "cuda" else 0  # after the tokens, so nothing looks at it
-        return model.logits(F.pad(tokens_BT, (0, padding)))[:, :T]
+        padding = -T % BLOCK if on_cuda else 0  # after the tokens, so nothing looks at it
+        return logits(F.pad(tokens_BT, (0, padding)))[:, :T]
 
     return logits_fn

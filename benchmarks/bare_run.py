@@ -1,8 +1,8 @@
 """Train a submission without the referee, for comparison:
 
-    torchrun --standalone --nproc_per_node=2 benchmarks/bare_run.py train_gpt.py --dataset embedded --seed 1 --eval
+    torchrun --standalone --nproc_per_node=2 benchmarks/bare_run.py train_gpt.py --seed 1 --eval
 
-The ranks time themselves with a barrier on either side, which is what the referee's overhead is measured against.
+The ranks time themselves, a barrier on either side: what the referee's overhead is measured against.
 Rank 0 prints one line of JSON: train_time_s, prepare_s, tokens, and with --eval the validation loss.
 """
 
@@ -127,7 +127,11 @@ def main() -> None:
     run = BareRun(dataset, arguments.seed, folder)
     submission.train(run)
     if run.rank == 0:
-        result: dict[str, Any] = {"train_time_s": run.train_time_s, "prepare_s": run.prepare_s, "tokens": run.tokens}
+        result: dict[str, Any] = {
+            "train_time_s": run.train_time_s,
+            "prepare_s": run.prepare_s,
+            "tokens": run.tokens,
+        }
         if arguments.eval:
             parts = [torch.load(folder / f"weights_{rank}.pt") for rank in range(run.world_size)]
             weights = {name: tensor for part in parts for name, tensor in part.items()}

@@ -68,6 +68,8 @@ def _parse(index: int, line: bytes) -> str:
     if not isinstance(text, str):
         found = f"{TEXT_FIELD} of type {type(text).__name__}" if isinstance(record, dict) else type(record).__name__
         raise MalformedError(index, f"a JSON object whose {TEXT_FIELD} is a string", found)
+    if b"\\ud" not in line.lower():  # JSON has no other way to write half of a pair
+        return text
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -6,7 +6,7 @@ name when it is whole, so that a killed process leaves whole shards and a note o
 
 import os
 from pathlib import Path
-from typing import BinaryIO, Literal, Self
+from typing import BinaryIO, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -63,8 +63,8 @@ class Resumption(_Note):
     offset: int
     inside: bool
     skip: int
-    chain: str
-    chain_in_val: bool
+    open_digest: str
+    open_in_val: bool
     repeated: int
 
 
@@ -110,10 +110,8 @@ class ShardFile:
         self._file.seek(HEADER_BYTES)
         self.tokens = self.documents = self.bytes = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def abandon(self) -> None:
+        """Leave nothing behind."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)
 
@@ -121,7 +119,7 @@ class ShardFile:
         """Add tokens; `text_bytes` is what stands behind them, where the caller knows."""
         if self.tokens + tokens.size > MAX_TOKENS:
             raise DataError(f"{self._path}: expected at most {MAX_TOKENS:,} tokens in a shard, found more; cut it up.")
-        self._file.write(tokens.astype("<u2").tobytes())
+        self._file.write(tokens.astype("<u2", copy=False).data)
         self.tokens += tokens.size
         self.documents += int(np.count_nonzero(tokens == gpt2.END_OF_TEXT))
         self.bytes += gpt2.count_bytes(tokens) if text_bytes is None else text_bytes

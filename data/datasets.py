@@ -161,7 +161,7 @@ def verify(
     `afresh`. Raises DataError naming the file, what was expected and what was found.
     """
     for path in missing_files(dataset, root, shards):
-        raise DataError(f"{path}: expected a shard, found no file; {_remedy(dataset)}.")
+        raise DataError(f"{path}: expected a shard, found no file; {_remedy(dataset, shards)}.")
     paths = _shard_paths(dataset, root, shards)
     token_counts = [read_header(path) for path in paths]
     digests = measure(paths, progress=progress, afresh=afresh)
@@ -202,10 +202,12 @@ def _shard_paths(dataset: Dataset, root: Path, shards: int | None) -> list[Path]
     return [val_path(dataset, root), *train_paths(dataset, root, shards)]
 
 
-def _remedy(dataset: Dataset) -> str:
+def _remedy(dataset: Dataset, shards: int | None = None) -> str:
     if dataset.kind == "local":
         return f"make it again with `speedrun data import FILE --name {dataset.name}` or `speedrun data tokenize`"
-    return f"run `speedrun data {'download' if dataset.kind == 'hub' else 'prepare'} {dataset.name}`"
+    if dataset.kind == "embedded":
+        return f"run `speedrun data prepare {dataset.name}`"
+    return f"run `speedrun data download {dataset.name}{'' if shards is None else f' --shards {shards}'}`"
 
 
 def _hold_to_pins(dataset: Dataset, root: Path, paths: list[Path], digests: dict[str, str]) -> None:

@@ -74,7 +74,7 @@ def _jsonl_batches(path: Path, start: Position) -> Iterator[Batch]:
 
 
 def _text_batches(path: Path, start: Position, separator: str | None) -> Iterator[Batch]:
-    """Pieces of documents, gathered until a batch is full."""
+    """Documents, gathered until a batch is full; a piece that is not the end of its document ends the batch."""
     offset, inside, first_inside = start.offset, start.inside, start.inside
     texts: list[bytes] = []
     begin, size = offset, 0
@@ -85,7 +85,7 @@ def _text_batches(path: Path, start: Position, separator: str | None) -> Iterato
         size += len(texts[-1])
         offset += len(texts[-1])
         inside = not ends
-        if size >= BATCH_BYTES:
+        if size >= BATCH_BYTES or inside:
             yield _text_batch(Position(source=start.source, offset=begin, inside=first_inside), texts, inside, offset)
             texts = []
     if texts:

@@ -1,12 +1,9 @@
 """Downloads: the shards of a dataset from the Hub, each checked against the Hub's SHA-256 and its own header.
 
-Bytes go to `.FILE.<sha256>.part` beside the file's place. A killed download goes on where its part ends, in any
-later process; a part gets its final name only when its digest, length and header are right. One process at a time
-fetches into a folder; others wait and then find the work done.
+What the Hub states about files is pinned before the first byte. One process at a time fetches into a folder; others
+wait and then find the work done. A killed download goes on where it stopped.
 """
 
-import hashlib
-import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -14,33 +11,16 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 from . import datasets, digests, hub, lockfile
 from .datasets import Dataset
 from .errors import DataError
-from .files import locked, sync_folder
+from .fetching import Fetch, Task, Watcher, set_aside
+from .files import locked
 from .shards import HEADER_BYTES, TOKEN_BYTES, read_header
 
 DEFAULT_JOBS = 4
 SPARE_DISK_BYTES = 2**26  # left free after the download, for lock files and everybody else
-
-_MAX_STALLS = 5  # attempts in a row that bring no byte
-_MAX_ATTEMPTS = 100  # at all: each may bring a few bytes
-_MAX_WRONG = 3  # whole files with another digest
-
-
-class Watcher:
-    """What a download tells whoever watches; called from several threads."""
-
-    def total(self, count: int) -> None:
-        """So many bytes will be fetched in all."""
-
-    def advance(self, count: int) -> None:
-        """So many bytes more have arrived, or fewer where some had to be thrown away."""
-
-    def say(self, sentence: str) -> None:
-        """Something happened that a person wants to know."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,22 +31,6 @@ class Report:
     sha256: dict[str, str]
     fetched: tuple[str, ...]
     fetched_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Task:
-    """One file to fetch."""
-
-    remote: hub.RemoteFile
-    path: Path
-
-    @property
-    def part(self) -> Path:
-        return self.path.with_name(f".{self.path.name}.{self.remote.sha256[:16]}.part")
-
-    @property
-    def present_bytes(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
 
 
 def download(
@@ -171,7 +135,7 @@ def _shards_for(dataset: Dataset, tokens: int, counts: list[int]) -> int:
     raise DataError(f"{dataset.name}: expected at most {held:,} training tokens, found {tokens:,}; ask for fewer.")
 
 
-def _tasks(dataset: Dataset, root: Path, listing: hub.Listing, shards: int | None, watcher: Watcher) -> list[_Task]:
+def _tasks(dataset: Dataset, root: Path, listing: hub.Listing, shards: int | None, watcher: Watcher) -> list[Task]:
     """What is missing or wrong; what is wrong is set aside."""
     paths = [datasets.val_path(dataset, root), *datasets.train_paths(dataset, root, shards)]
     for path in paths:
@@ -181,28 +145,22 @@ def _tasks(dataset: Dataset, root: Path, listing: hub.Listing, shards: int | Non
                 "check the manifest's repository and revision."
             )
     found = digests.measure([path for path in paths if path.is_file()])
-    tasks = [_Task(remote=listing.files[path.name], path=path) for path in paths]
+    tasks = [Task(remote=listing.files[path.name], path=path) for path in paths]
     wanted = [task for task in tasks if found.get(task.path.name) != task.remote.sha256]
     for task in wanted:
         _drop_other_parts(task)
         if task.path.exists():
-            _set_aside(task, task.path, found[task.path.name], watcher)
+            set_aside(task, task.path, found[task.path.name], watcher)
     return wanted
 
 
-def _drop_other_parts(task: _Task) -> None:
+def _drop_other_parts(task: Task) -> None:
     for part in task.path.parent.glob(f".{task.path.name}.*.part"):
         if part != task.part:
             part.unlink()
 
 
-def _set_aside(task: _Task, path: Path, found: str, watcher: Watcher) -> None:
-    corrupt = task.path.with_name(f"{task.path.name}.corrupt")
-    path.replace(corrupt)
-    watcher.say(f"{task.path.name}: expected sha256 {task.remote.sha256}, found {found}; set aside as {corrupt.name}")
-
-
-def _expect_space(root: Path, tasks: list[_Task]) -> int:
+def _expect_space(root: Path, tasks: list[Task]) -> int:
     """The bytes still to come; DataError where the disk cannot hold them."""
     missing = sum(task.remote.bytes - min(task.present_bytes, task.remote.bytes) for task in tasks)
     free = shutil.disk_usage(root).free
@@ -214,114 +172,15 @@ def _expect_space(root: Path, tasks: list[_Task]) -> int:
     return missing
 
 
-def _fetch_all(listing: hub.Listing, tasks: list[_Task], jobs: int, watcher: Watcher) -> None:
+def _fetch_all(listing: hub.Listing, tasks: list[Task], jobs: int, watcher: Watcher) -> None:
     """Several files at once; the first that fails stops the others, whose parts stay."""
     stop = threading.Event()
     pool = ThreadPoolExecutor(max(1, jobs))
     try:
-        fetches: list[Future[None]] = [pool.submit(_Fetch(listing, task, watcher, stop).run) for task in tasks]
+        fetches: list[Future[None]] = [pool.submit(Fetch(listing, task, watcher, stop).run) for task in tasks]
         done, _ = wait(fetches, return_when=FIRST_EXCEPTION)
         for fetch in done:
             fetch.result()
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
-
-
-class _Stopped(Exception):
-    """Another file failed, or a person pressed Ctrl-C."""
-
-
-class _Fetch:
-    """One file on its way."""
-
-    def __init__(self, listing: hub.Listing, task: _Task, watcher: Watcher, stop: threading.Event) -> None:
-        self._listing, self._task, self._watcher, self._stop = listing, task, watcher, stop
-        self._hasher, self._done = hashlib.sha256(), 0
-
-    def run(self) -> None:
-        """Fetch until the digest is right; DataError when it stays wrong or the Hub stays away."""
-        try:
-            for _ in range(_MAX_WRONG):
-                found = self._fetch_whole()
-                if found == self._task.remote.sha256:
-                    self._finish(found)
-                    return
-                _set_aside(self._task, self._task.part, found, self._watcher)
-                self._watcher.advance(-self._task.remote.bytes)
-            raise DataError(
-                f"{self._task.path.name}: expected sha256 {self._task.remote.sha256}, found {found} in the last of "
-                f"{_MAX_WRONG} downloads; something between here and {hub.endpoint()} changes bytes, try another "
-                "network."
-            )
-        except _Stopped:
-            return
-        except OSError as error:
-            raise DataError(
-                f"{self._task.part}: expected to write {self._task.remote.bytes:,} bytes, found '{error.strerror}'; "
-                "mend that and run the command again, what has arrived is kept."
-            ) from error
-
-    def _fetch_whole(self) -> str:
-        """Append to the part until it is as long as the file should be; return the part's sha256."""
-        with self._task.part.open("r+b" if self._task.part.exists() else "w+b", buffering=0) as part:
-            self._take_up(part)
-            stalls = 0
-            for attempt in range(_MAX_ATTEMPTS):
-                before = self._done
-                try:
-                    if self._done < self._task.remote.bytes:
-                        self._append(part)
-                    os.fsync(part.fileno())
-                    return self._hasher.hexdigest()
-                except hub.TransientError as error:
-                    stalls = 0 if self._done > before else stalls + 1
-                    if stalls >= _MAX_STALLS or attempt == _MAX_ATTEMPTS - 1:
-                        raise self._given_up(error, attempt + 1) from error
-                    if self._stop.wait(hub.backoff_s(stalls, error) if stalls or error.wait_s else 0):
-                        raise _Stopped from error
-            raise AssertionError("unreachable")
-
-    def _given_up(self, error: hub.TransientError, attempts: int) -> DataError:
-        return DataError(
-            f"{self._task.path.name}: expected {self._task.remote.bytes:,} bytes, found {error} after {self._done:,} "
-            f"bytes and {attempts} attempts; run the command again later, it goes on from there."
-        )
-
-    def _take_up(self, part: BinaryIO) -> None:
-        """Hash what an earlier process left; a part that is too long is thrown away."""
-        self._hasher, self._done = hashlib.sha256(), 0
-        if os.fstat(part.fileno()).st_size > self._task.remote.bytes:
-            part.truncate(0)
-        while block := part.read(hub.BLOCK_BYTES):
-            self._hasher.update(block)
-            self._done += len(block)
-
-    def _append(self, part: BinaryIO) -> None:
-        with hub.open_from(self._listing, self._task.remote, self._done) as (offset, blocks):
-            if offset != self._done:
-                self._start_over(part)
-            for block in blocks:
-                if self._stop.is_set():
-                    raise _Stopped
-                if self._done + len(block) > self._task.remote.bytes:
-                    self._start_over(part)
-                    raise hub.TransientError("more bytes than that")
-                part.write(block)
-                self._hasher.update(block)
-                self._done += len(block)
-                self._watcher.advance(len(block))
-        if self._done < self._task.remote.bytes:
-            raise hub.TransientError("the end")
-
-    def _start_over(self, part: BinaryIO) -> None:
-        self._watcher.advance(-self._done)
-        part.seek(0)
-        part.truncate(0)
-        self._hasher, self._done = hashlib.sha256(), 0
-
-    def _finish(self, sha256: str) -> None:
-        read_header(self._task.part)
-        self._task.part.replace(self._task.path)
-        sync_folder(self._task.path.parent)
-        digests.remember(self._task.path, sha256)

@@ -4,25 +4,28 @@ Whatever their number, the results are the same and come in the order of the bat
 under way that memory stays bounded.
 """
 
+import fcntl
 import hashlib
 import multiprocessing
-import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
 
 from . import gpt2
-from .batches import Batch
+from .batches import Batch, MalformedError
 from .errors import DataError
 from .gpt2 import Tokens
 
 DIGEST_BYTES = 16
 
-_BATCHES_PER_WORKER = 8
+_BATCHES_AHEAD = 4  # for every worker
+_PIPE_BYTES = 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,51 +63,113 @@ def chain(digest: bytes, piece_digest: bytes) -> bytes:
     return _digest(digest + piece_digest)
 
 
-def encode_all(batches: Iterator[Batch], workers: int) -> Iterator[tuple[Batch, Encoded]]:
+def encode_all(
+    batches: Iterator[Batch], workers: int, place_of: Callable[[Batch, int], str]
+) -> Iterator[tuple[Batch, Encoded]]:
     """Yield every batch with its tokens, in order, made by `workers` processes (1: by this one).
 
-    Raises what encode_batch raises, and DataError when a worker is killed.
+    Raises DataError: with the place, from `place_of`, of a malformed document, and when a worker is killed.
     """
-    if workers == 1:
-        yield from ((batch, encode_batch(batch)) for batch in batches)
-        return
-    gpt2.load_encoding()  # a missing vocabulary is found here, not in every worker
-    context = multiprocessing.get_context("spawn")  # fork and threads do not go together
-    waiting: deque[tuple[Batch, Future[Encoded]]] = deque()
-    with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:
+    pool = [_Worker() for _ in range(workers)] if workers > 1 else []
+    waiting: deque[tuple[Batch, Callable[[], Encoded]]] = deque()
+    try:
+        for number, batch in enumerate(batches):
+            encode = pool[number % workers].send(batch) if pool else partial(encode_batch, batch)
+            waiting.append((batch, encode))
+            if len(waiting) > len(pool) * _BATCHES_AHEAD:
+                yield _next(waiting, place_of)
+        while waiting:
+            yield _next(waiting, place_of)
+    finally:
+        for worker in pool:
+            worker.stop()
+
+
+def _next(
+    waiting: deque[tuple[Batch, Callable[[], Encoded]]], place_of: Callable[[Batch, int], str]
+) -> tuple[Batch, Encoded]:
+    batch, encode = waiting.popleft()
+    try:
+        return batch, encode()
+    except MalformedError as error:
+        raise DataError(
+            f"{place_of(batch, error.index)}: expected {error.expected}, found {error.found}; mend or drop it."
+        ) from error
+
+
+class _Worker:
+    """A process with a pipe to it and one back.
+
+    A thread here empties the way back at once, so that neither side can wait for the other for ever. Pipes hold
+    several batches: a worker need not wait for this process to get a core.
+    """
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")  # fork and threads do not go together
+        orders, self._orders = context.Pipe(duplex=False)
+        self._answers, answers = context.Pipe(duplex=False)
+        for end in (self._orders, answers):
+            _widen(end)
+        self._process = context.Process(target=_work, args=(orders, answers), daemon=True)
+        self._process.start()
+        orders.close()  # so that the end of either process is the end of the pipe
+        answers.close()
+        self._done: SimpleQueue[Encoded | Exception] = SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def send(self, batch: Batch) -> Callable[[], Encoded]:
+        """Give the worker a batch; returns what waits for its answer. Answers come in the order of the batches."""
         try:
-            for batch in batches:
-                waiting.append((batch, pool.submit(encode_batch, batch)))
-                if len(waiting) >= workers * _BATCHES_PER_WORKER:
-                    yield _next(waiting)
-            while waiting:
-                yield _next(waiting)
-        except BrokenProcessPool as error:
+            self._orders.send(batch)
+        except OSError:  # it has ended; the answer will say so
+            self._done.put(EOFError())
+        return self._take
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        self._orders.close()
+        self._process.kill()
+        self._process.join()
+        self._reader.join()
+        self._answers.close()
+
+    def _take(self) -> Encoded:
+        answer = self._done.get()
+        if isinstance(answer, EOFError):
             raise DataError(
                 "expected every worker to live, found that one was killed, perhaps for its memory; run the command "
                 "again with fewer --workers, it goes on after the last whole shard."
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            ) from answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _read(self) -> None:
+        try:
+            while True:
+                self._done.put(self._answers.recv())
+        except (EOFError, OSError):
+            self._done.put(EOFError())
 
 
-def _next(waiting: deque[tuple[Batch, Future[Encoded]]]) -> tuple[Batch, Encoded]:
-    batch, future = waiting.popleft()
-    return batch, future.result()
+def _work(orders: Connection, answers: Connection) -> None:
+    """In the worker: until the pipe ends, which it also does when the parent is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            try:
+                answer: Encoded | Exception = encode_batch(orders.recv())
+            except (MalformedError, DataError) as error:
+                answer = error
+            answers.send(answer)
+
+
+def _widen(end: Connection) -> None:
+    """Ask for a pipe of a megabyte; without it everything works, and a worker waits now and then."""
+    with suppress(OSError, AttributeError):
+        fcntl.fcntl(end.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _digest(raw: bytes) -> bytes:
     return hashlib.sha256(raw).digest()[:DIGEST_BYTES]
-
-
-def _begin_worker() -> None:
-    """Ctrl-C is the parent's business; a killed parent takes its workers along."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

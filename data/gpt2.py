@@ -16,7 +16,7 @@ from .errors import DataError
 
 VOCAB_SIZE = 50257
 END_OF_TEXT = 50256
-PIECE_CHARACTERS = 2**18  # texts are cut into pieces of about so many
+PIECE_CHARACTERS = 2**19  # texts are cut into pieces of about so many
 
 _END_OF_TEXT = "<|endoftext|>"
 _CUT = re.compile(r"\S(?=[ \n])")

@@ -12,6 +12,7 @@ import difflib
 import importlib
 import json
 import sys
+import traceback
 from importlib import metadata
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def _call(argv: list[str]) -> None:
     import typer
 
     from harness.errors import RunFailure, UserError
+    from harness.status import ExitCode
 
     module, _, name = COMMANDS[argv[0]][0].partition(":")
     app = getattr(importlib.import_module(module), name)
@@ -66,6 +68,9 @@ def _call(argv: list[str]) -> None:
         _fail(argv, str(error), 2)
     except BrokenPipeError:  # `speedrun leaderboard | head`
         sys.stderr.close()
+    except Exception:  # noqa: BLE001 - the last resort: Python's own exit code 1 would read as "missed the target"
+        traceback.print_exc()
+        sys.exit(ExitCode.REFEREE)
 
 
 def _fail(argv: list[str], sentence: str, code: int) -> None:

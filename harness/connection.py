@@ -52,7 +52,7 @@ class Connection:
         except BlockingIOError as error:
             raise RunFailure(Status.PROTOCOL_BROKEN, f"{self._name()} does not read what it is answered") from error
         except OSError:
-            self.is_open = False
+            return
 
     def close(self) -> None:
         self.sock.close()

@@ -223,11 +223,10 @@ def _score(request: Request, facts: Facts, buffers: list[WeightBuffer], observer
     started_ns = clock.now_ns()
     facts.score = scorer.score(buffers, _exam(request, track.data.val_tokens))
     facts.score_ns = clock.now_ns() - started_ns
-    for parts in sorted(referee.snapshots.values(), key=lambda parts: parts.elapsed_ns):
-        snapshot = [buffer for _, buffer in sorted(parts.buffers.items())]
-        score = scorer.score(snapshot, _exam(request, min(track.data.val_tokens, PRACTICE_VAL_TOKENS)))
+    for snapshot in referee.snapshots.complete(buffers):
+        score = scorer.score(snapshot.parts(), _exam(request, min(track.data.val_tokens, PRACTICE_VAL_TOKENS)))
         facts.curve.append(
-            CurvePoint(step=parts.step, elapsed_ns=parts.elapsed_ns, val_loss=score.val_loss, count=score.count)
+            CurvePoint(step=snapshot.step, elapsed_ns=snapshot.elapsed_ns, val_loss=score.val_loss, count=score.count)
         )
 
 

@@ -28,6 +28,7 @@ from data.shards import read_shard
 
 from .inside import Channel
 
+SUFFIX_TRIES = 16  # to find a suffix whose first token is another
 SLOTS = 2  # the evaluator fills one while the judge reads the other
 MAX_LOGIT_BYTES = 4
 CHUNK_ELEMENTS = 2**22  # logits turned to fp32 at once: stays in the cache, bounds the memory
@@ -128,7 +129,7 @@ class Judge:
             cut = self._cut(window) if window in probed else None
             hands[who].append(Task(window, tokens, True, cut))
             if cut is not None:
-                suffix = self._other_window(window, windows)
+                suffix = self._suffix(window, windows, cut)
                 altered = np.concatenate([tokens[: cut + 1], suffix[cut + 1 :]])
                 hands[1 - who].append(Task(window, altered, False, cut))
         for evaluator, hand in zip(self.evaluators, hands, strict=True):
@@ -145,10 +146,19 @@ class Judge:
         tokens = self.stream[start : min(start + self.tokens, self.count)]
         return np.concatenate([tokens, np.resize(self.stream[: self.count], self.tokens - len(tokens))])
 
+    def _suffix(self, window: int, windows: int, cut: int) -> np.ndarray:
+        """Inputs to put behind a cut: another window's, with another token right behind the cut if one is found."""
+        real = self._window(window)
+        for _ in range(SUFFIX_TRIES):
+            suffix = self._other_window(window, windows)
+            if not np.array_equal(suffix[cut + 1 : cut + 2], real[cut + 1 : cut + 2]):
+                break
+        return suffix
+
     def _other_window(self, window: int, windows: int) -> np.ndarray:
-        """Inputs to put behind a cut: of any other window, or, where there is no other, its own in reverse."""
+        """Inputs of any other window, or, where there is no other, its own, rotated."""
         if windows == 1:
-            return self._window(window)[::-1]
+            return np.roll(self._window(window), self.random.randrange(self.tokens))
         other = self.random.randrange(windows - 1)
         return self._window(other + (other >= window))
 

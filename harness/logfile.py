@@ -21,11 +21,13 @@ class LogFile:
 
     def write(self, chunk: bytes) -> None:
         """Append. Raises OSError when the disk is full."""
-        self._file.write(chunk[: self._left])
-        self._left -= min(len(chunk), self._left)
-        if not self._left and not self.truncated:
+        kept = memoryview(chunk)[: self._left]
+        self._left -= len(kept)
+        if len(kept) < len(chunk) and not self.truncated:
             self.truncated = True
-            self._file.write(CUT_MARK)
+            kept = memoryview(bytes(kept) + CUT_MARK)
+        while kept:  # on a disk that is nearly full a write takes a part, and the next one raises
+            kept = kept[self._file.write(kept) :]
 
     def close(self) -> None:
         self._file.close()

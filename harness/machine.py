@@ -43,6 +43,9 @@ def _open_lock(path: Path) -> tuple[int, bool]:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), True
     except PermissionError:
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW), False
+    except OSError as error:
+        sentence = f"expected a lock file at {path}, found what cannot be opened ({error.strerror}); remove it"
+        raise RunFailure(Status.MACHINE_BUSY, sentence) from error
 
 
 def pick_device(track: Track) -> Literal["cpu", "cuda"]:

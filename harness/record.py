@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import layout
 from .errors import RecordError
+from .plainfile import read_plain
 from .run import RunRecord, read_runs
 
 MAX_RECORD_BYTES = 2**20
@@ -45,11 +46,7 @@ def read_record(folder: Path) -> Record:
     """Raises RecordError unless statement, runs and source are there and belong together."""
     path = folder / layout.RECORD_FILE
     try:
-        if path.stat().st_size > MAX_RECORD_BYTES:
-            raise RecordError(f"expected at most {MAX_RECORD_BYTES:,} bytes, found more in {path}")
-        statement = Statement.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise RecordError(f"expected {layout.RECORD_FILE} in {folder}, found none ({error.strerror})") from error
+        statement = Statement.model_validate_json(read_plain(path, MAX_RECORD_BYTES, RecordError))
     except ValidationError as error:
         first = error.errors()[0]
         raise RecordError(f"{path}: key {'.'.join(map(str, first['loc']))!r}: {first['msg']}") from error

@@ -8,7 +8,7 @@ import os
 import selectors
 import socket
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import clock, processes
@@ -18,6 +18,7 @@ from .logfile import Curve, LogFile
 from .messages import Failed, Go, Hello, Log, RankMessage, Reserve, Returned, Snapshot, SnapshotDone, Stop
 from .observer import Observer
 from .session import Phase, Session
+from .snapshots import Snapshots
 from .stage import Stage
 from .status import Status
 from .weights import WeightBuffer, plan
@@ -25,7 +26,7 @@ from .weights import WeightBuffer, plan
 NS = 1_000_000_000
 SEAL_RETRY_S = 0.001
 PIPE_READ_BYTES = 2**16
-MAX_SNAPSHOTS = 64
+LAST_READS = 8  # a socket's buffer is empty after so many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +53,6 @@ class Times:
     dead_ns: int | None = None
 
 
-@dataclass(slots=True)
-class SnapshotParts:
-    """Practice: one snapshot, rank by rank."""
-
-    step: int
-    elapsed_ns: int
-    buffers: dict[int, WeightBuffer] = field(default_factory=dict)
-
-
 class Referee:
     """One run between its first process and its last seal."""
 
@@ -70,7 +62,7 @@ class Referee:
         self.orders = orders
         self.session = Session(orders.world_size, orders.weights_bytes)
         self.times = Times(clock.now_ns())
-        self.snapshots: dict[int, SnapshotParts] = {}
+        self.snapshots = Snapshots()
         self._stage, self._log, self._curve, self._observer = stage, log, curve, observer
         self._listener = listener
         self._selector = selectors.DefaultSelector()
@@ -83,7 +75,7 @@ class Referee:
         process = self._launch()
         try:
             while self.session.phase != Phase.STOPPED:
-                self._step(process)
+                self._step()
         finally:
             processes.kill_children()
             self.times.dead_ns = clock.now_ns()
@@ -97,14 +89,17 @@ class Referee:
                 stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=processes.die_with_parent,
             )  # fmt: skip
         except OSError as error:
+            self._selector.close()
             raise RunFailure(Status.LAUNCH_FAILED, f"cannot start {self.orders.argv[0]}: {error.strerror}") from error
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
         self._selector.register(process.stdout, selectors.EVENT_READ, self._on_output)
         self._selector.register(self._listener, selectors.EVENT_READ, self._on_connect)
+        self._exit = os.pidfd_open(process.pid)
+        self._selector.register(self._exit, selectors.EVENT_READ, lambda _: self._on_exit(process))
         return process
 
-    def _step(self, process: subprocess.Popen[bytes]) -> None:
+    def _step(self) -> None:
         """Wait for something to happen, and let it happen: ranks first, the display last."""
         self._check_deadline()
         wait_s = min(self._observer.tick(), self._left_s(), SEAL_RETRY_S if self._unsealed else 3600.0)
@@ -113,8 +108,6 @@ class Referee:
                 key.data(key.fileobj)
         for rank in list(self._unsealed):
             self._seal(rank)
-        if self.session.phase != Phase.STOPPED and process.poll() is not None:
-            self._on_exit(process.returncode)
 
     def _budget_s(self) -> float:
         return self.orders.prepare_s if self.session.phase == Phase.PREPARE else self.orders.train_s
@@ -153,11 +146,18 @@ class Referee:
             if connection.rank is not None:
                 raise self.session.died(connection.rank)
 
-    def _on_exit(self, returncode: int) -> None:
-        raise RunFailure(
-            Status.LAUNCH_FAILED if len(self.session.ranks) < self.orders.world_size else Status.RANK_DIED,
-            f"torchrun ended with exit status {returncode} in {self.session.phase.upper()}; see the end of the log",
-        )
+    def _on_exit(self, process: subprocess.Popen[bytes]) -> None:
+        """torchrun is gone; but what its ranks have said before may name the reason, or be the last stop."""
+        for connection in self._connections:
+            for _ in range(LAST_READS):
+                if connection.is_open and self.session.phase != Phase.STOPPED:
+                    self._on_readable(connection)
+        if self.session.phase != Phase.STOPPED:
+            raise RunFailure(
+                Status.LAUNCH_FAILED if len(self.session.ranks) < self.orders.world_size else Status.RANK_DIED,
+                f"torchrun ended with exit status {process.wait()} in {self.session.phase.upper()}; "
+                "see the end of the log",
+            )
 
     def _on_message(self, connection: Connection, message: RankMessage) -> None:
         if isinstance(message, Hello):
@@ -190,7 +190,7 @@ class Referee:
                 self.session.stop(rank)
                 self._seal(rank)
             case SnapshotDone():
-                self._on_snapshot_done(rank, message.step)
+                self.snapshots.end(rank, message.step)
             case Failed():
                 raise self.session.failed(rank, message)
             case Returned():
@@ -240,29 +240,17 @@ class Referee:
             self.times.stop_ns = now_ns
 
     def _new_snapshot(self, rank: int, step: int) -> WeightBuffer:
-        if not self.orders.practice or self.times.go_ns is None or len(self.snapshots) >= MAX_SNAPSHOTS:
-            raise RunFailure(
-                Status.PROTOCOL_BROKEN,
-                f"expected at most {MAX_SNAPSHOTS} snapshots, in TRAIN of a practice run, found one more",
-            )
+        if not self.orders.practice or self.times.go_ns is None:
+            raise RunFailure(Status.PROTOCOL_BROKEN, "expected snapshots in TRAIN of a practice run only, found one")
         reserved = self.session.ranks[rank].buffer
         assert reserved is not None
-        parts = self.snapshots.setdefault(step, SnapshotParts(step, clock.now_ns() - self.times.go_ns))
-        if rank in parts.buffers:
-            raise RunFailure(Status.PROTOCOL_BROKEN, f"rank {rank} took a second snapshot of step {step}")
-        parts.buffers[rank] = WeightBuffer(reserved.specs)
-        return parts.buffers[rank]
-
-    def _on_snapshot_done(self, rank: int, step: int) -> None:
-        parts = self.snapshots.get(step)
-        if parts is None or rank not in parts.buffers or not parts.buffers[rank].seal():
-            raise RunFailure(Status.PROTOCOL_BROKEN, f"rank {rank} has no snapshot of step {step} that can be sealed")
+        return self.snapshots.begin(rank, step, clock.now_ns() - self.times.go_ns, reserved.specs)
 
     def release(self) -> None:
         """Give the memory of all weights back."""
-        snapshots = [buffer for parts in self.snapshots.values() for buffer in parts.buffers.values()]
-        for buffer in (*self.session.buffers(), *snapshots):
+        for buffer in self.session.buffers():
             buffer.close()
+        self.snapshots.close()
 
     def _close(self, process: subprocess.Popen[bytes]) -> None:
         """Keep the last words in the pipe, then let go of every descriptor."""
@@ -274,6 +262,7 @@ class Referee:
             pass
         finally:
             process.stdout.close()
+            os.close(self._exit)
             process.wait()
             for connection in self._connections:
                 connection.close()

@@ -20,6 +20,7 @@ from data.files import replace_file
 from . import clock, layout, processes
 from .environment import Environment
 from .errors import RecordError, RunFailure, UserError
+from .plainfile import read_plain
 from .processes import ProcessId
 from .status import ExitCode, Status
 from .submission import remove_tree
@@ -252,11 +253,7 @@ def read_run(folder: Path) -> RunRecord:
     """A run from its folder; `started` without its referee reads `abandoned`. Raises RecordError."""
     path = folder / layout.RUN_FILE
     try:
-        if path.stat().st_size > MAX_RUN_BYTES:
-            raise RecordError(f"expected a run.json of at most {MAX_RUN_BYTES:,} bytes, found more in {path}")
-        record = RunRecord.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise RecordError(f"expected a run at {folder}, found no {layout.RUN_FILE} ({error.strerror})") from error
+        record = RunRecord.model_validate_json(read_plain(path, MAX_RUN_BYTES, RecordError))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

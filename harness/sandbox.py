@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -149,5 +150,6 @@ def _namespaces_work() -> bool:
         return False
     view = View(readable=(), home=Path("/tmp/speedrun-home"))  # a mount point inside, never made outside
     argv, environment = command("namespaces", view, [sys.executable, "-I", "-c", "pass"])
-    tried = subprocess.run(argv, env=environment, capture_output=True, timeout=30, check=False)
-    return tried.returncode == 0
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(argv, env=environment, capture_output=True, timeout=30, check=False).returncode == 0
+    return False

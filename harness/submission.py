@@ -5,16 +5,14 @@ sockets are refused, so nothing outside the tree comes along and nothing can be 
 """
 
 import ast
-import errno
 import hashlib
 import json
-import os
 import shutil
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import RunFailure, UserError
+from .plainfile import read_plain
 from .status import Status
 
 IGNORED = frozenset({"__pycache__", ".git", ".venv", ".DS_Store"})
@@ -48,7 +46,7 @@ def read_submission(path: Path) -> Submission:
     for name in names:
         if not name.isprintable():
             raise UserError(f"expected printable file names in a submission, found {name!r}; rename it")
-        content = _read_plain(root / name, MAX_BYTES - total)
+        content = read_plain(root / name, MAX_BYTES - total)
         files[name] = hashlib.sha256(content).hexdigest()
         total += len(content)
     sha256 = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
@@ -58,7 +56,7 @@ def read_submission(path: Path) -> Submission:
 def take_copy(submission: Submission, target: Path) -> None:
     """Copy exactly the hashed bytes. Raises UserError if a file has changed since."""
     for name, digest in submission.files.items():
-        content = _read_plain(submission.root / name, submission.bytes)
+        content = read_plain(submission.root / name, MAX_BYTES)
         if hashlib.sha256(content).hexdigest() != digest:
             raise UserError(f"{submission.root / name} changed while it was read; run it again")
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -113,22 +111,6 @@ def _names(root: Path) -> list[str]:
         if len(names) > MAX_FILES:
             raise UserError(f"expected at most {MAX_FILES} files in a submission, found more in {root}")
     return names
-
-
-def _read_plain(path: Path, limit_bytes: int) -> bytes:
-    """The content of a plain file, opened once: what is looked at is what is read, and no pipe can stall it."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        found = "a link" if error.errno == errno.ELOOP else error.strerror
-        raise UserError(f"expected plain, readable files in a submission, found {found} at {path}") from error
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise UserError(f"expected plain files in a submission, found a special file at {path}")
-        content = file.read(limit_bytes + 1)
-    if len(content) > limit_bytes:
-        raise UserError(f"expected at most {MAX_BYTES:,} bytes that do not change, found more with {path}")
-    return content
 
 
 def remove_tree(path: Path) -> None:

@@ -5,6 +5,7 @@ misspelt limit cannot silently be no limit. `rules_version` changes whenever a n
 """
 
 import hashlib
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -110,12 +111,12 @@ def default_track() -> str:
 
 def _find(name_or_path: str) -> Path:
     path = Path(name_or_path)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, also with a name no file system would take
         return path / layout.TRACK_FILE
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     found = layout.track_file(name_or_path)
-    if not found.is_file():
+    if not os.path.isfile(found):
         known = ", ".join(p.parent.name for p in layout.track_files())
         raise TrackError(f"expected one of the tracks {known} or a path to a track.toml, found {name_or_path!r}")
     return found

@@ -58,6 +58,8 @@ def tiny(**changes: Any) -> Any:
         "dtype": torch.float32,
         "length": 32,
         "steps": 20,
+        "lr_cooldown": 0.6,
+        "momentum": (0.85, 0.95),
         "stages": stages,
         "rules": rules,
         "eval_windows": (16, 32),
@@ -103,7 +105,7 @@ def random_tokens(rows: int, length: int, seed: int = 0, vocab: int = VOCAB) -> 
     return torch.randint(vocab, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
-# ------------------------------------------------------------------------------------------------ Muon and Adam
+# -------------------------------------------------------------------------------------------- Muon and Adam
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (2, 64, 16), (2, 16, 64)])
@@ -193,10 +195,12 @@ def test_the_large_preset_has_a_rule_for_every_parameter() -> None:
         model = gpt.GPT(gpt.GPT2_SMALL, 50_304, 50_256)
     names = sorted(name for rule in gpt.GPT2_SMALL.rules for name in rule.names)
     assert names == sorted(name for name, _ in model.named_parameters())
-    assert all(layer.skip_from is None or layer.skip_from < i for i, layer in enumerate(gpt.GPT2_SMALL.layers))
+    # a skip from the layer before would hand the same tensor twice to one op, which torch.compile refuses
+    layers = enumerate(gpt.GPT2_SMALL.layers)
+    assert all(layer.skip_from is None or layer.skip_from < i - 1 for i, layer in layers)
 
 
-# --------------------------------------------------------------------------------------------- attention, model
+# ----------------------------------------------------------------------------------------- attention, model
 
 
 def brute_force_mask(tokens: torch.Tensor, window: int) -> torch.Tensor:
@@ -231,19 +235,20 @@ def test_block_mask_covers_exactly_what_the_dense_mask_shows(window: int) -> Non
             assert whole == [k for k in range(5) if blocks[b, q, :, k].all()]
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 def test_flex_attention_agrees_with_plain_matmuls() -> None:
-    from torch.nn.attention.flex_attention import create_mask, flex_attention
+    from torch.nn.attention.flex_attention import flex_attention
 
     tokens = random_tokens(2, 256, vocab=60)
     docs = gpt.document_ids(tokens, DOCUMENT)
     mask = gpt.block_mask(docs, torch.tensor(100))
     dense = gpt.dense_mask(docs, 100, torch.float32)
-    seen = create_mask(mask.mask_mod, 2, 1, 256, 256, device="cpu")
-    assert torch.equal(seen, dense == 0)
     q, k, v = torch.randn(3, 2, 2, 256, 16, generator=torch.Generator().manual_seed(1))
-    del flex_attention
+    plain = gpt.attend(q, k, v, dense)
     expected = F.scaled_dot_product_attention(q, k, v, attn_mask=dense, scale=1.0)
-    torch.testing.assert_close(gpt.attend(q, k, v, dense), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(plain, expected, rtol=1e-4, atol=1e-5)
+    flexible = flex_attention(q, k, v, block_mask=mask, scale=1.0)
+    torch.testing.assert_close(flexible, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_rotary_scores_depend_on_distance_alone() -> None:
@@ -260,22 +265,23 @@ def test_rotary_scores_depend_on_distance_alone() -> None:
     assert torch.equal(q[:, 16:], q[:1, 16:].expand(50, 16))
 
 
-def test_written_out_gradients_are_right() -> None:
+def assert_same_gradients(found: Any, expected: Any, *inputs: torch.Tensor) -> None:
+    weight = torch.randn(found.shape, generator=torch.Generator().manual_seed(7))
+    torch.testing.assert_close(found, expected)
+    found_grads = torch.autograd.grad((found * weight).sum(), inputs)
+    expected_grads = torch.autograd.grad((expected * weight).sum(), inputs)
+    torch.testing.assert_close(found_grads, expected_grads, rtol=1e-4, atol=1e-5)
+
+
+def test_written_out_gradients_are_those_of_autograd() -> None:
     generator = torch.Generator().manual_seed(2)
-    x, y = torch.randn(2, 2, 3, 2, 8, dtype=torch.float64, generator=generator, requires_grad=True).unbind(0)
-    cos, sin = gpt.rotary_tables(3, 8, torch.device("cpu"), torch.float64)
-    z = torch.randn(5, 7, dtype=torch.float64, generator=generator, requires_grad=True)
-    weights = torch.tensor([0.5, -2.0], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda t: gpt.Rotary.apply(t, cos, sin), (x,))
-    assert torch.autograd.gradcheck(gpt.SquaredRelu.apply, (z,))
-    loose = {"eps": 1e-3, "atol": 1e-3, "rtol": 1e-2}  # these three compute in fp32 on the inside
-    assert torch.autograd.gradcheck(lambda t: gpt.norm(t, 0.7), (x,), nondet_tol=0, **loose)
-    assert torch.autograd.gradcheck(gpt.Blend.apply, (weights, x, y), **loose)
-
-
-def test_norm_is_rms_norm() -> None:
-    x = torch.randn(4, 16, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(gpt.norm(x, 0.5), 0.5 * F.rms_norm(x, (16,)))
+    x, y = (torch.randn(2, 3, 2, 8, generator=generator, requires_grad=True) for _ in range(2))
+    weights = torch.tensor([0.5, -2.0], requires_grad=True)
+    rotary = gpt.rotary_tables(3, 8, torch.device("cpu"), torch.float32)
+    assert_same_gradients(gpt.norm(x, 0.7), 0.7 * F.rms_norm(x, (8,)), x)
+    assert_same_gradients(gpt.SquaredRelu.apply(x), x.relu().square(), x)
+    assert_same_gradients(gpt.Rotary.apply(x, *rotary), gpt.rotate(x, *rotary), x)
+    assert_same_gradients(gpt.Blend.apply(weights, x, y), weights[0] * x + weights[1] * y, weights, x, y)
 
 
 def test_soft_capped_cross_entropy_value_and_gradient() -> None:
@@ -291,7 +297,7 @@ def test_soft_capped_cross_entropy_value_and_gradient() -> None:
 
 
 def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found.float() - expected).norm() / expected.norm())
+    return float((found.detach().float() - expected).norm() / expected.norm())
 
 
 def test_fp8_linear_is_within_the_rounding_of_its_formats() -> None:
@@ -330,7 +336,7 @@ def test_initialize_sets_everything() -> None:
     assert not model.head.any()
 
 
-# ------------------------------------------------------------------------------------------------ schedules, data
+# ------------------------------------------------------------------------------------------ schedules, data
 
 
 def test_schedules_are_these_numbers() -> None:
@@ -372,7 +378,7 @@ def test_any_number_of_ranks_takes_the_same_rows(pieces: int) -> None:
         assert len({len(batch) for part in parts for batch in part}) == 1
 
 
-# -------------------------------------------------------------------------------------------- training and loading
+# ------------------------------------------------------------------------------------- training and loading
 
 
 def trained_losses(rank: int, world: int, shard: str, hp: Any) -> tuple[list[float], Any]:
@@ -384,29 +390,41 @@ def trained_losses(rank: int, world: int, shard: str, hp: Any) -> tuple[list[flo
     return losses.tolist(), trainer
 
 
+def one_update(rank: int, world: int) -> dict[str, torch.Tensor]:
+    """The weights after one step along random gradients of which every rank holds an equal part."""
+    model = random_model(tiny())
+    optimizer = gpt.ShardedOptimizer(dict(model.named_parameters()), tiny().rules, gpt.Ranks(rank=rank, world=world))
+    generator = torch.Generator().manual_seed(8)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator) / world
+    optimizer.step(3, tiny(), tokens=10)
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
 def train_as_rank(rank: int, world: int, shard: str, folder: str) -> None:
     torch.set_num_threads(1)
     store = dist.FileStore(os.path.join(folder, "store"), world)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
     losses, trainer = trained_losses(rank, world, shard, tiny())
     weights = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
-    torch.save((losses, weights), os.path.join(folder, f"{rank}.pt"))
+    torch.save((losses, weights, one_update(rank, world)), os.path.join(folder, f"{rank}.pt"))
     dist.destroy_process_group()
 
 
 def test_two_ranks_train_the_same_model_as_one(tmp_path: Path) -> None:
     shard = write_tokens(tmp_path / "train.bin", 8192)
-    alone, trainer = trained_losses(0, 1, shard, tiny())
+    alone, _ = trained_losses(0, 1, shard, tiny())
     again, _ = trained_losses(0, 1, shard, tiny())
     assert alone == again
     assert alone[-1] / 256 < alone[0] / 128 - 0.5
     mp.spawn(train_as_rank, args=(2, shard, str(tmp_path)), nprocs=2)
     results = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-    for losses, weights in results:
-        assert losses == pytest.approx(alone, rel=1e-4)
-        for name, parameter in trainer.model.named_parameters():
-            torch.testing.assert_close(weights[name], results[0][1][name], rtol=0, atol=0)
-            torch.testing.assert_close(weights[name], parameter.detach(), rtol=5e-3, atol=5e-3)
+    for losses, weights, updated in results:
+        torch.testing.assert_close(updated, one_update(0, 1), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(weights, results[0][1], rtol=0, atol=0)
+        assert losses[:2] == pytest.approx(alone[:2], rel=1e-5)
+        # Muon lifts directions of no gradient, which hold nothing but rounding, a thousandfold
+        assert losses == pytest.approx(alone, rel=2e-2)
 
 
 def test_warm_up_puts_everything_back(tmp_path: Path) -> None:
@@ -445,8 +463,8 @@ def test_train_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     gpt.train(run)
     assert run.reserved == {name: (tensor.shape, tensor.dtype) for name, tensor in run.handed.items()}
     assert run.handed["head"].shape == run.handed["embed"].shape == (VOCAB, 32)
-    assert [entry["step"] for entry in run.logged] == list(range(1, 20))
-    assert run.logged[-1]["tokens"] == (10 * 4 + 9 * 8) * 32
+    assert [entry["step"] for entry in run.logged] == list(range(1, 21))
+    assert run.logged[-1]["tokens"] == (10 * 4 + 10 * 8) * 32
     assert run.snapshots == [10, 20]
     assert gpt.load(run.handed, "cpu")(random_tokens(2, 32)).shape == (2, 32, VOCAB)
 
@@ -464,7 +482,7 @@ def test_loaded_model_gives_the_logits_of_the_trained_one() -> None:
     loaded = gpt.load(gpt.hand_over(model, VOCAB, gpt.Ranks(rank=0, world=1)), torch.device("cpu"))
     with torch.no_grad():
         expected = model.logits(tokens)[..., :VOCAB]
-    assert loaded(tokens).dtype == torch.bfloat16
+    assert loaded(tokens).dtype == torch.float32
     torch.testing.assert_close(loaded(tokens), expected, rtol=0, atol=0)
 
 
@@ -492,7 +510,7 @@ def test_logits_are_causal_and_rows_independent(monkeypatch: pytest.MonkeyPatch)
     torch.testing.assert_close(logits_fn(tokens), logits, rtol=0, atol=0)
 
 
-# ------------------------------------------------------------------------------------------------------- the page
+# ------------------------------------------------------------------------------------------------- the page
 
 
 def test_the_page_stays_a_page() -> None:

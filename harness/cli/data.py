@@ -2,24 +2,14 @@
 
 import json
 import os
-import re
+import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich import box
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Table
 
 from data import datasets
@@ -27,6 +17,8 @@ from data.datasets import Dataset
 from data.errors import DataError, UserError
 
 from ..track import load_track
+from . import making
+from .amounts import advancing, interruptible, parse_tokens, progress_bar
 
 app = typer.Typer(
     add_completion=False,
@@ -36,7 +28,10 @@ app = typer.Typer(
     help="Fetch, check, make and inspect the data that models read.",
 )
 
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
+
+app.command("tokenize")(making.tokenize)
+app.command("import")(making.import_files)
+app.command("info")(making.info)
 
 Name = Annotated[str, typer.Argument(help="A dataset of `speedrun data list`, or the folder of one of your own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
@@ -55,13 +50,13 @@ def list_command(as_json: AsJson = False) -> None:
         print(json.dumps({"root": str(root), "datasets": rows}, indent=1))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("dataset", "kind", "training tokens", "shards here", "GB here", "licence"):
+    for column in ("dataset", "kind", "training tokens", "shards here", "GB here"):
         table.add_column(column, no_wrap=True)
     for row in rows:
         tokens = "unknown" if row["train_tokens"] is None else f"{row['train_tokens']:,}"
         here = f"{row['shards_present']} of {row['shards']}"
         gigabytes = f"{row['bytes_present'] / 1e9:.2f}"
-        table.add_row(row["name"], row["kind"], tokens, here, gigabytes, row["licence"])
+        table.add_row(row["name"], row["kind"], tokens, here, gigabytes)
     console = Console()
     console.print(table)
     console.print(f"under {root} (move it with {datasets.ROOT_VARIABLE})", highlight=False, soft_wrap=True)
@@ -88,7 +83,7 @@ def download(
         shards = _track_shards(for_track, dataset)
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    _download(dataset, root, shards, None if tokens is None else _count(tokens), jobs, as_json)
+    _download(dataset, root, shards, None if tokens is None else parse_tokens(tokens), jobs, as_json)
 
 
 @app.command()
@@ -98,9 +93,13 @@ def prepare(name: Name, as_json: AsJson = False) -> None:
     if dataset.kind == "hub":
         _download(dataset, root, None, None, 4, as_json)
         return
-    with _bar("building", Console(stderr=True), as_json) as bar:
-        datasets.prepare(dataset, root, _advancing(bar, dataset))
-    _show_verified(dataset, root, datasets.verify(dataset, root), as_json)
+    with progress_bar("building", Console(stderr=True), as_json) as bar:
+        datasets.prepare(dataset, root, advancing(bar, dataset.name))
+    digests = datasets.verify(dataset, root)
+    if as_json:
+        print(json.dumps(_report(dataset, root, digests), indent=1))
+    else:
+        _show_verified(dataset, root, digests)
 
 
 @app.command()
@@ -119,22 +118,41 @@ def verify(
     if for_track is not None and not names:
         names = [load_track(for_track).data.dataset]
     chosen = [_find(name) for name in names] if names else _present()
+    reports, errors = [], []
     for dataset, root in chosen:
-        count = _track_shards(for_track, dataset) if for_track is not None else shards
-        if count is None and dataset.kind == "hub":
-            count = _leading_shards(dataset, root)
-        with _bar("hashing", Console(stderr=True), as_json) as bar:
-            digests = datasets.verify(dataset, root, count, progress=_advancing(bar, dataset), afresh=afresh)
-        _show_verified(dataset, root, digests, as_json)
+        try:
+            reports.append(_verify(dataset, root, for_track, shards, afresh, as_json))
+        except DataError as error:
+            errors.append(error)
+    if as_json and not errors:
+        print(json.dumps({"datasets": reports}, indent=1))
     if not chosen and not as_json:
         print(f"no shards under {datasets.data_root()}")
+    for earlier in errors[:-1]:
+        print(f"speedrun: {earlier}", file=sys.stderr)
+    if errors:
+        raise errors[-1]
+
+
+def _verify(
+    dataset: Dataset, root: Path, for_track: str | None, shards: int | None, afresh: bool, quiet: bool
+) -> dict[str, Any]:
+    count = _track_shards(for_track, dataset) if for_track is not None else shards
+    if count is None and dataset.kind == "hub":
+        count = _leading_shards(dataset, root)
+    with progress_bar("hashing", Console(stderr=True), quiet) as bar:
+        digests = datasets.verify(dataset, root, count, progress=advancing(bar, dataset.name), afresh=afresh)
+    if not quiet:
+        _show_verified(dataset, root, digests)
+    return _report(dataset, root, digests)
 
 
 def _download(dataset: Dataset, root: Path, shards: int | None, tokens: int | None, jobs: int, as_json: bool) -> None:
-    from data.download import Watcher, download  # imports huggingface_hub, which reads the environment then
+    from data.download import download  # imports huggingface_hub, which reads the environment then
+    from data.fetching import Watcher
 
     console, started_s = Console(stderr=True), time.monotonic()
-    with _bar("fetching", console, as_json) as bar:
+    with interruptible(), progress_bar("fetching", console, as_json) as bar:
         task = bar.add_task(dataset.name, total=None)
 
         class _Bar(Watcher):
@@ -161,36 +179,12 @@ def _download(dataset: Dataset, root: Path, shards: int | None, tokens: int | No
     )
 
 
-def _show_verified(dataset: Dataset, root: Path, digests: dict[str, str], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(_report(dataset, root, digests), indent=1))
-    else:
-        print(f"{dataset.name}: {len(digests)} shards verified under {root / dataset.name}")
+def _show_verified(dataset: Dataset, root: Path, digests: dict[str, str]) -> None:
+    print(f"{dataset.name}: {len(digests)} shards verified under {root / dataset.name}")
 
 
 def _report(dataset: Dataset, root: Path, digests: dict[str, str]) -> dict[str, Any]:
     return {"dataset": dataset.name, "folder": str(root / dataset.name), "sha256": digests}
-
-
-def _bar(verb: str, console: Console, quiet: bool) -> Progress:
-    """One display: how far, how fast, how long still."""
-    return Progress(
-        TextColumn(f"{verb} {{task.description}}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=quiet or not console.is_terminal,
-    )
-
-
-def _advancing(bar: Progress, dataset: Dataset) -> Callable[[int, int], None]:
-    task = bar.add_task(dataset.name, total=None)
-    return lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _find(name: str) -> tuple[Dataset, Path]:
@@ -251,12 +245,3 @@ def _at_most_one(**options: object) -> None:
     given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
     if len(given) > 1:
         raise UserError(f"expected at most one of these options, found {' and '.join(given)}; leave out the others.")
-
-
-def _count(text: str) -> int:
-    """900M -> 900_000_000; DataError for what is no count."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGB]?)", text.strip().replace("_", "").replace(",", ""), re.IGNORECASE)
-    count = round(float(match[1]) * UNITS[match[2].upper()]) if match else 0
-    if count < 1:
-        raise UserError(f"expected a count of tokens such as 900M or 1.5B, found '{text}'; give one.")
-    return count

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 
 from data import datasets
 
@@ -21,6 +20,7 @@ from ..facts import Request
 from ..run import RunRecord
 from ..submission import check_source, read_submission
 from ..track import Track, default_track, load_track
+from .amounts import advancing, interruptible, progress_bar
 
 Script = Annotated[Path, typer.Argument(help="A train_gpt.py, or a folder that holds one.")]
 
@@ -103,13 +103,8 @@ def _prepare_data(request: Request, console: Console) -> None:
     if request.dataset.kind != "embedded":
         datasets.verify(request.dataset, request.data_root, request.track.data.train_shards)
         return
-    with Progress(*Progress.get_default_columns(), console=console, transient=True) as progress:
-        task = progress.add_task(f"building {request.dataset.name}", total=None, visible=False)
-
-        def advance(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total, visible=True)
-
-        datasets.prepare(request.dataset, request.data_root, advance)
+    with interruptible(), progress_bar("building", console, not console.is_terminal) as bar:
+        datasets.prepare(request.dataset, request.data_root, advancing(bar, request.dataset.name))
 
 
 def _show_plan(request: Request, as_json: bool) -> None:

@@ -121,11 +121,12 @@ def shakespeare() -> Path:
     return path
 
 
-@pytest.fixture
-def gpt2(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The folder of GPT-2's real vocabulary, also in TIKTOKEN_CACHE_DIR."""
+@pytest.fixture(scope="session")
+def gpt2() -> Iterator[str]:
+    """The folder of GPT-2's real vocabulary, which is then in TIKTOKEN_CACHE_DIR too."""
     path = SHARED / "tiktoken"
     if not path.is_dir():
         pytest.skip(f"GPT-2's vocabulary is not at {path}")
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(path))
-    return str(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIKTOKEN_CACHE_DIR", str(path))
+        yield str(path)

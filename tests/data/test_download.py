@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import pty
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -76,9 +78,7 @@ def test_download_brings_just_what_is_asked_for(
     assert on_disk(fetching) == {name: published(hub)[name] for name in wanted}
 
 
-def test_download_for_a_track_reads_its_number_of_shards(
-    hub: LoopbackHub, fetching: Command, tmp_path: Path
-) -> None:
+def test_download_for_a_track_reads_its_number_of_shards(hub: LoopbackHub, fetching: Command, tmp_path: Path) -> None:
     track = tmp_path / "track.toml"
     text = (ROOT / "tests" / "tracks" / "tiny" / "track.toml").read_text()
     track.write_text(text.replace('"embedded-tiny"', '"tiny"\ntrain_shards = 2'))
@@ -330,7 +330,10 @@ def kill_and_finish(hub: LoopbackHub, command: Command, rng: random.Random) -> i
         path.name for path in (command.root / "tiny").iterdir() if path.suffix in (".part", ".tmp", ".corrupt")
     ]
     assert leftovers == []
-    assert command("verify", "tiny", "--afresh").returncode == 0
+    tiny = datasets.read_manifest(command.root / "tiny" / "dataset.toml")
+    assert datasets.verify(tiny, command.root, afresh=True) == {
+        name: hashlib.sha256(content).hexdigest() for name, content in published(hub).items()
+    }
     return hits
 
 
@@ -353,6 +356,49 @@ def test_fifty_kills_at_random_points_end_in_the_same_bytes(
     hub: LoopbackHub, make_command: Callable[[str], Command]
 ) -> None:
     kill_many(hub, make_command, seed=2, kills=50)
+
+
+def test_a_disk_that_takes_no_more_is_one_sentence_and_what_came_is_kept(hub: LoopbackHub, fetching: Command) -> None:
+    limited = ["sh", "-c", 'ulimit -f 300; exec "$0" "$@"', sys.executable, "-m", "harness", "data", "download", "tiny"]
+    env = os.environ | {"SPEEDRUN_DATA": str(fetching.root)} | fetching.environment
+    done = subprocess.run(limited, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    assert "bytes, found 'File too large'" in sentence(done)
+    assert sum(part.stat().st_size for part in (fetching.root / "tiny").glob(".*.part")) > 0
+    assert fetching("download", "tiny").returncode == 0
+    assert on_disk(fetching) == published(hub)
+
+
+def test_ctrl_c_ends_with_130_and_keeps_what_came(hub: LoopbackHub, fetching: Command) -> None:
+    hub.bytes_per_s = 200_000
+    process = fetching.start("download", "tiny")
+    wait_for_bytes(hub, SHARD_BYTES // 2)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, "Traceback" in stderr) == (130, False)
+    assert "interrupted; the same command goes on from here" in stderr
+    assert list((fetching.root / "tiny").glob(".*.part"))
+
+
+def test_a_terminal_shows_rate_and_eta(hub: LoopbackHub, fetching: Command) -> None:
+    hub.bytes_per_s = 400_000
+    leader, follower = pty.openpty()
+    env = os.environ | {"SPEEDRUN_DATA": str(fetching.root), "TERM": "xterm", "COLUMNS": "200"} | fetching.environment
+    argv = [sys.executable, "-m", "harness", "data", "download", "tiny", "--shards", "1"]
+    with subprocess.Popen(argv, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=follower) as process:
+        os.close(follower)
+        shown = b""
+        while block := read_terminal(leader):
+            shown += block
+    os.close(leader)
+    assert process.returncode == 0
+    assert b"fetching tiny" in shown and b"B/s" in shown and b"ETA" in shown
+
+
+def read_terminal(leader: int) -> bytes:
+    try:
+        return os.read(leader, 2**16)
+    except OSError:  # how Linux says that the other side has closed
+        return b""
 
 
 def test_what_is_not_of_the_hub_is_not_downloaded(command: Command) -> None:

@@ -95,13 +95,13 @@ def test_sigkill_of_the_referee_takes_everything_along(
 
 
 DETACHED = """
-for _ in range(2):
-    if os.fork():
-        break
+if os.fork() == 0:
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-else:
-    os.execve("/bin/sleep", ["sleep", "{seconds}"], {{}})
+    if os.fork() == 0:
+        os.execve("/bin/sleep", ["sleep", "{seconds}"], {{}})
+    os._exit(0)
+os.wait()
 while os.system("pgrep -f {seconds} | grep -v $$ > /dev/null"):
     time.sleep(0.05)
 print("detached", flush=True)
@@ -149,11 +149,12 @@ def in_a_mount_namespace(speedrun: Any, prelude: str, script: Path, track: Path,
 
 
 def test_a_full_disk_is_recorded(speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any) -> None:
-    """The log fills the disk, and somebody takes every byte that becomes free."""
+    """The log finds no space, and somebody takes every byte that becomes free."""
     require_mounts()
     runs = speedrun.runs.with_name("inner")
     prelude = f"""mount -t tmpfs -o size=12m none {runs}
-        (while sleep 0.01; do head -c 4096 /dev/zero >> {runs}/filler; done) 2>/dev/null &"""
+        (until test -s {runs}/*/log.txt; do sleep 0.05; done
+        while sleep 0.01; do cat /dev/zero >> {runs}/filler; done) 2>/dev/null &"""
     script = write_submission(tmp_path, train="while True: print('x' * 100_000, flush=True)")
     outcome = in_a_mount_namespace(speedrun, prelude, script, write_track(tmp_path, log_bytes=100_000_000))
     assert (outcome.record["status"], outcome.code) == ("disk_full", 5)

@@ -1,6 +1,6 @@
 """What a submission can do wrong: a recorded run that names it, one sentence, an exit code, and nothing left behind.
 
-Each case is a real command with real torchrun, gloo and sandbox. Two run at a time, each in a world of its own.
+Each case is a real command with real torchrun, gloo and sandbox. Three run at a time, each in a world of its own.
 """
 
 import re
@@ -131,7 +131,7 @@ def outcomes(
         return make_speedrun().run(script, "--nproc", str(case.ranks), track=write_track(folder, **case.track))
 
     wanted = {item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")}
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         yield {case.name: pool.submit(run, case) for case in CASES if case in wanted}
         pool.shutdown(cancel_futures=True)
 

@@ -1,0 +1,53 @@
+"""Untrusted text on disk stays within bounds."""
+
+import json
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness import logfile
+from harness.logfile import CUT_MARK, Curve, LogFile
+from harness.messages import Log
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(chunks=st.lists(st.binary(max_size=40), max_size=10), limit=st.integers(1, 100))
+def test_the_log_is_cut_at_its_limit(tmp_path: Path, chunks: list[bytes], limit: int) -> None:
+    log = LogFile(tmp_path / "log.txt", limit)
+    for chunk in chunks:
+        log.write(chunk)
+    log.close()
+    everything, written = b"".join(chunks), (tmp_path / "log.txt").read_bytes()
+    if len(everything) < limit:
+        assert (written, log.truncated) == (everything, False)
+    elif len(everything) > limit:
+        assert (written, log.truncated) == (everything[:limit] + CUT_MARK, True)
+
+
+def test_a_log_that_just_fits_is_not_cut(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "log.txt", 4)
+    log.write(b"12")
+    log.write(b"34")
+    log.write(b"")
+    log.close()
+    assert (tmp_path / "log.txt").read_bytes() == b"1234"
+    assert not log.truncated
+
+
+def test_the_curve_is_json_whatever_a_rank_reports(tmp_path: Path) -> None:
+    curve = Curve(tmp_path / "progress.jsonl")
+    for loss in (1.5, float("nan"), float("inf"), None):
+        curve.write(Log(kind="log", step=1, train_loss=loss, tokens=2**61), 5)
+    curve.close()
+    points = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    assert [point["train_loss"] for point in points] == [1.5, None, None, None]
+
+
+def test_the_curve_ends_after_so_many_points(tmp_path: Path) -> None:
+    curve = Curve(tmp_path / "progress.jsonl")
+    for step in range(20):
+        curve._points += logfile.MAX_CURVE_POINTS // 10
+        curve.write(Log(kind="log", step=step), 0)
+    curve.close()
+    assert len((tmp_path / "progress.jsonl").read_text().splitlines()) == 9

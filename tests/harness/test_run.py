@@ -1,0 +1,210 @@
+"""run.json: what is written is what is read, and anything else is one sentence."""
+
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from harness import clock, run
+from harness.environment import Environment
+from harness.errors import RecordError, UserError
+from harness.run import Owner, RunFolder, RunRecord, SubmissionRef, TrackRef, owner, read_run, read_runs
+from harness.status import Status
+
+DIGEST = "0123456789abcdef" * 4
+ENVIRONMENT = Environment(
+    python="3.12", torch=None, cuda=None, gpus=(), cpu_model="", cpu_cores=2, memory_bytes=1, kernel="", commit=None,
+    packages={},
+)  # fmt: skip
+
+
+def a_record(**changes: Any) -> RunRecord:
+    values = {
+        "run_id": "2026-01-02T03-04-05Z-abcdef",
+        "status": Status.COMPLETE,
+        "sentence": "fine",
+        "practice": False,
+        "track": TrackRef(name="t", rules_version="1.0", sha256=DIGEST, dataset="d", target_val_loss=3.0),
+        "submission": SubmissionRef(entry="a.py", sha256=DIGEST, bytes=1, files={"a.py": DIGEST}),
+        "seed": 1,
+        "seed_source": "harness",
+        "world_size": 2,
+        "device": "cpu",
+        "sandbox": "process",
+        "started_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        "owner": owner(),
+        "environment": ENVIRONMENT,
+    }
+    return RunRecord(**(values | changes))
+
+
+def a_folder(parent: Path, record: RunRecord) -> RunFolder:
+    folder = RunFolder(parent, clock.utc_now())
+    folder.save(record)
+    return folder
+
+
+@settings(max_examples=50)
+@given(
+    status=st.sampled_from(Status),
+    sentence=st.text(st.characters(codec="utf-8")),
+    seed=st.integers(0, 2**63),
+    losses=st.lists(st.floats(0, 1e9), min_size=1, max_size=9),
+    train_ns=st.none() | st.integers(0, 2**62),
+    files=st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=9), st.just(DIGEST), max_size=3),
+)
+def test_round_trip(
+    status: Status, sentence: str, seed: int, losses: list[float], train_ns: int | None, files: dict[str, str]
+) -> None:
+    score = run.Score(
+        val_loss=sum(losses), loss_sum=sum(losses), count=len(losses), eval_batch=1,
+        windows=run.Windows(tokens=1, loss_sums=losses, counts=[1] * len(losses)),
+        probes=run.Probes(pairs=1, max_abs_difference=0.0, mean_abs_difference=0.0),
+    )  # fmt: skip
+    record = a_record(
+        status=status, sentence=sentence, seed=seed, score=score, phases=run.Phases(train_ns=train_ns), data=files,
+        finished_at=clock.utc_now(), curve=(run.CurvePoint(step=1, elapsed_ns=2, val_loss=losses[0], count=1),),
+    )  # fmt: skip
+    assert RunRecord.model_validate_json(run._to_bytes(record)) == record
+
+
+def damage(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    raw = json.loads(path.read_bytes())
+    change(raw)
+    path.write_text(json.dumps(raw))
+
+
+DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "unknown key": (lambda raw: raw.update(surprise=1), "surprise"),
+    "unknown key further in": (lambda raw: raw["track"].update(surprise=1), "track.surprise"),
+    "missing key": (lambda raw: raw.pop("seed"), "seed"),
+    "number as text": (lambda raw: raw.update(seed="5"), "seed"),
+    "truth as number": (lambda raw: raw.update(practice=1), "practice"),
+    "unknown status": (lambda raw: raw.update(status="won"), "status"),
+    "no digest": (lambda raw: raw["submission"].update(sha256="abc"), "submission.sha256"),
+    "another schema": (lambda raw: raw.update(schema_version=2), "schema_version"),
+    "negative time": (lambda raw: raw["phases"].update(train_ns=-1), "phases.train_ns"),
+    "a loss of NaN": (lambda raw: raw["track"].update(target_val_loss=float("nan")), "track.target_val_loss"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_record_names_its_key(tmp_path: Path, name: str) -> None:
+    change, key = DAMAGES[name]
+    folder = a_folder(tmp_path, a_record())
+    damage(folder.path / "run.json", change)
+    with pytest.raises(RecordError, match=f"key '{key}'") as raised:
+        read_run(folder.path)
+    assert "\n" not in str(raised.value)
+    runs, broken = read_runs(tmp_path)
+    assert runs == []
+    assert broken == [str(raised.value)]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, bytes(1000)])
+def test_no_record_at_all(tmp_path: Path, content: bytes) -> None:
+    folder = a_folder(tmp_path, a_record())
+    (folder.path / "run.json").write_bytes(content)
+    with pytest.raises(RecordError) as raised:
+        read_run(folder.path)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_huge_record_is_not_read(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path, a_record())
+    os.truncate(folder.path / "run.json", run.MAX_RUN_BYTES + 1)
+    with pytest.raises(RecordError, match="at most"):
+        read_run(folder.path)
+
+
+def test_special_files_are_no_records(tmp_path: Path) -> None:
+    for make in (lambda path: path.mkdir(), os.mkfifo):
+        folder = a_folder(tmp_path, a_record())
+        (folder.path / "run.json").unlink()
+        make(folder.path / "run.json")
+        with pytest.raises(RecordError):
+            read_run(folder.path)
+    with pytest.raises(RecordError, match="No such file"):
+        read_run(tmp_path / "nothing")
+
+
+def test_started_without_its_referee_reads_abandoned(tmp_path: Path) -> None:
+    mine = owner()
+    strangers = [
+        Owner(pid=mine.pid, start_ticks=mine.start_ticks + 1, boot_id=mine.boot_id),  # a later process, the same pid
+        Owner(pid=mine.pid, start_ticks=mine.start_ticks, boot_id="another boot"),
+        Owner(pid=2**22 + 1, start_ticks=mine.start_ticks, boot_id=mine.boot_id),
+    ]
+    alive = a_folder(tmp_path, a_record(status=Status.STARTED))
+    dead = [a_folder(tmp_path, a_record(status=Status.STARTED, owner=stranger)) for stranger in strangers]
+    done = a_folder(tmp_path, a_record(owner=strangers[0]))
+    assert read_run(alive.path).status == Status.STARTED
+    assert [read_run(folder.path).status for folder in dead] == [Status.ABANDONED] * 3
+    assert read_run(done.path).status == Status.COMPLETE
+
+    run.close_abandoned(tmp_path)
+    for folder in dead:
+        assert json.loads((folder.path / "run.json").read_bytes())["status"] == "abandoned"
+        assert not (folder.path / ".reserve").exists()
+        assert read_run(folder.path).finished_at is not None
+    assert (alive.path / ".reserve").exists()
+    assert read_run(alive.path).status == Status.STARTED
+
+
+def test_the_closing_record_takes_the_reserved_place(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path, a_record(status=Status.STARTED))
+    reserved = (folder.path / ".reserve").stat()
+    assert reserved.st_blocks * 512 >= run.RESERVE_BYTES
+    folder.close(a_record(sentence="over"))
+    assert read_run(folder.path).sentence == "over"
+    assert (folder.path / "run.json").stat().st_ino == reserved.st_ino  # the very blocks
+    assert (folder.path / "run.json").stat().st_size < 10_000
+    assert sorted(path.name for path in folder.path.iterdir()) == ["run.json", "source"]
+
+
+def test_the_closing_record_is_written_even_if_somebody_removed_the_reserve(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path, a_record(status=Status.STARTED))
+    (folder.path / ".reserve").unlink()
+    folder.close(a_record())
+    assert read_run(folder.path).status == Status.COMPLETE
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="expected a folder for runs"):
+        RunFolder(tmp_path / "file", clock.utc_now())
+
+
+def test_a_record_is_frozen() -> None:
+    with pytest.raises(ValidationError):
+        a_record().seed = 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "valid", "code"),
+    [
+        ({}, True, 0),
+        ({"practice": True}, False, 0),
+        ({"status": Status.TRAIN_FAILED}, False, 3),
+        ({"status": Status.INTERRUPTED}, False, 130),
+        ({"findings": (run.Finding(id="x", severity="warning", sentence="", expected="", found=""),)}, True, 0),
+        ({"findings": (run.Finding(id="x", severity="error", sentence="", expected="", found=""),)}, False, 1),
+    ],
+)
+def test_validity_and_exit_code(changes: dict[str, Any], valid: bool, code: int) -> None:
+    record = a_record(**changes)
+    assert (record.is_valid, record.exit_code) == (valid, code)
+
+
+def test_every_status_has_a_documented_exit_code() -> None:
+    from harness.__main__ import EXIT_CODES
+
+    for status in Status:
+        assert str(int(status.exit_code)) in EXIT_CODES.replace(",", " ").split()

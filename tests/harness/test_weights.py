@@ -1,0 +1,202 @@
+"""Weights in sealed memory: what they are called, what they hold, and that nobody can change them."""
+
+import json
+import math
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness import weights
+from harness.errors import RunFailure
+from harness.inside import describe, read_weights, tensor_bytes
+from harness.messages import TensorShape
+from harness.status import Status
+from harness.weights import DTYPES, WeightBuffer, plan
+
+FLOATS = ["float64", "float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2"]
+
+
+@pytest.fixture
+def hold() -> Iterator[Any]:
+    """hold(tensors, rank): a filled buffer, sealed; closed at the end."""
+    held: list[WeightBuffer] = []
+
+    def make(tensors: dict[str, torch.Tensor], rank: int = 0) -> WeightBuffer:
+        buffer = plan(rank, [TensorShape.model_validate(spec) for spec in describe(tensors)])
+        buffer.allocate()
+        held.append(buffer)
+        for spec, tensor in zip(buffer.specs, tensors.values(), strict=True):
+            if tensor.numel():
+                os.pwrite(buffer.fd, tensor_bytes(tensor), spec.offset)
+        assert buffer.seal()
+        return buffer
+
+    yield make
+    for buffer in held:
+        buffer.close()
+
+
+def a_model(seed: int, count: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    names = [f"layer.{i}" for i in range(count)] + ["ä weight", "empty"]
+    shapes = [(i + 1, 3) for i in range(count)] + [(), (0, 4)]
+    return {
+        name: torch.randn(shape, generator=generator).to(getattr(torch, FLOATS[i % 4]))
+        for i, (name, shape) in enumerate(zip(names, shapes, strict=True))
+    }
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 99), count=st.integers(1, 6), ranks=st.integers(1, 4), data=st.data())
+def test_the_digest_is_that_of_the_model(hold: Any, seed: int, count: int, ranks: int, data: st.DataObject) -> None:
+    """Whoever hands over which part, in whatever order; and any changed bit, name or shape gives another."""
+    model = a_model(seed, count)
+    order = data.draw(st.permutations(list(model)))
+    owners = {name: data.draw(st.integers(0, ranks - 1)) for name in order}
+    parts = [hold({name: model[name] for name in order if owners[name] == rank}, rank) for rank in range(ranks)]
+    digest = weights.digest([hold(model)])
+    assert weights.digest(parts) == digest
+    others = [
+        model | {"layer.0": model["layer.0"] * 2},
+        model | {"empty": model["empty"].reshape(4, 0)},
+        model | {"layer.0": model["layer.0"].reshape(3, 1)},
+        {("layer.x" if name == "layer.0" else name): tensor for name, tensor in model.items()},
+        {name: tensor for name, tensor in model.items() if name != "empty"},
+    ]
+    assert digest not in {weights.digest([hold(other)]) for other in others}
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, -math.nan])
+def test_one_number_that_is_not_finite_is_found(hold: Any, dtype: str, value: float) -> None:
+    tensor = torch.linspace(-3, 3, 101).to(getattr(torch, dtype))
+    assert weights.first_not_finite([hold({"fine": tensor})]) is None
+    if math.isinf(value) and dtype == "float8_e4m3fn":
+        pytest.skip("it has no infinities, and no room for them")
+    spoilt = tensor.float().clone()
+    spoilt[-1] = value
+    spoilt = spoilt.to(getattr(torch, dtype))
+    assert weights.first_not_finite([hold({"fine": tensor}), hold({"also fine": tensor, "spoilt": spoilt})]) == "spoilt"
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_largest_numbers_are_finite(hold: Any, dtype: str) -> None:
+    kind = getattr(torch, dtype)
+    info = torch.finfo(kind)
+    tensor = torch.tensor([info.max, info.min, info.tiny, -0.0], dtype=torch.float64).to(kind)
+    assert weights.first_not_finite([hold({"w": tensor})]) is None
+
+
+def test_whole_numbers_are_finite_whatever_their_bits(hold: Any) -> None:
+    kinds = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+    assert weights.first_not_finite([hold({str(kind): torch.full((9,), -1).to(kind) for kind in kinds})]) is None
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+@pytest.mark.parametrize("offset", [-1, 0, 1])
+def test_a_chunk_boundary_hides_nothing(hold: Any, monkeypatch: Any, dtype: str, offset: int) -> None:
+    monkeypatch.setattr(weights, "CHECK_CHUNK_BYTES", 64)
+    size = DTYPES[dtype][0]
+    tensor = torch.zeros(3 * 64 // size + 5, dtype=getattr(torch, dtype))
+    tensor[2 * 64 // size + offset] = math.nan
+    assert weights.first_not_finite([hold({"w": tensor})]) == "w"
+
+
+def test_the_seal_waits_for_writable_mappings_and_then_holds() -> None:
+    buffer = plan(0, [TensorShape(name="w", dtype="float32", shape=[1024])])
+    buffer.allocate()
+    mapping = mmap.mmap(buffer.fd, buffer.size)
+    mapping[:4] = b"abcd"
+    assert not buffer.seal()
+    mapping[4:8] = b"efgh"
+    mapping.close()
+    assert buffer.seal()
+    again = os.open(f"/proc/self/fd/{buffer.fd}", os.O_RDONLY)
+    for write in (
+        lambda: os.pwrite(buffer.fd, b"x", 0),
+        lambda: os.ftruncate(buffer.fd, 0),
+        lambda: os.ftruncate(buffer.fd, 10**6),
+        lambda: mmap.mmap(buffer.fd, buffer.size),
+        lambda: mmap.mmap(again, buffer.size),
+    ):
+        with pytest.raises(PermissionError):
+            write()
+    os.close(again)
+    assert buffer.read(buffer.specs[0], 0, 8) == b"abcdefgh"
+    buffer.close()
+    buffer.close()  # twice is fine
+
+
+def test_a_length_is_fixed_from_the_start() -> None:
+    buffer = plan(0, [TensorShape(name="w", dtype="int8", shape=[10])])
+    buffer.allocate()
+    with pytest.raises(PermissionError):
+        os.pwrite(buffer.fd, bytes(11), 0)
+    buffer.close()
+
+
+def test_copies_share_nothing(hold: Any) -> None:
+    """What one evaluator gets must not let it tell the other one anything."""
+    model = a_model(0, 3)
+    buffer = hold(model)
+    first, second = buffer.copy(), buffer.copy()
+    os.lseek(first, 5, os.SEEK_SET)
+    os.pwrite(first, b"scribble", 0)
+    assert os.lseek(second, 0, os.SEEK_CUR) != 5
+    specs = [{"name": s.name, "dtype": s.dtype, "shape": s.shape, "offset": s.offset, "bytes": s.bytes}
+             for s in buffer.specs]  # fmt: skip
+    read = read_weights([{"fd": second, "weights": specs}])
+    assert read.keys() == model.keys()
+    for name, tensor in model.items():
+        assert torch.equal(read[name], tensor)
+    os.close(first)
+    os.close(second)
+
+
+def test_the_saved_file_is_safetensors(hold: Any, tmp_path: Path) -> None:
+    """Parsed by the format's own words: u64 length, JSON header, one buffer without holes."""
+    model = a_model(7, 5)
+    first = dict(list(model.items())[:3])
+    second = dict(list(model.items())[3:])
+    weights.save([hold(first), hold(second, 1)], tmp_path / "w.safetensors")
+    content = (tmp_path / "w.safetensors").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    assert length % 8 == 0
+    header, body = json.loads(content[8 : 8 + length]), content[8 + length :]
+    assert header.keys() == model.keys()
+    end = 0
+    for entry in sorted(header.values(), key=lambda entry: entry["data_offsets"]):
+        assert entry["data_offsets"][0] == end
+        end = entry["data_offsets"][1]
+    assert end == len(body)
+    numpy_of = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+    for name, tensor in model.items():
+        entry = header[name]
+        start, end = entry["data_offsets"]
+        assert entry["shape"] == list(tensor.shape)
+        if entry["dtype"] == "BF16":
+            bits = np.frombuffer(body[start:end], "<u2").astype(np.uint32) << 16
+            found = bits.view(np.float32)
+        else:
+            found = np.frombuffer(body[start:end], numpy_of[entry["dtype"]])
+        np.testing.assert_array_equal(found, tensor.double().numpy().reshape(-1))
+
+
+def test_every_dtype_has_the_size_torch_gives_it() -> None:
+    for name, (size, _) in DTYPES.items():
+        assert getattr(torch, name).itemsize == size
+
+
+def test_many_names_twice_are_found_at_once() -> None:
+    shapes = [TensorShape(name=f"w{i}", dtype="int8", shape=[1]) for i in range(20_000)]
+    with pytest.raises(RunFailure, match="'w0' reserved twice") as raised:
+        weights.check_union([plan(rank, shapes) for rank in range(8)], 10**9)
+    assert raised.value.status == Status.PROTOCOL_BROKEN
