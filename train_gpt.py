@@ -165,7 +165,7 @@ NANO = Hyperparameters(
     dtype=torch.bfloat16,
     length=128,
     micro_batches=1,
-    steps=36,
+    steps=56,
     stages=(Stage(until=1.0, rows=16, short=64, long=128, lr=1.0),),
     lr_cooldown=1.0,
     lr_floor=0.05,

@@ -20,9 +20,9 @@ from .digests import measure
 from .errors import DataError
 from .files import locked
 from .manifest import write_manifest
+from .order import SHARD_TOKENS
 from .shards import MAGIC, make_header, read_shard, write_shard
 
-SHARD_TOKENS = 100_000_000
 TRAIN_SHARE = 0.9  # of the characters of a text, as nanoGPT splits it
 
 _LLAMA_MAGIC = 20240801  # llm.c's shards of 32-bit tokens

@@ -1,0 +1,59 @@
+"""Every record of this checkout holds: it reads, it is its own bytes, it did what its place says."""
+
+from pathlib import Path
+
+import pytest
+
+from harness import layout
+from harness.record import read_record, read_records
+from harness.standings import standings
+from harness.track import list_tracks, load_track
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = [folder for track in list_tracks() for folder in layout.record_dirs(track.name)]
+MAX_RECORD_BYTES = 2**20
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_record_reads_and_reached_its_target(folder: Path) -> None:
+    record = read_record(folder)
+    target = load_track(record.statement.track).target_val_loss
+    assert all(run.is_valid and run.seed_source == "harness" for run in record.runs)
+    assert len({run.seed for run in record.runs}) == len(record.runs)
+    losses = [run.score.val_loss for run in record.runs if run.score is not None]
+    assert target is None or sum(losses) / len(losses) <= target
+    assert (folder / "README.md").is_file()
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_record_is_small_and_holds_nothing_else(folder: Path) -> None:
+    files = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert sum(path.stat().st_size for path in files) <= MAX_RECORD_BYTES
+    source = set(read_record(folder).runs[0].submission.files)
+    extra = {str(p.relative_to(folder)) for p in files if p.relative_to(folder).parts[0] != layout.RECORD_RUNS_DIR}
+    assert extra - source == {"README.md", layout.RECORD_FILE}
+
+
+def test_no_folder_among_the_records_is_left_out() -> None:
+    for track in list_tracks():
+        inside = {path.name for path in (layout.RECORDS / track.name).glob("*/")}
+        assert inside == {folder.name for folder in layout.record_dirs(track.name)}
+
+
+def test_the_losses_of_the_windows_make_the_loss_of_the_run() -> None:
+    for folder in FOLDERS:
+        for run in read_record(folder).runs:
+            assert run.score is not None
+            windows = run.score.windows
+            assert sum(windows.counts) == run.score.count == load_track(run.track.name).data.val_tokens
+            assert sum(windows.loss_sums) == pytest.approx(run.score.loss_sum, rel=1e-12)
+            assert run.score.val_loss == pytest.approx(run.score.loss_sum / run.score.count, abs=1e-7)
+
+
+def test_train_gpt_is_the_reigning_record_of_the_nano_track() -> None:
+    records, broken = read_records("nano-2cpu")
+    assert broken == []
+    rows = standings(records, [])
+    assert min(rows, key=lambda row: row.train_time_s or 1e9) == rows[-1]
+    reigning = layout.RECORDS / "nano-2cpu" / records[-1].name / "train_gpt.py"
+    assert reigning.read_bytes() == (ROOT / "train_gpt.py").read_bytes()
