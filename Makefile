@@ -42,6 +42,8 @@ bench: install  ## measure the harness; what came out is in benchmarks/README.md
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.judge_rate
 	$(BIN)/python -m benchmarks.timed_region
+	$(BIN)/python -m benchmarks.counting --track nano-2cpu
+	$(BIN)/python -m benchmarks.data_speed
 
 clean:  ## remove what can be made again (runs/ and downloaded data stay)
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache

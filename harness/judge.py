@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from data.shards import read_shard
 
@@ -31,7 +32,7 @@ from .inside import Channel
 SUFFIX_TRIES = 16  # to find a suffix whose first token is another
 SLOTS = 2  # the evaluator fills one while the judge reads the other
 MAX_LOGIT_BYTES = 4
-CHUNK_ELEMENTS = 2**22  # logits turned to fp32 at once: stays in the cache, bounds the memory
+CHUNK_ELEMENTS = 2**18  # logits turned to fp32 at once: stays in the cache, bounds the memory
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -124,8 +125,9 @@ class Judge:
         """Give each window to one evaluator, and the altered copy of each probed window to the other one."""
         hands: tuple[list[Task], list[Task]] = ([], [])
         probed = set(self.random.sample(range(windows), min(self.order["probe_pairs"], windows)))
+        first = set(self.random.sample(range(windows), windows // 2 + self.random.randrange(2) * (windows % 2)))
         for window in range(windows):
-            who, tokens = self.random.randrange(2), self._window(window)
+            who, tokens = int(window not in first), self._window(window)
             cut = self._cut(window) if window in probed else None
             hands[who].append(Task(window, tokens, True, cut))
             if cut is not None:
@@ -282,8 +284,7 @@ class Judge:
 
 def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Nats [rows] of targets int64 [rows] under logits [rows, vocab_size]; NaN where logits hold one."""
-    logits = logits.float()
-    return torch.logsumexp(logits, -1) - logits.gather(1, targets[:, None])[:, 0]
+    return F.cross_entropy(logits.float(), targets, reduction="none")
 
 
 def secrets_seed() -> int:
