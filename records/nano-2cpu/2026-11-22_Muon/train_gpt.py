@@ -165,7 +165,7 @@ NANO = Hyperparameters(
     dtype=torch.bfloat16,
     length=128,
     micro_batches=1,
-    steps=56,
+    steps=64,
     stages=(Stage(until=1.0, rows=16, short=64, long=128, lr=1.0),),
     lr_cooldown=1.0,
     lr_floor=0.05,
@@ -856,7 +856,7 @@ def train_steps(trainer: Trainer, stream: Stream, run: Any) -> None:
     hp, shown = trainer.hp, None
     for step in range(hp.steps):
         loss = trainer.step(step, stream)
-        if run.practice and (step + 1) % (10 * hp.log_every) == 0:
+        if run.practice and (step + 1) % (hp.steps // 8) == 0:
             run.snapshot(hand_over(trainer.model, run.vocab_size, trainer.ranks), step=step + 1)
         if (step + 1) % hp.log_every == 0:
             if shown is not None:
