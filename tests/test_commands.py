@@ -47,6 +47,7 @@ def test_a_mistyped_command_is_one_sentence_with_a_suggestion() -> None:
         (["run", "README.md"], "expected a Python file"),
         (["run", "train_gpt.py", "--track", "no-such-track"], "found 'no-such-track'"),
         (["run", "train_gpt.py", "--track", "nano-2cpu", "--nproc", "64"], "found 64"),
+        (["run", "train_gpt.py", "--track", "optimizer-steps"], "cannot be refereed yet"),
         (["run", "train_gpt.py", "--track", "nano-2cpu", "--require-sandbox", "steel", "--dry-run"], "found 'steel'"),
         (["leaderboard", "--track", "../../etc"], "expected a track file at ../../etc"),
         (["leaderboard", "--track", "nano-2cpu", "--format", "xml"], "expected one of table, csv, json"),

@@ -15,6 +15,7 @@ from data import datasets
 
 from .. import layout, machine, sandbox, torchrun
 from ..display import Display
+from ..errors import TrackError
 from ..execution import execute
 from ..facts import Request
 from ..run import RunRecord
@@ -84,6 +85,8 @@ def run(
 
 def _request(script: Path, track: Track, world_size: int | None) -> Request:
     """Everything a run needs to know, read and checked; nothing is started."""
+    if not track.refereed:
+        raise TrackError(f"track {track.name} cannot be refereed yet, its results are `reported` only; choose another")
     device = machine.pick_device(track)
     return Request(
         submission=read_submission(script),
