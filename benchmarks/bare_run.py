@@ -7,7 +7,6 @@ Rank 0 prints one line of JSON: train_time_s, prepare_s, tokens, and with --eval
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import sys
@@ -26,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # torchrun star
 
 from data.datasets import Dataset, data_root, load_dataset, prepare, train_paths, val_path
 from data.shards import read_shard, write_shard
+from harness.inside import import_submission
 
 WARMUP_TOKENS = 2**20
 
@@ -84,17 +84,6 @@ class BareRun:
         return path
 
 
-def import_submission(path: Path) -> ModuleType:
-    """Import a submission from its file."""
-    spec = importlib.util.spec_from_file_location("submission", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["submission"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
 @torch.no_grad()
 def validation_loss(submission: ModuleType, weights: dict[str, torch.Tensor], run: BareRun, tokens: Any) -> float:
     """Mean cross-entropy in nats over non-overlapping windows, every target once."""
@@ -121,7 +110,7 @@ def main() -> None:
     dataset = load_dataset(arguments.dataset)
     prepare(dataset, data_root())
     torch.manual_seed(arguments.seed)
-    submission = import_submission(arguments.submission)
+    submission = import_submission(str(arguments.submission))
     folder = Path(tempfile.gettempdir()) / f"bare_run_{os.environ['TORCHELASTIC_RUN_ID']}"
     folder.mkdir(exist_ok=True)
     run = BareRun(dataset, arguments.seed, folder)

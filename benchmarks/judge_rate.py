@@ -8,7 +8,6 @@ rates are from the first batch to the last, without start-up.
 """
 
 import argparse
-import importlib.util
 import json
 import statistics
 import subprocess
@@ -16,7 +15,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import torch
@@ -24,6 +22,7 @@ import torch.nn.functional as F
 
 from data.datasets import data_root, load_dataset, val_path
 from data.shards import read_shard
+from harness.inside import import_submission
 from harness.track import Track, load_track
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,19 +41,9 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def import_script(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def plain_loop(script: Path, weights: dict[str, torch.Tensor], track: Track) -> tuple[float, float]:
     """Tokens per second and val_loss of the loop a script would write for itself."""
-    module = import_script(script)
+    module = import_submission(str(script))
     logits_fn = module.load(weights, torch.device("cpu"))
     count, length = track.data.val_tokens, min(module.EVAL_TOKENS, track.evaluation.max_tokens)
     batch = max(1, min(module.EVAL_BATCH, track.evaluation.max_batch_tokens // length))

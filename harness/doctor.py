@@ -7,7 +7,7 @@ from typing import Literal
 
 from data import datasets
 
-from . import environment, layout, sandbox
+from . import environment, layout, machine, sandbox
 from .errors import DataError
 from .track import Track
 
@@ -48,10 +48,10 @@ def lacks(track: Track) -> list[str]:
 
 
 def _lacking_hardware(track: Track) -> list[str]:
-    hardware, gpus = track.hardware, environment.gpus()
+    hardware = track.hardware
     if hardware.device == "cuda":
         models = " or ".join(hardware.gpu_models) or "CUDA GPU"
-        fitting = [g for g in gpus if not hardware.gpu_models or any(m in g.name for m in hardware.gpu_models)]
+        fitting = [gpu for gpu in environment.gpus() if machine.qualifies(gpu, track)]
         if len(fitting) < hardware.world_size:
             return [f"{hardware.world_size}x {models} (found {len(fitting)})"]
     available = len(os.sched_getaffinity(0))

@@ -9,11 +9,13 @@
 A broken rule in a finished run is not an error: it is a Finding, and it is data.
 """
 
+from pydantic import ValidationError
+
 from data.errors import DataError, UserError
 
 from .status import Status
 
-__all__ = ["DataError", "RecordError", "RunFailure", "TrackError", "UserError"]
+__all__ = ["DataError", "RecordError", "RunFailure", "TrackError", "UserError", "first_problem"]
 
 MAX_SENTENCE = 600
 
@@ -38,3 +40,9 @@ class RunFailure(UserError):
         self.sentence = line if len(line) <= MAX_SENTENCE else line[: MAX_SENTENCE - 1] + "…"
         self.status = status
         super().__init__(self.sentence)
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first key that breaks a schema and how, as half a sentence."""
+    first = error.errors()[0]
+    return f"key {'.'.join(map(str, first['loc']))!r}: {first['msg']}"

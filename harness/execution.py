@@ -74,7 +74,7 @@ def _execute(request: Request, folder: RunFolder, facts: Facts, observer: Observ
         take_copy(request.submission, folder.source)
         check_source(request.submission, folder.source, request.track.budget.source_bytes)
         facts.sandbox = sandbox.choose(request.require_sandbox)
-        with machine.exclusive(request.wait), _workplace(request, folder, facts) as place:
+        with machine.exclusive(request.wait), _workplace(request, folder) as place:
             facts.data = datasets.verify(request.dataset, request.data_root, request.track.data.train_shards)
             try:
                 buffers = _train(request, folder, facts, observer, place)
@@ -101,7 +101,7 @@ class _Place:
 
 
 @contextmanager
-def _workplace(request: Request, folder: RunFolder, facts: Facts) -> Iterator[_Place]:
+def _workplace(request: Request, folder: RunFolder) -> Iterator[_Place]:
     parent = Path(tempfile.gettempdir())
     scratch.sweep(parent)
     temporary = scratch.make_scratch(parent)

@@ -172,8 +172,12 @@ class Judge:
         """Where a probed window's suffix begins to differ: anywhere but after its last scored token."""
         return self.random.randrange(max(1, len(self._targets(window)) - 1))
 
+    def _logits_bytes(self, itemsize: int) -> int:
+        """Bytes of one batch of logits."""
+        return int(self.batch * self.tokens * self.order["vocab_size"] * itemsize)
+
     def _open_ring(self, evaluator: Evaluator) -> None:
-        slot_bytes = self.batch * self.tokens * self.order["vocab_size"] * MAX_LOGIT_BYTES
+        slot_bytes = self._logits_bytes(MAX_LOGIT_BYTES)
         fd = os.memfd_create("logits", os.MFD_CLOEXEC)
         os.ftruncate(fd, SLOTS * slot_bytes)
         evaluator.memory = mmap.mmap(fd, SLOTS * slot_bytes)
@@ -222,10 +226,9 @@ class Judge:
     def _take(self, evaluator: Evaluator, slot: int, dtype: torch.dtype) -> torch.Tensor:
         """A private copy of a slot as logits [batch, tokens, vocab_size]."""
         shape = (self.batch, self.tokens, self.order["vocab_size"])
-        slot_bytes = self.batch * self.tokens * self.order["vocab_size"] * MAX_LOGIT_BYTES
-        size = self.batch * self.tokens * self.order["vocab_size"] * dtype.itemsize
+        offset, size = slot * self._logits_bytes(MAX_LOGIT_BYTES), self._logits_bytes(dtype.itemsize)
         assert evaluator.memory is not None
-        shared = torch.frombuffer(evaluator.memory, dtype=torch.uint8, offset=slot * slot_bytes, count=size)
+        shared = torch.frombuffer(evaluator.memory, dtype=torch.uint8, offset=offset, count=size)
         return shared.clone().view(dtype).reshape(shape)
 
     def _losses(self, logits: torch.Tensor, batch: list[Task]) -> list[np.ndarray]:

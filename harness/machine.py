@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from .environment import gpus
+from .environment import Gpu, gpus
 from .errors import RunFailure, TrackError
 from .status import Status
 from .track import Track
@@ -54,11 +54,18 @@ def pick_device(track: Track) -> Literal["cpu", "cuda"]:
         return "cpu"
     if not gpus():
         raise TrackError(f"track {track.name} needs a CUDA GPU, found none with nvidia-smi; see `speedrun doctor`")
-    models = track.hardware.gpu_models
-    strangers = [gpu.name for gpu in gpus() if models and not any(model in gpu.name for model in models)]
+    strangers = [gpu for gpu in gpus() if not qualifies(gpu, track)]
     if strangers:
-        raise TrackError(f"track {track.name} is for {' or '.join(models)}, found {strangers[0]}")
+        raise TrackError(
+            f"track {track.name} is for {' or '.join(track.hardware.gpu_models)}, found {strangers[0].name}"
+        )
     return "cuda"
+
+
+def qualifies(gpu: Gpu, track: Track) -> bool:
+    """Whether a track admits this model of GPU."""
+    models = track.hardware.gpu_models
+    return not models or any(model in gpu.name for model in models)
 
 
 def pick_world_size(track: Track, wanted: int | None, device: str) -> int:

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from .errors import first_problem
+
 Count = Annotated[int, Field(ge=0, lt=2**62)]
 Shown = Annotated[int, Field(gt=-(2**62), lt=2**62)]  # untrusted, but small enough for a display to reckon with
 
@@ -80,5 +82,4 @@ def parse(body: bytes) -> RankMessage:
     try:
         return _ADAPTER.validate_json(body)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise ValueError(first_problem(error)) from error

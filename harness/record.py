@@ -4,7 +4,6 @@
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import layout
-from .errors import RecordError
+from .errors import RecordError, first_problem
 from .plainfile import read_plain
 from .run import RunRecord, read_runs
+from .submission import source_digest
 
 MAX_RECORD_BYTES = 2**20
 
@@ -48,8 +48,7 @@ def read_record(folder: Path) -> Record:
     try:
         statement = Statement.model_validate_json(read_plain(path, MAX_RECORD_BYTES, RecordError))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RecordError(f"{path}: key {'.'.join(map(str, first['loc']))!r}: {first['msg']}") from error
+        raise RecordError(f"{path}: {first_problem(error)}") from error
     runs, broken = read_runs(folder / layout.RECORD_RUNS_DIR)
     if broken or not runs:
         raise RecordError(broken[0] if broken else f"expected at least one run in {folder}, found none")
@@ -79,11 +78,8 @@ def _check(folder: Path, record: Record) -> None:
             raise RecordError(f"{folder}: expected runs of one submission, found two in {run.run_id}")
     files = {}
     for name in record.runs[0].submission.files:
-        try:
-            files[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        except OSError as error:
-            raise RecordError(f"expected the source {name} in {folder}, found none") from error
-    found = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+        files[name] = hashlib.sha256(read_plain(folder / name, MAX_RECORD_BYTES, RecordError)).hexdigest()
+    found = source_digest(files)
     expected = record.runs[0].submission.sha256
     if found != expected:
         raise RecordError(f"{folder}: expected source of digest {expected[:12]}, which ran, found {found[:12]}")

@@ -15,11 +15,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from data.files import replace_file
+from data.files import replace_file, sync_folder
 
 from . import clock, layout, processes
 from .environment import Environment
-from .errors import RecordError, RunFailure, UserError
+from .errors import RecordError, RunFailure, UserError, first_problem
 from .plainfile import read_plain
 from .processes import ProcessId
 from .status import ExitCode, Status
@@ -163,18 +163,21 @@ class RunRecord(Section):
         return self.score.val_loss <= self.track.target_val_loss
 
     @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that make the run invalid."""
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    @property
     def is_valid(self) -> bool:
         """Complete, not practice, and without an error-level finding."""
-        broken = any(finding.severity == "error" for finding in self.findings)
-        return self.status == Status.COMPLETE and not self.practice and not broken
+        return self.status == Status.COMPLETE and not self.practice and not self.errors
 
     @property
     def exit_code(self) -> ExitCode:
         if self.status != Status.COMPLETE:
             return self.status.exit_code
-        broken = any(finding.severity == "error" for finding in self.findings)
         missed = self.reached_target is False and not self.practice
-        return ExitCode.MISSED if broken or missed else ExitCode.OK
+        return ExitCode.MISSED if self.errors or missed else ExitCode.OK
 
 
 class RunFolder:
@@ -216,9 +219,7 @@ class RunFolder:
             file.flush()
             os.fsync(file.fileno())
         reserve.replace(self.path / layout.RUN_FILE)
-        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(folder)
-        os.close(folder)
+        sync_folder(self.path)
 
     def _reserve_space(self) -> None:
         descriptor = os.open(self.path / layout.RESERVE_FILE, os.O_CREAT | os.O_WRONLY, 0o666)
@@ -255,9 +256,7 @@ def read_run(folder: Path) -> RunRecord:
     try:
         record = RunRecord.model_validate_json(read_plain(path, MAX_RUN_BYTES, RecordError))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise RecordError(f"{path}: key {key!r}: {first['msg']}") from error
+        raise RecordError(f"{path}: {first_problem(error)}") from error
     if record.status == Status.STARTED and not _is_alive(record.owner):
         sentence = "the referee was killed before the run was over; nothing of it counts"
         return record.model_copy(update={"status": Status.ABANDONED, "sentence": sentence})

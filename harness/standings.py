@@ -89,8 +89,7 @@ def _of_run(run: RunRecord) -> Standing:
 
 def _verdict(run: RunRecord) -> str:
     """The status, or the first rule a complete run broke."""
-    errors = [finding.id for finding in run.findings if finding.severity == "error"]
-    return f"broke {errors[0]}" if errors else str(run.status)
+    return f"broke {run.errors[0].id}" if run.errors else str(run.status)
 
 
 def hardware(run: RunRecord) -> str:

@@ -49,8 +49,12 @@ def read_submission(path: Path) -> Submission:
         content = read_plain(root / name, MAX_BYTES - total)
         files[name] = hashlib.sha256(content).hexdigest()
         total += len(content)
-    sha256 = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-    return Submission(entry=entry, root=root, files=files, bytes=total, sha256=sha256)
+    return Submission(entry=entry, root=root, files=files, bytes=total, sha256=source_digest(files))
+
+
+def source_digest(files: dict[str, str]) -> str:
+    """The identity of a source tree: SHA-256 over the names and digests of its files."""
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def take_copy(submission: Submission, target: Path) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import layout
 from .environment import gpus
-from .errors import TrackError
+from .errors import TrackError, first_problem
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
@@ -93,9 +93,7 @@ def load_track(name_or_path: str) -> Track:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrackError(f"expected TOML in {path}, found: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise TrackError(f"{path}: key {key!r}: {first['msg']}; see the schema in harness/track.py") from error
+        raise TrackError(f"{path}: {first_problem(error)}; see the schema in harness/track.py") from error
 
 
 def list_tracks() -> list[Track]:
