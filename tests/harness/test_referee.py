@@ -239,7 +239,8 @@ sock, memory = train()
 tell(sock, "stop")
 {trick}
 """
-    referee_of(script).train()  # the fixture looks for children
+    referee_of(script).train()
+    assert processes.children(os.getpid()) == []
 
 
 def test_last_words_are_in_the_log(referee_of: Any, tmp_path: Path) -> None:
