@@ -49,7 +49,7 @@ def test_a_mistyped_command_is_one_sentence_with_a_suggestion() -> None:
         (["run", "train_gpt.py", "--track", "nano-2cpu", "--nproc", "64"], "found 64"),
         (["run", "train_gpt.py", "--track", "optimizer-steps"], "cannot be refereed yet"),
         (["run", "train_gpt.py", "--track", "nano-2cpu", "--require-sandbox", "steel", "--dry-run"], "found 'steel'"),
-        (["leaderboard", "--track", "../../etc"], "expected a track file at ../../etc"),
+        (["leaderboard", "--track", "docs"], "expected a track file at docs/track.toml"),
         (["leaderboard", "--track", "nano-2cpu", "--format", "xml"], "expected one of table, csv, json"),
     ],
 )

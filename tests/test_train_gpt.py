@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib.util
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 
 FILE = Path(__file__).resolve().parent.parent / "train_gpt.py"
@@ -402,6 +402,7 @@ def one_update(rank: int, world: int) -> dict[str, torch.Tensor]:
 
 
 def train_as_rank(rank: int, world: int, shard: str, folder: str) -> None:
+    """What one of the processes of `ranks` does."""
     torch.set_num_threads(1)
     store = dist.FileStore(os.path.join(folder, "store"), world)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
@@ -411,13 +412,23 @@ def train_as_rank(rank: int, world: int, shard: str, folder: str) -> None:
     dist.destroy_process_group()
 
 
+def ranks(world: int, shard: str, folder: Path) -> None:
+    """train_as_rank in so many processes of their own, to their end."""
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_train_gpt as it; "
+    started = [
+        subprocess.Popen([sys.executable, "-c", f"{code}it.train_as_rank({rank}, {world}, {shard!r}, {str(folder)!r})"])
+        for rank in range(world)
+    ]
+    assert [process.wait(timeout=300) for process in started] == [0] * world
+
+
 def test_two_ranks_train_the_same_model_as_one(tmp_path: Path) -> None:
     shard = write_tokens(tmp_path / "train.bin", 8192)
     alone, _ = trained_losses(0, 1, shard, tiny())
     again, _ = trained_losses(0, 1, shard, tiny())
     assert alone == again
     assert alone[-1] / 256 < alone[0] / 128 - 0.5
-    mp.spawn(train_as_rank, args=(2, shard, str(tmp_path)), nprocs=2)
+    ranks(2, shard, tmp_path)
     results = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for losses, weights, updated in results:
         torch.testing.assert_close(updated, one_update(0, 1), rtol=1e-4, atol=1e-5)
