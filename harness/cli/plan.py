@@ -1,0 +1,148 @@
+"""speedrun plan: how many runs a claim needs, and what they cost."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from .. import layout
+from ..errors import UserError, first_problem
+from ..forecast import Claim, Forecast, Group, Wishes, alike, forecast
+from ..record import read_records
+from ..run import read_local_runs
+from ..track import Track, default_track, load_track
+
+TrackName = Annotated[str | None, typer.Option("--track", help="A track's name, or a path to a track.toml.")]
+Effect = Annotated[str | None, typer.Option(help="The saving of time you hope for, such as 0.3%.")]
+Power = Annotated[float, typer.Option(help="The chance to show a claim that is true.")]
+Margin = Annotated[float | None, typer.Option(help="How far below the target your mean loss lies, in nats.")]
+LossSd = Annotated[float | None, typer.Option(help="Standard deviation of val_loss from run to run, in nats.")]
+TimeSd = Annotated[str | None, typer.Option(help="Standard deviation of the time within one sitting, such as 0.1%.")]
+
+
+def plan(
+    track: TrackName = None,
+    effect: Effect = None,
+    power: Power = 0.9,
+    margin: Margin = None,
+    loss_sd: LossSd = None,
+    time_sd: TimeSd = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Say how many runs this track's test needs, how many pairs show a saving of time, and what that costs.
+
+    Spreads come from the runs of this checkout where there are enough, else from what is known of the field; the
+    answer says which. Fix the number before the first run: `speedrun run --runs N`, `speedrun compare --runs N`.
+    """
+    contest = load_track(track or default_track())
+    try:
+        wishes = Wishes(
+            effect=None if effect is None else _share(effect, "a saving"),
+            power=power,
+            margin_nats=margin,
+            loss_sd_nats=loss_sd,
+            time_sd=None if time_sd is None else _share(time_sd, "a deviation of times"),
+        )
+    except ValidationError as error:
+        raise UserError(f"expected numbers a plan can be made of, found: {first_problem(error)}") from error
+    groups, standing = _measured(contest)
+    result = forecast(contest, groups, standing, wishes)
+    if as_json:
+        print(result.model_dump_json(indent=1))
+    else:
+        _print(result, Console())
+
+
+def _share(text: str, what: str) -> float:
+    """0.003 of 0.3%. The sign is required: a bare 0.3 could be either."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text.strip())
+    share = float(match[1]) / 100 if match else 0.0
+    if not 0 < share < 1:
+        raise UserError(f"expected {what} as a percentage such as 0.3%, found '{text}'; write it with its sign.")
+    return share
+
+
+def _measured(track: Track) -> tuple[list[Group], Group]:
+    """Runs that are alike, from records and from here; and those of the standing record."""
+    records, _ = read_records(track.name)
+    local, _ = read_local_runs(layout.runs_root())
+    runs = [run for record in records for run in record.runs]
+    runs += [run for run in local if run.track.name == track.name]
+    standing = alike(records[-1].runs) if records else []
+    return alike(runs), standing[-1] if standing else ()
+
+
+def _print(result: Forecast, console: Console) -> None:
+    _print_claim(result.loss, _nats, result, console)
+    if result.time is not None:
+        _print_claim(result.time, _percent, result, console)
+    else:
+        console.print("Time decides nothing on this track, so no pairs are planned.\n", soft_wrap=True)
+    devices = f"{result.devices} {result.device_kind}{'s' if result.devices > 1 else ''}"
+    console.print(f"One run takes {result.run_s.value:,.0f} s on {devices}: {result.run_s.source}.", soft_wrap=True)
+    console.print(_table(result))
+    if result.time is not None:
+        console.print("One campaign answers both: speedrun compare CANDIDATE --runs N", style="dim", soft_wrap=True)
+
+
+def _print_claim(claim: Claim, show: Callable[[float], str], result: Forecast, console: Console) -> None:
+    sigma = "" if claim.sigma is None else f", sigma {claim.sigma:g} nats"
+    spread, effect = claim.spread, claim.effect
+    interval = "" if spread.low is None or spread.high is None else f" ({show(spread.low)} to {show(spread.high)})"
+    lines = [
+        f"  test    one-sided {claim.test}-test at p < {claim.alpha:g}{sigma}",
+        f"  spread  {show(spread.value)}{interval}; {spread.source}",
+    ]
+    if effect is not None:
+        lines.append(f"  truth   {show(effect.value)} on the good side; {effect.source}")
+    console.print(claim.question, style="bold", soft_wrap=True)
+    console.print("\n".join([*lines, f"  needs   {_need(claim, result)}", ""]), soft_wrap=True, highlight=False)
+
+
+def _need(claim: Claim, result: Forecast) -> str:
+    """The answer, as a sentence."""
+    if claim.effect is None:
+        return "a saving to aim at: --effect 0.3%; the table says what pairs can show"
+    if claim.n is None or claim.achieved_power is None or claim.device_hours is None:
+        return "more than 100,000: a larger effect, or a quieter machine"
+    unit = "pairs of runs" if claim is result.time else "runs of each arm" if claim.test == "welch" else "runs"
+    wider = claim.n_at_high if claim.n_at_high and claim.n_at_high > claim.n else None
+    at_high = f"; {wider:,} if the spread is at the high end" if wider else ""
+    most = "at most " if result.run_s.is_bound else ""
+    cost = f"{most}{_hours(claim.device_hours)} {result.device_kind}-hours"
+    return f"{claim.n:,} {unit}, {cost}, and then shows it with a chance of {claim.achieved_power:.1%}{at_high}"
+
+
+def _table(result: Forecast) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    chance, unit = f"{result.power:.0%}", f"{result.device_kind}-hours"
+    table.add_column("n", justify="right")
+    table.add_column(f"n runs show, at {chance},\na mean loss better by", justify="right")
+    table.add_column(unit, justify="right", vertical="bottom")
+    if result.time is not None:
+        table.add_column(f"n pairs show, at {chance},\na saving of time of", justify="right")
+        table.add_column(unit, justify="right", vertical="bottom")
+    for row in result.table:
+        cells = [str(row.n), "-" if row.loss_nats is None else _nats(row.loss_nats), _hours(row.device_hours)]
+        if result.time is not None:
+            saving = "-" if row.saving is None else _percent(row.saving)
+            cells += [saving, _hours(row.pairs_device_hours)]
+        table.add_row(*cells)
+    return table
+
+
+def _nats(value: float) -> str:
+    return f"{value:.2g} nats"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
