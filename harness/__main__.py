@@ -19,13 +19,38 @@ from pathlib import Path
 if not __package__:  # executed as a folder: Python put harness/ itself on the path, where its modules shadow others
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-COMMANDS = {
-    "run": ("harness.cli.run:run", "Run a submission under the referee and score it"),
-    "leaderboard": ("leaderboard.cli:leaderboard", "Show who holds the records, and your local runs"),
-    "tracks": ("harness.cli.tracks:tracks", "List the contests and what this machine lacks for each"),
-    "data": ("harness.cli.data:app", "Fetch, check, make and inspect the data that models read"),
-    "doctor": ("harness.cli.doctor:doctor", "Check this machine: GPUs, torch, sandbox, data, disk"),
+GROUPS = {
+    "race": {
+        "run": ("harness.cli.run:run", "Run a submission under the referee and score it"),
+        "compare": ("harness.cli.compare:compare", "Race a candidate against a baseline on this machine, interleaved"),
+        "plan": ("harness.cli.plan:plan", "Say how many runs a claim needs, and what they cost"),
+        "reproduce": ("leaderboard.reproduce_command:reproduce", "Run a record again, here, and say whether it holds"),
+    },
+    "records": {
+        "submit": ("harness.cli.submit:submit", "Make a record folder of a finished campaign"),
+        "verify": ("harness.cli.verify:verify", "Derive every number of records and campaigns again"),
+        "challenge": ("harness.cli.challenge:challenge", "Attach a reproduction or a refutation to a record"),
+        "rules": ("harness.cli.rules:rules", "Show the rules of a track, each with its number and its reason"),
+    },
+    "look": {
+        "leaderboard": ("leaderboard.cli:leaderboard", "Show who holds the records, and your local runs"),
+        "show": ("leaderboard.show_command:show", "Show everything about one record"),
+        "plot": ("leaderboard.plot_command:app", "Draw progress, loss curves or noise"),
+        "watch": ("leaderboard.watch_command:watch", "Follow a run in progress"),
+        "site": ("leaderboard.site_command:app", "Build the leaderboard as a web site, or serve it"),
+        "readme": ("leaderboard.readme_command:readme", "Write the tables between README.md's markers"),
+        "log": ("leaderboard.log_command:log", "Say what is in a training log of any known kind"),
+        "audit": ("leaderboard.audit_command:audit", "Compare imported claims with what their logs support"),
+        "import": ("leaderboard.import_command:import_", "Read another competition's history into records/"),
+    },
+    "machine": {
+        "tracks": ("harness.cli.tracks:tracks", "List the contests and what this machine lacks for each"),
+        "data": ("harness.cli.data:app", "Fetch, check, make and inspect the data that models read"),
+        "doctor": ("harness.cli.doctor:doctor", "Check this machine: GPUs, torch, sandbox, data, disk"),
+        "schemas": ("harness.cli.schemas:schemas", "Write the JSON Schemas of everything on disk"),
+    },
 }
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 EXIT_CODES = """\
   0  complete, valid, target reached        4  over a budget of the track
   1  complete, but target missed or invalid 5  this machine could not do it
@@ -83,7 +108,9 @@ def _fail(argv: list[str], sentence: str, code: int) -> None:
 
 def _help() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {help}" for name, (_, help) in COMMANDS.items()]
+    lines = []
+    for group, commands in GROUPS.items():
+        lines += [f"{group}:", *(f"  {name:<{width}}  {help}" for name, (_, help) in commands.items()), ""]
     return "\n".join(
         [
             "A referee for training speedruns: it owns clock, data, validation, seeds and evidence.",
@@ -91,7 +118,6 @@ def _help() -> str:
             "usage: speedrun COMMAND [OPTIONS]        speedrun COMMAND --help teaches each one",
             "",
             *lines,
-            "",
             "start here:",
             "  speedrun run train_gpt.py --track nano-2cpu     two CPU cores, about a minute",
             "  speedrun leaderboard --track nano-2cpu",

@@ -19,10 +19,13 @@ BAR_CELLS = 24
 
 
 class Display(Observer):
-    """Draws on a console; what it shows of the submission's own numbers is marked as theirs by never being kept."""
+    """Draws on a console; what it shows of the submission's own numbers is marked as theirs by never being kept.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    With a label, the run is one of many: only the line in progress is shown, under that label.
+    """
+
+    def __init__(self, console: Console, label: str = "") -> None:
+        self._console, self._label = console, label
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._next_s = 0.0
         self._phase, self._budget_s, self._started_s = "", 0.0, time.monotonic()
@@ -39,7 +42,7 @@ class Display(Observer):
             self._live.stop()
 
     def phase(self, name: str, budget_s: float) -> None:
-        if self._phase:
+        if self._phase and not self._label:
             self._console.print(self._finished(), highlight=False)
         self._phase, self._budget_s, self._started_s, self._next_s = name, budget_s, time.monotonic(), 0.0
         self._scored = None
@@ -73,7 +76,7 @@ class Display(Observer):
         return Text.assemble((f"{self._phase:<8}", "bold"), f"{self._elapsed_s():7.1f} s")
 
     def _line(self) -> Text:
-        line = Text.assemble((f"{self._phase:<8}", "bold cyan"), f"{self._elapsed_s():7.1f} s ")
+        line = Text.assemble(self._label, (f"{self._phase:<8}", "bold cyan"), f"{self._elapsed_s():7.1f} s ")
         details = {"TRAIN": self._training, "SCORE": self._scoring}.get(self._phase, self._waiting)()
         return line.append("  ".join(details))
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from data import datasets
 
-from . import environment, layout, machine, sandbox
+from . import environment, groups, layout, machine, sandbox
 from .errors import DataError
 from .track import Track
 
@@ -28,7 +28,7 @@ class Check:
 
 def examine() -> list[Check]:
     """Every check, in the order in which they matter."""
-    return [_cores(), _torch(), _gpus(), _sandbox(), *_disks(), _compiler(), *_data()]
+    return [_cores(), _torch(), _gpus(), _sandbox(), _limits(), *_disks(), _compiler(), *_data()]
 
 
 def lacks(track: Track) -> list[str]:
@@ -83,10 +83,20 @@ def _gpus() -> Check:
 
 def _sandbox() -> Check:
     levels = sandbox.available_levels()
-    if "namespaces" in levels:
+    if levels[0] == sandbox.LEVELS[0]:
         return Check("sandbox", "ok", " > ".join(levels))
-    advice = "install bubblewrap and allow user namespaces: without them data is withheld by path only"
-    return Check("sandbox", "note", " > ".join(levels), advice)
+    missing = [f"{level}: {sandbox.lacking(level)}" for level in sandbox.LEVELS if level not in levels]
+    means = "data is withheld by path only" if levels[0] == "process" else "the network is narrowed, not cut"
+    return Check("sandbox", "note", " > ".join(levels), f"{means}; {'; '.join(missing)}")
+
+
+def _limits() -> Check:
+    """Who holds a submission to its memory and processes: the kernel, or the referee's looking."""
+    held = sorted(groups.parents())
+    if len(held) == 2:
+        return Check("limits", "ok", "memory and processes held by control groups")
+    watched = " and ".join(name for name in ("memory", "pids") if name not in held)
+    return Check("limits", "ok", f"control groups for {', '.join(held) or 'nothing'}; {watched} watched")
 
 
 def _disks() -> list[Check]:

@@ -12,15 +12,16 @@ from typing import Any
 
 from data import datasets
 
-from . import clock, inside, layout, machine, processes, sandbox, scratch, weights
+from . import clock, groups, inside, layout, machine, processes, relabelling, sandbox, scratch, weights
+from .cell import Cell
 from .errors import DataError, RunFailure, UserError
 from .facts import Facts, Request, closed, first_record, outcome
 from .interrupts import Interrupts
 from .logfile import Curve, LogFile
 from .observer import Observer
 from .referee import Orders, Referee, listen
-from .run import CurvePoint, RunFolder, RunRecord, Weights, close_abandoned, full_disk_is_a_failure
-from .sandbox import View
+from .run import CurvePoint, RunFolder, RunRecord, Weights, close_abandoned, full_disk_is_a_failure, new_run_id
+from .sandbox import Limits, View
 from .scoring import Exam, Room, Scorer
 from .stage import Stage
 from .status import Status
@@ -40,7 +41,7 @@ def execute(request: Request, observer: Observer) -> tuple[RunRecord, Path]:
     processes.adopt_orphans()
     with Interrupts() as interrupts:
         close_abandoned(request.runs_root)
-        folder = RunFolder(request.runs_root, clock.utc_now())
+        folder = RunFolder(request.runs_root, request.run_id or new_run_id(clock.utc_now()))
         record, facts = first_record(request, folder.run_id), Facts()
         status, sentence = Status.REFEREE_FAILED, "the referee itself failed; please report the traceback"
         try:
@@ -64,6 +65,7 @@ def execute(request: Request, observer: Observer) -> tuple[RunRecord, Path]:
 def _leave_nothing(request: Request) -> None:
     """No process, no scratch folder: a signal may have cut the ordinary cleaning short."""
     processes.kill_children()
+    groups.sweep()
     for parent in (Path(tempfile.gettempdir()), request.data_root):
         scratch.remove_own(parent)
 
@@ -75,6 +77,7 @@ def _execute(request: Request, folder: RunFolder, facts: Facts, observer: Observ
         check_source(request.submission, folder.source, request.track.budget.source_bytes)
         facts.sandbox = sandbox.choose(request.require_sandbox)
         with machine.exclusive(request.wait), _workplace(request, folder) as place:
+            facts.relabelling = relabelling.draw(request.dataset.vocab_size) if request.relabel else None
             facts.data = datasets.verify(request.dataset, request.data_root, request.track.data.train_shards)
             try:
                 buffers = _train(request, folder, facts, observer, place)
@@ -123,6 +126,9 @@ def _workplace(request: Request, folder: RunFolder) -> Iterator[_Place]:
                 home=temporary / "home",
                 environment={"OMP_NUM_THREADS": str(threads)},
                 cuda=request.device == "cuda",
+                limits=Limits(
+                    memory_bytes=request.track.budget.memory_bytes, processes=request.track.budget.processes
+                ),
             ),
         )
     finally:
@@ -133,7 +139,7 @@ def _workplace(request: Request, folder: RunFolder) -> Iterator[_Place]:
 def _train(request: Request, folder: RunFolder, facts: Facts, observer: Observer, place: _Place) -> list[WeightBuffer]:
     """PREPARE, GO, TRAIN, STOP."""
     shards = datasets.train_paths(request.dataset, request.data_root, request.track.data.train_shards)
-    stage = Stage(shards, request.data_root, place.temporary)
+    stage = Stage(shards, request.data_root, place.temporary, facts.relabelling)
     facts.data_at_go = stage.method
     curve = Curve(folder.path / layout.PROGRESS_FILE)
     listener = listen(place.temporary / "socket")
@@ -143,6 +149,7 @@ def _train(request: Request, folder: RunFolder, facts: Facts, observer: Observer
         with _held_to(machine.cores(request.track)):
             return referee.train()
     finally:
+        facts.altered_shards = stage.altered(facts.data)
         listener.close()
         curve.close()
         stage.close()
@@ -169,21 +176,24 @@ def _orders(request: Request, facts: Facts, stage: Stage, place: _Place) -> Orde
         environment=place.view.environment | {"SPEEDRUN_SOCKET": str(place.temporary / "socket" / "referee")},
     )
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={request.world_size}"]
-    argv, env = sandbox.command(level, view, [*torchrun, str(place.inside)])
+    torchrun += [str(place.inside)]
+    document_token = request.dataset.document_token
+    if facts.relabelling is not None:
+        document_token = facts.relabelling.token(document_token)
     config: dict[str, Any] = {
         "entry": str(place.entry),
         "seed": request.seed,
         "device": request.device,
         "vocab_size": request.dataset.vocab_size,
-        "document_token": request.dataset.document_token,
+        "document_token": document_token,
         "track": {"name": track.name, "dataset": track.data.dataset, "target_val_loss": track.target_val_loss},
         "budget_s": track.budget.train_s,
-        "warmup_shards": stage.write_warmup(request.dataset.vocab_size, request.dataset.document_token),
+        "warmup_shards": stage.write_warmup(request.dataset.vocab_size, document_token),
         "practice": request.practice,
     }
     return Orders(
-        argv=argv,
-        environment=env,
+        argv=torchrun,
+        cell=Cell(level, view),
         config=config,
         world_size=request.world_size,
         prepare_s=track.budget.prepare_s,
@@ -221,23 +231,28 @@ def _score(request: Request, facts: Facts, buffers: list[WeightBuffer], observer
     )
     scorer = Scorer(room, place.log, observer)
     started_ns = clock.now_ns()
-    facts.score = scorer.score(buffers, _exam(request, track.data.val_tokens))
+    facts.score = scorer.score(buffers, _exam(request, facts, track.data.val_tokens, track.evaluation.shadow_tokens))
     facts.score_ns = clock.now_ns() - started_ns
     for snapshot in referee.snapshots.complete(buffers):
-        score = scorer.score(snapshot.parts(), _exam(request, min(track.data.val_tokens, PRACTICE_VAL_TOKENS)))
+        exam = _exam(request, facts, min(track.data.val_tokens, PRACTICE_VAL_TOKENS), shadow_tokens=0)
+        score = scorer.score(snapshot.parts(), exam)
         facts.curve.append(
             CurvePoint(step=snapshot.step, elapsed_ns=snapshot.elapsed_ns, val_loss=score.val_loss, count=score.count)
         )
 
 
-def _exam(request: Request, val_tokens: int) -> Exam:
+def _exam(request: Request, facts: Facts, val_tokens: int, shadow_tokens: int) -> Exam:
     track = request.track
     return Exam(
         val_path=datasets.val_path(request.dataset, request.data_root),
+        val_sha256=facts.data.get(request.dataset.val_file),
         val_tokens=val_tokens,
         vocab_size=request.dataset.vocab_size,
         max_tokens=track.evaluation.max_tokens,
         max_batch_tokens=track.evaluation.max_batch_tokens,
         probe_pairs=track.evaluation.probe_pairs,
+        shadow_tokens=shadow_tokens,
+        shadow_source="fresh" if request.dataset.kind == "embedded" else "rest",
+        relabelling_key=None if facts.relabelling is None else facts.relabelling.key,
         budget_s=track.budget.score_s,
     )

@@ -7,8 +7,21 @@ from typing import Literal
 from data.datasets import Dataset
 
 from . import clock, environment
+from .findings import data_altered, findings
 from .referee import Times
-from .run import CurvePoint, Finding, Phases, RunRecord, Score, Stamps, SubmissionRef, TrackRef, Weights, owner
+from .relabelling import Relabelling
+from .run import (
+    CampaignRef,
+    CurvePoint,
+    Phases,
+    RunRecord,
+    Score,
+    Stamps,
+    SubmissionRef,
+    TrackRef,
+    Weights,
+    owner,
+)
 from .status import Status
 from .submission import Submission
 from .track import Track
@@ -27,7 +40,10 @@ class Request:
     device: Literal["cpu", "cuda"]
     seed: int
     seed_source: Literal["harness", "user"]
+    run_id: str | None = None  # None: drawn when the run starts
+    campaign: CampaignRef | None = None
     practice: bool = False
+    relabel: bool = False
     keep_weights: bool = False
     require_sandbox: str | None = None
     wait: bool = False
@@ -40,7 +56,9 @@ class Facts:
     sandbox: str | None = None
     data: dict[str, str] = field(default_factory=dict)
     data_at_go: Literal["hard links", "copies"] | None = None
+    relabelling: Relabelling | None = None
     times: Times | None = None
+    altered_shards: list[str] = field(default_factory=list)
     score_ns: int | None = None
     weights: Weights | None = None
     score: Score | None = None
@@ -49,24 +67,17 @@ class Facts:
 
 
 def first_record(request: Request, run_id: str) -> RunRecord:
-    track, submission = request.track, request.submission
     return RunRecord(
         run_id=run_id,
         status=Status.STARTED,
         sentence="the run is in progress",
         practice=request.practice,
-        track=TrackRef(
-            name=track.name,
-            rules_version=track.rules_version,
-            sha256=track.sha256,
-            dataset=track.data.dataset,
-            target_val_loss=track.target_val_loss,
-        ),
-        submission=SubmissionRef(
-            entry=submission.entry, sha256=submission.sha256, bytes=submission.bytes, files=submission.files
-        ),
+        relabelled=request.relabel,
+        track=TrackRef.of(request.track),
+        submission=SubmissionRef.of(request.submission),
         seed=request.seed,
         seed_source=request.seed_source,
+        campaign=request.campaign,
         world_size=request.world_size,
         device=request.device,
         sandbox=None,
@@ -88,10 +99,14 @@ def closed(record: RunRecord, facts: Facts, status: Status, sentence: str, track
             "phases": _phases(times, facts.score_ns),
             "data": facts.data,
             "data_at_go": facts.data_at_go,
+            "relabelling_sha256": None if facts.relabelling is None else facts.relabelling.sha256,
             "weights": facts.weights,
             "score": facts.score,
             "curve": tuple(facts.curve),
-            "findings": tuple(_findings(facts, track)),
+            "findings": (
+                *(findings(facts.score, track.evaluation) if facts.score else ()),
+                *([data_altered(facts.altered_shards)] if facts.altered_shards else ()),
+            ),
             "log_truncated": facts.log_truncated,
         }
     )
@@ -112,24 +127,6 @@ def _between(start_ns: int | None, end_ns: int | None) -> int | None:
     return None if start_ns is None or end_ns is None else end_ns - start_ns
 
 
-def _findings(facts: Facts, track: Track) -> list[Finding]:
-    """Rules that only a scored run can break."""
-    if facts.score is None:
-        return []
-    found, limit = facts.score.probes.max_abs_difference, track.evaluation.probe_tolerance_nats
-    if found <= limit:
-        return []
-    return [
-        Finding(
-            id="causality",
-            severity="error",
-            sentence="the loss of a token depends on tokens that follow it",
-            expected=f"at most {limit:g} nats between two evaluations of the same prefix",
-            found=f"{found:.4g} nats in {facts.score.probes.pairs} probed windows",
-        )
-    ]
-
-
 def outcome(facts: Facts, target: float | None) -> str:
     """What a complete run came to, in one sentence."""
     assert facts.score is not None
@@ -137,7 +134,8 @@ def outcome(facts: Facts, target: float | None) -> str:
     train_ns = _between(facts.times.go_ns, facts.times.stop_ns)
     assert train_ns is not None
     loss = facts.score.val_loss
-    sentence = f"val_loss {loss:.4f} after {train_ns / 1e9:.3f} s of training"
+    labels = "" if facts.relabelling is None else "under other labels, "
+    sentence = f"{labels}val_loss {loss:.4f} after {train_ns / 1e9:.3f} s of training"
     if target is None:
         return sentence
     return f"{sentence}: {'reached' if loss <= target else 'missed'} the target {target:g}"

@@ -22,11 +22,16 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._handle) for number in _STATUS}
+        self._around = getattr(self._before[signal.SIGINT], "__self__", None)
+        if isinstance(self._around, Interrupts):  # a run inside a campaign hears what the campaign heard before it
+            self._received = self._around._received
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if isinstance(self._around, Interrupts):  # and the campaign, what came while the run was recorded
+            self._around._received = self._received
 
     @contextmanager
     def raised(self) -> Iterator[None]:

@@ -1,23 +1,26 @@
 """The judge: turns logits into a loss. Its own process, its own interpreter; only bytes reach it.
 
 Two evaluators hold the same weights and share no channel. Every window of the validation stream goes to one of
-them, drawn at random; of some windows a copy with the same prefix and another suffix goes to the other one. A
-model that is causal gives both the same logits before the cut; one that looks ahead contradicts itself, and
-cannot know which of its windows are compared. Logits cross in shared memory and are copied before they are
-read, so nothing can change between a softmax and the target it is asked about. Log-softmax runs in fp32 over
-the whole declared vocabulary, sums in fp64, and every target is counted once.
+them, drawn at random, and among these lie windows of shadow text (shadow.py) and second copies that must get the
+same answer (probes.py), all of one shape (questions.py). Logits cross in shared memory of a sealed length and are
+copied before they are read, so nothing can change between a softmax and the target it is asked about. Log-softmax
+runs in fp32 over the whole declared vocabulary, sums in fp64, and every target is counted once. What arrives is
+JSON and raw numbers: no object of a submission is ever built here.
 """
 
+import fcntl
+import hashlib
 import json
 import mmap
 import os
 import random
 import select
+import shutil
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +30,12 @@ import torch.nn.functional as F
 
 from data.shards import read_shard
 
+from . import probes, questions, relabelling, shadow
 from .inside import Channel
+from .questions import Dealer, Question
+from .sheet import Sheet
 
-SUFFIX_TRIES = 16  # to find a suffix whose first token is another
+SEAL_LENGTH = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 SLOTS = 2  # the evaluator fills one while the judge reads the other
 MAX_LOGIT_BYTES = 4
 CHUNK_ELEMENTS = 2**18  # logits turned to fp32 at once: stays in the cache, bounds the memory
@@ -44,65 +50,51 @@ class EvaluationError(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One window to be evaluated. cut: for probes, positions up to here must not depend on what follows."""
-
-    window: int
-    tokens: np.ndarray  # uint16 [tokens]
-    scored: bool
-    cut: int | None = None
-
-
 @dataclass(slots=True)
 class Evaluator:
     """One evaluator process as the judge sees it."""
 
     name: str
     channel: Channel
-    tasks: list[list[Task]] = field(default_factory=list)  # batches still to be sent
-    in_flight: dict[int, list[Task]] = field(default_factory=dict)  # slot -> batch
+    batches: list[list[Question]] = field(default_factory=list)  # still to be sent
+    in_flight: dict[int, list[Question]] = field(default_factory=dict)  # slot -> batch
     memory: mmap.mmap | None = None
-
-
-@dataclass(slots=True)
-class Sheet:
-    """What has been scored so far."""
-
-    loss_sums: np.ndarray  # fp64 [windows]
-    counts: np.ndarray  # int64 [windows]
-    probe_losses: dict[tuple[int, bool], np.ndarray] = field(default_factory=dict)  # (window, is real) -> fp32 [cut]
 
 
 class Judge:
     """Scores one set of weights on one validation stream."""
 
     def __init__(self, order: dict[str, Any]) -> None:
-        """order: val_path, val_tokens, vocab_size, max_tokens, max_batch_tokens, probe_pairs, sockets."""
+        """order: val_path, val_tokens, vocab_size, max_tokens, max_batch_tokens, probe_pairs, sockets.
+
+        Optional: val_sha256; shadow_source and shadow_tokens; relabelling_key, hexadecimal. Raises EvaluationError
+        when the validation shard is not what it was.
+        """
         self.order = order
         self.random = random.Random(secrets_seed())  # noqa: S311 - seeded by the operating system's entropy
         self.evaluators = [
             Evaluator("AB"[i], Channel(socket.socket(fileno=fd))) for i, fd in enumerate(order["sockets"])
         ]
         self.count: int = order["val_tokens"]
-        self.stream = np.asarray(read_shard(Path(order["val_path"]))[: self.count + 1])
+        shard = _read_unaltered(Path(order["val_path"]), order.get("val_sha256"))
+        self.stream, self.rest = self._relabelled(np.asarray(shard[: self.count + 1])), shard[self.count + 1 :]
 
     def score(self) -> dict[str, Any]:
         """Evaluate every window once and every probe pair. Raises EvaluationError."""
         self.tokens, self.batch = self._agree()
-        windows = -(-self.count // self.tokens)
-        self.sheet = Sheet(np.zeros(windows), np.zeros(windows, np.int64))
-        self._deal(windows)
+        self._deal()
         self.started_ns = time.monotonic_ns()
         for evaluator in self.evaluators:
             self._open_ring(evaluator)
             for slot in range(SLOTS):
                 self._send_batch(evaluator, slot)
-        total = sum(len(e.tasks) + len(e.in_flight) for e in self.evaluators)
+        total = sum(len(e.batches) + len(e.in_flight) for e in self.evaluators)
         for done, evaluator in enumerate(self._answers(), start=1):
             self._read_answer(evaluator)
             report({"kind": "progress", "done": done, "total": total})
-        return self._result()
+        eval_ns = time.monotonic_ns() - self.started_ns
+        assert self.sheet.scored.count == self.count
+        return {"eval_batch": self.batch, "eval_ns": eval_ns, **self.sheet.score()}
 
     def _agree(self) -> tuple[int, int]:
         """Window and batch as the submission asks for them, within the track's limits; both must ask alike."""
@@ -121,56 +113,26 @@ class Judge:
         batch = max(1, min(asked[0][1], self.order["max_batch_tokens"] // tokens))
         return tokens, batch
 
-    def _deal(self, windows: int) -> None:
-        """Give each window to one evaluator, and the altered copy of each probed window to the other one."""
-        hands: tuple[list[Task], list[Task]] = ([], [])
-        probed = set(self.random.sample(range(windows), min(self.order["probe_pairs"], windows)))
-        first = set(self.random.sample(range(windows), windows // 2 + self.random.randrange(2) * (windows % 2)))
-        for window in range(windows):
-            who, tokens = int(window not in first), self._window(window)
-            cut = self._cut(window) if window in probed else None
-            hands[who].append(Task(window, tokens, True, cut))
-            if cut is not None:
-                suffix = self._suffix(window, windows, cut)
-                altered = np.concatenate([tokens[: cut + 1], suffix[cut + 1 :]])
-                hands[1 - who].append(Task(window, altered, False, cut))
-        for evaluator, hand in zip(self.evaluators, hands, strict=True):
-            self.random.shuffle(hand)
-            filler = [
-                Task(-1, self._window(self.random.randrange(windows)), False) for _ in range(-len(hand) % self.batch)
-            ]
-            hand += filler
-            evaluator.tasks = [hand[i : i + self.batch] for i in range(0, len(hand), self.batch)]
+    def _deal(self) -> None:
+        """Draw shadow text and probes, and give each evaluator its batches."""
+        text, drawn = questions.cut(self.stream, self.tokens), self._draw_shadow()
+        counts = [len(text.targets(window)) for window in range(len(text))]
+        pairs = probes.draw(self.order["probe_pairs"], counts, self.random)
+        self.sheet = Sheet(text, drawn, pairs)
+        hands = Dealer(text, None if drawn is None else drawn.text, pairs, self.random).batches(self.batch)
+        for evaluator, batches in zip(self.evaluators, hands, strict=True):
+            evaluator.batches = batches
 
-    def _window(self, window: int) -> np.ndarray:
-        """Inputs of a window; the last one is filled up from the start of the stream (its filling is not scored)."""
-        start = window * self.tokens
-        tokens = self.stream[start : min(start + self.tokens, self.count)]
-        return np.concatenate([tokens, np.resize(self.stream[: self.count], self.tokens - len(tokens))])
+    def _draw_shadow(self) -> shadow.Shadow | None:
+        source, count = self.order.get("shadow_source", "rest"), self.order.get("shadow_tokens", 0)
+        drawn = shadow.draw(source, count, self.tokens, self.rest)
+        return drawn and replace(drawn, text=replace(drawn.text, stream=self._relabelled(drawn.text.stream)))
 
-    def _suffix(self, window: int, windows: int, cut: int) -> np.ndarray:
-        """Inputs to put behind a cut: another window's, with another token right behind the cut if one is found."""
-        real = self._window(window)
-        for _ in range(SUFFIX_TRIES):
-            suffix = self._other_window(window, windows)
-            if not np.array_equal(suffix[cut + 1 : cut + 2], real[cut + 1 : cut + 2]):
-                break
-        return suffix
-
-    def _other_window(self, window: int, windows: int) -> np.ndarray:
-        """Inputs of any other window, or, where there is no other, its own, rotated."""
-        if windows == 1:
-            return np.roll(self._window(window), self.random.randrange(self.tokens))
-        other = self.random.randrange(windows - 1)
-        return self._window(other + (other >= window))
-
-    def _targets(self, window: int) -> np.ndarray:
-        start = window * self.tokens
-        return self.stream[start + 1 : min(start + self.tokens, self.count) + 1]
-
-    def _cut(self, window: int) -> int:
-        """Where a probed window's suffix begins to differ: anywhere but after its last scored token."""
-        return self.random.randrange(max(1, len(self._targets(window)) - 1))
+    def _relabelled(self, tokens: np.ndarray) -> np.ndarray:
+        key = self.order.get("relabelling_key")
+        if key is None:
+            return tokens
+        return relabelling.draw(self.order["vocab_size"], bytes.fromhex(key)).tokens(tokens)
 
     def _logits_bytes(self, itemsize: int) -> int:
         """Bytes of one batch of logits."""
@@ -178,27 +140,35 @@ class Judge:
 
     def _open_ring(self, evaluator: Evaluator) -> None:
         slot_bytes = self._logits_bytes(MAX_LOGIT_BYTES)
-        fd = os.memfd_create("logits", os.MFD_CLOEXEC)
+        fd = os.memfd_create("logits", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, SLOTS * slot_bytes)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEAL_LENGTH)  # a file cut short would end its reader (SIGBUS)
         evaluator.memory = mmap.mmap(fd, SLOTS * slot_bytes)
         ring = {"slots": SLOTS, "slot_bytes": slot_bytes, "batch": self.batch, "tokens": self.tokens}
-        evaluator.channel.send(ring, fds=(fd,))
-        os.close(fd)
+        try:
+            self._send(evaluator, ring, fds=(fd,))
+        finally:
+            os.close(fd)
 
     def _send_batch(self, evaluator: Evaluator, slot: int) -> None:
-        if evaluator.tasks:
-            batch = evaluator.in_flight[slot] = evaluator.tasks.pop()
-            payload = np.stack([task.tokens for task in batch]).astype("<u2").tobytes()
-            try:
-                evaluator.channel.send({"slot": slot}, payload)
-            except OSError as error:
-                raise EvaluationError("evaluator_failed", f"evaluator {evaluator.name} is gone: {error}") from error
+        if evaluator.batches:
+            batch = evaluator.in_flight[slot] = evaluator.batches.pop()
+            payload = np.stack([question.inputs for question in batch]).astype("<u2").tobytes()
+            self._send(evaluator, {"slot": slot}, payload)
 
     def _answers(self) -> Iterator[Evaluator]:
         """Evaluators in the order in which they have something to say, until nothing is in flight."""
         while waiting := {e.channel.sock: e for e in self.evaluators if e.in_flight}:
             for sock in select.select(list(waiting), [], [])[0]:
                 yield waiting[sock]
+
+    def _send(
+        self, evaluator: Evaluator, message: dict[str, Any], payload: bytes = b"", fds: tuple[int, ...] = ()
+    ) -> None:
+        try:
+            evaluator.channel.send(message, payload, fds)
+        except OSError as error:
+            raise EvaluationError("evaluator_failed", f"evaluator {evaluator.name} is gone: {error}") from error
 
     def _receive(self, evaluator: Evaluator) -> dict[str, Any]:
         try:
@@ -220,8 +190,8 @@ class Judge:
         batch = evaluator.in_flight.pop(slot)
         logits = self._take(evaluator, slot, dtype)
         self._send_batch(evaluator, slot)
-        for task, losses in zip(batch, self._losses(logits, batch), strict=True):
-            self._enter(task, losses)
+        for question, losses in zip(batch, self._losses(logits, batch), strict=True):
+            self._enter(question, losses)
 
     def _take(self, evaluator: Evaluator, slot: int, dtype: torch.dtype) -> torch.Tensor:
         """A private copy of a slot as logits [batch, tokens, vocab_size]."""
@@ -231,58 +201,38 @@ class Judge:
         shared = torch.frombuffer(evaluator.memory, dtype=torch.uint8, offset=offset, count=size)
         return shared.clone().view(dtype).reshape(shape)
 
-    def _losses(self, logits: torch.Tensor, batch: list[Task]) -> list[np.ndarray]:
+    def _losses(self, logits: torch.Tensor, batch: list[Question]) -> list[np.ndarray]:
         """Cross-entropy in nats, fp32, of every position of every window against its real targets."""
         targets = np.zeros((self.batch, self.tokens), np.int64)
-        for row, task in enumerate(batch):
-            if task.window >= 0:
-                found = self._targets(task.window)
-                targets[row, : len(found)] = found
+        for row, question in enumerate(batch):
+            targets[row, : len(question.targets)] = question.targets
         flat, wanted = logits.flatten(0, 1), torch.from_numpy(targets).flatten()
         rows = max(1, CHUNK_ELEMENTS // flat.shape[1])
         losses = [_cross_entropy(x, y) for x, y in zip(flat.split(rows), wanted.split(rows), strict=True)]
         return list(torch.cat(losses).reshape(self.batch, self.tokens).numpy())
 
-    def _enter(self, task: Task, losses: np.ndarray) -> None:
-        if task.window < 0:
-            return
-        losses = losses[: len(self._targets(task.window))]
+    def _enter(self, question: Question, losses: np.ndarray) -> None:
+        losses = losses[: len(question.targets)]
         if not np.isfinite(losses).all():
             raise EvaluationError(
-                "logits_invalid", f"window {task.window}: the logits hold NaN or give infinite losses"
+                "logits_invalid", f"window {question.window}: the logits hold NaN or give infinite losses"
             )
-        if task.cut is not None:
-            self.sheet.probe_losses[task.window, task.scored] = losses[: task.cut + 1]
-        if task.scored:
-            self.sheet.loss_sums[task.window] += losses.sum(dtype=np.float64)
-            self.sheet.counts[task.window] += len(losses)
+        self.sheet.enter(question, losses)
 
-    def _result(self) -> dict[str, Any]:
-        sheet = self.sheet
-        assert int(sheet.counts.sum()) == self.count
-        loss_sum = float(sheet.loss_sums.sum())
-        windows = {"tokens": self.tokens, "loss_sums": sheet.loss_sums.tolist(), "counts": sheet.counts.tolist()}
-        return {
-            "val_loss": round(loss_sum / self.count, 7),
-            "loss_sum": loss_sum,
-            "count": self.count,
-            "eval_batch": self.batch,
-            "eval_ns": time.monotonic_ns() - self.started_ns,
-            "windows": windows,
-            "probes": self._compare_probes(),
-        }
 
-    def _compare_probes(self) -> dict[str, float | int]:
-        losses = self.sheet.probe_losses
-        real = [losses[window, True] for window, is_real in losses if is_real]
-        altered = [losses[window, False] for window, is_real in losses if is_real]
-        differences = [np.abs(a - b) for a, b in zip(real, altered, strict=True)]
-        every = np.concatenate(differences) if differences else np.zeros(1, np.float32)
-        return {
-            "pairs": len(differences),
-            "max_abs_difference": float(every.max()),
-            "mean_abs_difference": float(every.mean()),
-        }
+def _read_unaltered(path: Path, sha256: str | None) -> np.ndarray:
+    """The tokens of a shard, uint16, from a copy in memory that has this digest: nobody writes to it afterwards."""
+    with path.open("rb") as file, os.fdopen(os.memfd_create("validation", os.MFD_CLOEXEC), "wb") as copy:
+        shutil.copyfileobj(file, copy)
+        copy.flush()
+        ours = Path(f"/proc/self/fd/{copy.fileno()}")
+        with ours.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if sha256 is not None and found != sha256:
+            raise EvaluationError(
+                "data_invalid", f"expected the validation shard {path.name} as it was before the run, found other bytes"
+            )
+        return read_shard(ours)
 
 
 def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

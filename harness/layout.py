@@ -1,11 +1,25 @@
 """The one module that knows file names.
 
 records/<track>/track.toml                      a contest
-records/<track>/<date>_<Name>/record.json       one record of it: who, what, parents
-records/<track>/<date>_<Name>/README.md         the same for people
-records/<track>/<date>_<Name>/<source files>    the exact bytes that ran
-records/<track>/<date>_<Name>/runs/<run>/       its runs: run.json and the curve
-runs/<run>/                                     local runs, never submitted
+records/<track>/rules/<version>.toml            the same as it was under earlier rules
+records/<track>/history.json                    records imported from elsewhere
+records/<track>/allowed_signers                 whose signatures count, in OpenSSH's format
+records/<track>/<date>_<Name>/                  a record
+    record.json       what people say: who, what, parents
+    README.md         the same for people; the only file no digest covers
+    <source files>    the exact bytes that ran
+    baseline/         the source it was compared with, where that is no record of this checkout
+    track.toml        the contest as it was
+    requirements.lock every package of the environment it ran in
+    ledger.jsonl, runs/<run>/{run.json,progress.jsonl}    its campaign
+    verdict.json      findings and evidence, derived
+    manifest.json     digests of all of the above, written last; manifest.json.sig signs it
+    challenges/<date>_<digest>/    attached later: challenge.json, a whole campaign, and a manifest of its own
+runs/<campaign>/                                campaigns: what `speedrun submit` makes records of
+    ledger.jsonl      the plan, then every attempt and what became of it
+    track.toml, candidate/, baseline/    what runs, copied before the first one
+    runs/<run>/       every attempt, as below
+runs/<run>/                                     single local runs, never submitted
     run.json          what became of it; `started` first, rewritten whole at every change
     log.txt           what the ranks printed (untrusted, cut at the track's log_bytes)
     progress.jsonl    the train-loss curve as the referee received it
@@ -22,7 +36,7 @@ from typing import Any
 from data.files import replace_file
 
 ROOT = Path(__file__).resolve().parent.parent
-RECORDS = ROOT / "records"
+SCHEMAS = ROOT / "docs" / "schemas"  # generated
 
 TRACK_FILE = "track.toml"
 RECORD_FILE = "record.json"
@@ -32,9 +46,31 @@ PROGRESS_FILE = "progress.jsonl"
 SOURCE_DIR = "source"
 RECORD_RUNS_DIR = "runs"
 WEIGHTS_FILE = "weights.safetensors"
+LEDGER_FILE = "ledger.jsonl"
+README_FILE = "README.md"
+VERDICT_FILE = "verdict.json"
+LOCK_FILE = "requirements.lock"
+MANIFEST_FILE = "manifest.json"
+SIGNATURE_FILE = "manifest.json.sig"
+SIGNERS_FILE = "allowed_signers"
+HISTORY_FILE = "history.json"  # records imported from elsewhere, of tier `reported`
+CHALLENGE_FILE = "challenge.json"
+CHALLENGES_DIR = "challenges"
+CANDIDATE_DIR = "candidate"
+BASELINE_DIR = "baseline"
+PAST_RULES_DIR = "rules"
 RESERVE_FILE = ".reserve"  # space for the closing record, given back when it is written
 
-RECORD_NAME = re.compile(r"^\d{4}-\d{2}-\d{2}_[A-Za-z0-9]+$")
+RECORD_NAME = re.compile(r"^\d{4}-\d{2}-\d{2}_[A-Za-z0-9]+\Z")
+MAX_RECORD_BYTES = 2**20  # of a record or a challenge in git, without what is attached to it
+CHALLENGE_NAME = re.compile(r"^\d{4}-\d{2}-\d{2}_[0-9a-f]{8}\Z")
+RECORD_OWN = frozenset({
+    RECORD_FILE, README_FILE, TRACK_FILE, LOCK_FILE, LEDGER_FILE, VERDICT_FILE, MANIFEST_FILE, SIGNATURE_FILE,
+    CHALLENGE_FILE, RECORD_RUNS_DIR, CANDIDATE_DIR, BASELINE_DIR, CHALLENGES_DIR,
+})  # fmt: skip
+"""Names at the top of a record that its source files, which lie beside them, cannot have."""
+
+CATALOGUE = ROOT / "leaderboard" / "modded_nanogpt.toml"  # our words on imported records
 
 
 def runs_root() -> Path:
@@ -42,22 +78,63 @@ def runs_root() -> Path:
     return Path(os.environ.get("SPEEDRUN_RUNS") or ROOT / "runs")
 
 
+def machine_lock() -> Path:
+    """What a run holds, one for all users of a machine whatever their TMPDIR.
+
+    In SPEEDRUN_LOCKS (for tests, which are worlds of their own), else where the system keeps locks.
+    """
+    own = os.environ.get("SPEEDRUN_LOCKS")
+    folders = [Path(own)] if own else [Path("/run/lock"), Path("/tmp")]  # noqa: S108 - shared on purpose
+    return next((f for f in folders if os.access(f, os.W_OK)), folders[-1]) / "speedrun-machine.lock"
+
+
+def records_root() -> Path:
+    """Where the tracks and their records are: SPEEDRUN_RECORDS, else records/ of this checkout."""
+    return Path(os.environ.get("SPEEDRUN_RECORDS") or ROOT / "records")
+
+
 def track_file(name: str) -> Path:
-    return RECORDS / Path(name).name / TRACK_FILE
+    return records_root() / Path(name).name / TRACK_FILE
+
+
+def history_file(track: str) -> Path:
+    """Imported records of a track."""
+    return records_root() / Path(track).name / HISTORY_FILE
 
 
 def track_files() -> list[Path]:
-    return sorted(RECORDS.glob(f"*/{TRACK_FILE}"))
+    return sorted(records_root().glob(f"*/{TRACK_FILE}"))
 
 
 def record_dirs(track: str) -> list[Path]:
     """The record folders of a track, oldest first (their names begin with the date)."""
-    return sorted(p for p in (RECORDS / track).glob("*/") if RECORD_NAME.match(p.name))
+    return record_dirs_of(records_root() / track)
+
+
+def record_dirs_of(track_dir: Path) -> list[Path]:
+    """The record folders inside a track's folder, oldest first."""
+    return sorted(p for p in track_dir.glob("*/") if RECORD_NAME.match(p.name))
+
+
+def challenge_dirs(record: Path) -> list[Path]:
+    """Whatever lies in a record's folder of challenges, oldest first; names are for the reader to check."""
+    return sorted((record / CHALLENGES_DIR).glob("*"))
 
 
 def run_dirs(parent: Path) -> list[Path]:
-    """The runs below a folder, oldest first (their names begin with the UTC start)."""
+    """The runs directly below a folder, oldest first (their names begin with the UTC start)."""
     return sorted(p.parent for p in parent.glob(f"*/{RUN_FILE}"))
+
+
+def local_run_dirs(parent: Path) -> list[Path]:
+    """The runs below a folder of local runs, those of its campaigns too, oldest first."""
+    in_campaigns = (p.parent for p in parent.glob(f"*/{RECORD_RUNS_DIR}/*/{RUN_FILE}"))
+    return sorted([*run_dirs(parent), *in_campaigns], key=lambda folder: folder.name)
+
+
+def campaign_dirs(parent: Path) -> list[Path]:
+    """The campaigns below a folder of local runs, oldest first."""
+    return sorted(p.parent for p in parent.glob(f"*/{LEDGER_FILE}"))
 
 
 def write_json(path: Path, value: Any) -> None:

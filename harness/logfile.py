@@ -8,7 +8,8 @@ from typing import BinaryIO
 from .messages import Log
 
 CUT_MARK = b"\n[the log was cut here: the track's log_bytes are used up]\n"
-MAX_CURVE_POINTS = 100_000
+MAX_CURVE_POINTS = 100_000  # while the run lasts
+KEPT_CURVE_POINTS = 256  # afterwards: a record of dozens of runs must stay small
 
 
 class LogFile:
@@ -37,7 +38,7 @@ class Curve:
     """progress.jsonl: one JSON object per report of rank 0, with the referee's time since GO."""
 
     def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = open(path, "wb", buffering=0)  # noqa: SIM115 - lives as long as the run
+        self._file: BinaryIO = open(path, "w+b", buffering=0)  # noqa: SIM115 - lives as long as the run
         self._points = 0
 
     def write(self, log: Log, elapsed_ns: int) -> None:
@@ -49,4 +50,12 @@ class Curve:
         self._file.write((json.dumps(point) + "\n").encode())
 
     def close(self) -> None:
+        """Keep at most KEPT_CURVE_POINTS of the points, evenly, the first and the last among them."""
+        self._file.seek(0)
+        lines = self._file.read().splitlines(keepends=True)
+        if len(lines) > KEPT_CURVE_POINTS:
+            kept = b"".join(lines[i * (len(lines) - 1) // (KEPT_CURVE_POINTS - 1)] for i in range(KEPT_CURVE_POINTS))
+            self._file.seek(0)
+            self._file.write(kept)
+            self._file.truncate(len(kept))
         self._file.close()

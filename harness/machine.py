@@ -2,12 +2,12 @@
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from . import layout
 from .environment import Gpu, gpus
 from .errors import RunFailure, TrackError
 from .status import Status
@@ -20,7 +20,7 @@ def exclusive(wait: bool) -> Iterator[None]:
 
     Raises RunFailure while another run holds it.
     """
-    descriptor, is_ours = _open_lock(Path(tempfile.gettempdir()) / "speedrun-machine.lock")
+    descriptor, is_ours = _open_lock(layout.machine_lock())
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -10,12 +10,16 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 KILL_S = 10.0
+STOP_LOOKS = 20
+ADOPTED_LOOKS = 2000
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _libc = ctypes.CDLL(None)
 
 
@@ -65,32 +69,104 @@ def adopt_orphans() -> None:
 
 def children(pid: int) -> list[int]:
     """The direct children of a process."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
-                    found.append(int(entry.name))
+    return [child for child, parent in _parents().items() if parent == pid]
+
+
+def tree(pid: int) -> set[int]:
+    """All descendants of a process, as of one look at /proc."""
+    below: dict[int, list[int]] = {}
+    for child, parent in _parents().items():
+        below.setdefault(parent, []).append(child)
+    found: set[int] = set()
+    pending = [pid]
+    while pending:
+        new = [child for child in below.get(pending.pop(), []) if child not in found]
+        found.update(new)
+        pending += new
     return found
+
+
+def _parents() -> dict[int, int]:
+    """Every process and its parent."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                found[int(name)] = int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1])
+    return found
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """SIGKILL, and reap those that are children of ours."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def kill_children() -> None:
     """SIGKILL every child with all its descendants, and whatever becomes an orphan of ours by that, until none is left.
 
-    A process that forks faster than we look is given up after KILL_S; only a pid namespace is proof against it.
+    All are stopped before any is killed, so that none forks meanwhile; and what dies while its child lives on hands
+    that child to us, where it is found in microseconds. A swarm that forks faster than that is given up after KILL_S;
+    only a pid namespace or a control group is proof against it.
     """
     deadline = time.monotonic() + KILL_S
-    while (found := children(os.getpid())) and time.monotonic() < deadline:
-        for child in found:
-            _kill(child)
-        time.sleep(0.005)
+    while time.monotonic() < deadline:
+        _kill_adopted()
+        found = _stopped_tree()
+        if not found:
+            return
+        kill_all(found)
 
 
-def _kill(pid: int) -> None:
-    """Kill a child with all its descendants, deepest knowledge first, and reap it."""
-    for child in children(pid):
-        _kill(child)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+def _stopped_tree() -> set[int]:
+    """All our descendants, each sent SIGSTOP, deepest look until a look finds nobody new."""
+    stopped: set[int] = set()
+    for _ in range(STOP_LOOKS):
+        new = tree(os.getpid()) - stopped
+        if not new:
+            break
+        for pid in new:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGSTOP)
+        stopped |= new
+    return stopped
+
+
+def _kill_adopted() -> None:
+    """Kill direct children as fast as the kernel can name them: a process that forks and exits cannot outrun this."""
+    for _ in range(ADOPTED_LOOKS):
+        found = _adopted()
+        if not found:
+            return
+        kill_all(found)
+
+
+def _adopted() -> list[int]:
+    """Our direct children, by the kernel's own list where it keeps one (CONFIG_PROC_CHILDREN)."""
+    try:
+        lists = [Path(f"/proc/self/task/{task}/children").read_text() for task in os.listdir("/proc/self/task")]
+    except OSError:
+        return []
+    return [int(pid) for text in lists for pid in text.split()]
+
+
+def memory_bytes(pid: int, exactly: bool) -> int:
+    """Memory of a process: what it maps, or, slower, with pages it shares divided among those that share them."""
+    try:
+        if not exactly:
+            return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    except (OSError, StopIteration, IndexError):  # gone meanwhile
+        return 0
+
+
+def threads(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[17])
+    except OSError:
+        return 0

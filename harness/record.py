@@ -1,85 +1,244 @@
-"""A record: a run or several with a place in a track's history; immutable.
+"""A record: a judged campaign with a place in a track's history; immutable.
 
-`record.json` holds what people say (title, authors, parents); every number is derived from the runs beside it.
+`record.json` holds what people say (title, authors, parents, a waiver's reason); every number is derived from the runs
+beside it. Reading a record checks its ledger and that source and runs belong to it; `speedrun verify` checks all.
+
+Schema history of record.json (never edited, only added to):
+    1  2026-11  title, authors, date, parents; runs without a ledger
+    2  2026-11  name, techniques, claim, waivers; a whole campaign, a verdict and a manifest beside it
 """
 
 import hashlib
-from dataclasses import dataclass
-from datetime import date
+import os
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from . import layout
+from .bundle import Bundle, read_bundle
+from .campaign import Arm
+from .challenge import Challenge, read_challenges
+from .contest import bundle_track
 from .errors import RecordError, first_problem
+from .evidence import Evidence, derive
+from .manifest import read_manifest
 from .plainfile import read_plain
-from .run import RunRecord, read_runs
+from .run import RunRecord, Section, SubmissionRef, read_runs
+from .signing import Signature, check_signature
 from .submission import source_digest
 
-MAX_RECORD_BYTES = 2**20
+
+def _one_line(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("must be one printable line without blanks around it")
+    return text
 
 
-class Statement(BaseModel):
+Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
+RecordName = Annotated[str, Field(pattern=layout.RECORD_NAME.pattern.replace(r"\Z", "$"), max_length=80)]
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=40)]
+
+
+class Waiver(Section):
+    """Why a finding does not count; harness/rules.py says which may be waived."""
+
+    finding: Annotated[str, Field(pattern=r"^[a-z][a-z_]*$", max_length=40)]  # its id
+    reason: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_one_line)]
+
+
+class Statement(Section):
     """record.json"""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    schema_version: Literal[2] = 2
+    name: RecordName  # of the folder: a record that is renamed is noticed
+    track: str
+    title: Line
+    authors: Annotated[tuple[Line, ...], Field(min_length=1, max_length=100)]
+    date: date
+    parents: Annotated[tuple[RecordName, ...], Field(max_length=100)] = ()  # the records it builds on
+    techniques: Annotated[tuple[Slug, ...], Field(max_length=50)] = ()
+    claim: Literal["speed", "systems"] = "speed"  # systems: the same numbers, computed faster
+    waivers: Annotated[tuple[Waiver, ...], Field(max_length=50)] = ()
+
+
+class _FirstStatement(Section):
+    """record.json of schema 1."""
 
     schema_version: Literal[1]
     track: str
-    title: Annotated[str, Field(min_length=1, max_length=200)]
-    authors: Annotated[tuple[str, ...], Field(min_length=1)]
+    title: Line
+    authors: Annotated[tuple[Line, ...], Field(min_length=1)]
     date: date
-    parents: tuple[str, ...] = ()  # names of the records it builds on
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A record folder, read."""
+    """A record folder, read. Everything but the statement is derived."""
 
     name: str  # of the folder: <date>_<Name>
     statement: Statement
-    runs: tuple[RunRecord, ...]
+    runs: tuple[RunRecord, ...]  # of the candidate, those that count
+    bundle: Bundle | None = None  # None: schema 1
+    evidence: Evidence | None = None
+    signature: Signature | None = None  # read only where it decides something: there are challenges
+    signer: str | None = None  # fingerprint the manifest names
+    challenges: tuple[Challenge, ...] = ()
+
+    @property
+    def submission(self) -> SubmissionRef:
+        return self.runs[0].submission
+
+    @property
+    def began_at(self) -> datetime:
+        """When its campaign was planned."""
+        return self.bundle.plan.created_at if self.bundle else self.runs[0].started_at
+
+    @property
+    def predecessors(self) -> frozenset[str]:
+        """Names of the records it builds on or was raced against: they were accepted before it."""
+        raced = self.bundle.plan.arm("baseline") if self.bundle else None
+        return frozenset({*self.statement.parents, *([raced.record] if raced and raced.record else [])})
+
+    @property
+    def tier(self) -> str:
+        """refereed, or reproduced: an intact reproduction by another allowed signer than its own is attached."""
+        own = self.signature
+        if own is not None and own.status == "good" and any(_vouches(c, own) for c in self.challenges):
+            return "reproduced"
+        return self.runs[0].tier
+
+
+def _vouches(challenge: Challenge, own: Signature) -> bool:
+    other = challenge.signature
+    return (
+        challenge.is_intact
+        and challenge.kind == "reproduction"
+        and other.status == "good"
+        and other.key != own.key
+        and other.principal != own.principal
+    )
 
 
 def read_record(folder: Path) -> Record:
-    """Raises RecordError unless statement, runs and source are there and belong together."""
+    """Raises RecordError unless statement, ledger, runs and source are there and belong together."""
+    first = _first_statement(read_plain(folder / layout.RECORD_FILE, layout.MAX_RECORD_BYTES, RecordError))
+    if first is not None:
+        return _read_first_form(folder, first)
+    record = load_record(folder)
+    assert record.bundle is not None
+    errors = [finding for finding in record.bundle.findings if finding.severity == "error"]
+    if errors:
+        raise RecordError(f"{folder}: {errors[0].sentence}; expected {errors[0].expected}, found {errors[0].found}")
+    if not record.runs:
+        raise RecordError(f"expected at least one run that counts in {folder}, found none")
+    _check_track(folder, record.statement, record.runs)
+    return replace(record, signer=read_manifest(folder).signer)
+
+
+def load_record(folder: Path) -> Record:
+    """A record of schema 2, however broken its campaign is: the bundle's findings tell. Raises RecordError."""
     path = folder / layout.RECORD_FILE
+    statement = parse_statement(read_plain(path, layout.MAX_RECORD_BYTES, RecordError), path)
+    bundle = read_record_bundle(folder)
+    signers = signers_of(folder)
+    challenges = read_challenges(folder, bundle.plan.arms[0].submission.sha256, signers)
+    return Record(
+        name=folder.name,
+        statement=statement,
+        runs=tuple(bundle.runs("candidate")),
+        bundle=bundle,
+        evidence=derive(bundle, bundle_track(folder)),
+        signature=check_signature(folder, signers) if challenges else None,
+        challenges=challenges,
+    )
+
+
+def parse_statement(content: bytes, path: Path) -> Statement:
+    """Raises RecordError with the first key that is wrong."""
     try:
-        statement = Statement.model_validate_json(read_plain(path, MAX_RECORD_BYTES, RecordError))
+        return Statement.model_validate_json(content)
     except ValidationError as error:
         raise RecordError(f"{path}: {first_problem(error)}") from error
-    runs, broken = read_runs(folder / layout.RECORD_RUNS_DIR)
-    if broken or not runs:
-        raise RecordError(broken[0] if broken else f"expected at least one run in {folder}, found none")
-    record = Record(name=folder.name, statement=statement, runs=tuple(runs))
-    _check(folder, record)
-    return record
+
+
+def read_record_bundle(folder: Path) -> Bundle:
+    """The campaign inside a record: its source lies at the top; a baseline that is another record is not here."""
+    sources: dict[Arm, Path] = {"candidate": folder}
+    if os.path.lexists(folder / layout.BASELINE_DIR):
+        sources["baseline"] = folder / layout.BASELINE_DIR
+    return read_bundle(folder, sources)
+
+
+def signers_of(folder: Path) -> Path:
+    """The allowed signers of the track a record belongs to; the file need not exist."""
+    return folder.parent / layout.SIGNERS_FILE
 
 
 def read_records(track: str) -> tuple[list[Record], list[str]]:
-    """The records of a track, oldest first, and a sentence for each folder that is not one."""
+    """The records of a track in the order of acceptance, and a sentence for each folder that is not one."""
+    return read_records_of(layout.records_root() / track)
+
+
+def read_records_of(track_dir: Path) -> tuple[list[Record], list[str]]:
+    """The same for a track's folder, wherever it is."""
     records, broken = [], []
-    for folder in layout.record_dirs(track):
+    for folder in layout.record_dirs_of(track_dir):
         try:
             records.append(read_record(folder))
         except RecordError as error:
             broken.append(str(error))
-    return records, broken
+    return in_order(records), broken
 
 
-def _check(folder: Path, record: Record) -> None:
-    """What makes a folder one record: its own track, one source, and exactly the bytes that ran."""
-    track = folder.parent.name
-    for run in record.runs:
-        if run.track.name != track or record.statement.track != track:
-            raise RecordError(f"{folder}: expected runs on track {track}, found {run.track.name}")
-        if run.submission != record.runs[0].submission:
-            raise RecordError(f"{folder}: expected runs of one submission, found two in {run.run_id}")
-    files = {}
-    for name in record.runs[0].submission.files:
-        files[name] = hashlib.sha256(read_plain(folder / name, MAX_RECORD_BYTES, RecordError)).hexdigest()
-    found = source_digest(files)
-    expected = record.runs[0].submission.sha256
-    if found != expected:
-        raise RecordError(f"{folder}: expected source of digest {expected[:12]}, which ran, found {found[:12]}")
+def in_order(records: list[Record]) -> list[Record]:
+    """By acceptance: by date, within a day after the records they beat or build on, then by the campaign's start."""
+    generation = {record.name: 0 for record in records}
+    for _ in records:  # as many rounds as the longest chain can have links, so that a circle ends too
+        generation = {
+            record.name: 1 + max((generation[name] for name in record.predecessors if name in generation), default=0)
+            for record in records
+        }
+    return sorted(records, key=lambda r: (r.statement.date, generation[r.name], r.began_at, r.name))
+
+
+def source_files(folder: Path, arm: Arm, submission: SubmissionRef) -> dict[str, bytes]:
+    """The bytes of an arm inside a record or a campaign, name to content. Raises RecordError."""
+    places = {"candidate": (folder / layout.CANDIDATE_DIR, folder), "baseline": (folder / layout.BASELINE_DIR,)}
+    place = next((p for p in places[arm] if p.is_dir()), places[arm][-1])
+    return {name: read_plain(place / name, layout.MAX_RECORD_BYTES, RecordError) for name in submission.files}
+
+
+def _check_track(folder: Path, statement: Statement, runs: tuple[RunRecord, ...]) -> None:
+    found = {statement.track, *(run.track.name for run in runs)}
+    if found != {folder.parent.name}:
+        raise RecordError(f"{folder}: expected runs on track {folder.parent.name}, found {', '.join(sorted(found))}")
+
+
+# ------------------------------------------------------------------------------------------------- schema 1
+
+
+def _first_statement(content: bytes) -> _FirstStatement | None:
+    try:
+        return _FirstStatement.model_validate_json(content)
+    except ValidationError:
+        return None
+
+
+def _read_first_form(folder: Path, first: _FirstStatement) -> Record:
+    runs, broken = read_runs(folder / layout.RECORD_RUNS_DIR)
+    if broken or not runs:
+        raise RecordError(broken[0] if broken else f"expected at least one run in {folder}, found none")
+    said = first.model_dump(exclude={"schema_version"})
+    record = Record(name=folder.name, statement=Statement(name=folder.name, **said), runs=tuple(runs))
+    _check_track(folder, record.statement, record.runs)
+    if any(run.submission != record.submission for run in runs):
+        raise RecordError(f"{folder}: expected runs of one submission, found several")
+    files = source_files(folder, "candidate", record.submission)
+    found = source_digest({name: hashlib.sha256(content).hexdigest() for name, content in files.items()})
+    if found != record.submission.sha256:
+        raise RecordError(f"{folder}: expected source of digest {record.submission.sha256[:12]}, found {found[:12]}")
+    return record

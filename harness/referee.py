@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import clock, processes
+from .cell import Cell
 from .connection import Connection
 from .errors import RunFailure
 from .logfile import Curve, LogFile
@@ -33,8 +34,8 @@ LAST_READS = 8  # a socket's buffer is empty after so many
 class Orders:
     """What the referee is to do."""
 
-    argv: list[str]  # the sandboxed torchrun
-    environment: dict[str, str]
+    argv: list[str]  # torchrun
+    cell: Cell  # where it runs
     config: dict[str, object]  # what every rank is told at hello
     world_size: int
     prepare_s: float
@@ -76,7 +77,10 @@ class Referee:
         try:
             while self.session.phase != Phase.STOPPED:
                 self._step()
+        except RunFailure as failure:
+            raise self.orders.cell.explain(failure) from failure
         finally:
+            self.orders.cell.kill()
             processes.kill_children()
             self.times.dead_ns = clock.now_ns()
             self._close(process)
@@ -84,12 +88,10 @@ class Referee:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         try:
-            process = subprocess.Popen(
-                self.orders.argv, env=self.orders.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=processes.die_with_parent,
-            )  # fmt: skip
+            process = self.orders.cell.start(self.orders.argv)
         except OSError as error:
             self._selector.close()
+            self.orders.cell.close()
             raise RunFailure(Status.LAUNCH_FAILED, f"cannot start {self.orders.argv[0]}: {error.strerror}") from error
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
@@ -102,7 +104,9 @@ class Referee:
     def _step(self) -> None:
         """Wait for something to happen, and let it happen: ranks first, the display last."""
         self._check_deadline()
-        wait_s = min(self._observer.tick(), self._left_s(), SEAL_RETRY_S if self._unsealed else 3600.0)
+        self.orders.cell.watch()
+        wait_s = min(self._observer.tick(), self._left_s(), self.orders.cell.watch_s)
+        wait_s = min(wait_s, SEAL_RETRY_S) if self._unsealed else wait_s
         for key, _ in self._selector.select(max(wait_s, 0)):
             if self.session.phase != Phase.STOPPED:
                 key.data(key.fileobj)
@@ -264,6 +268,7 @@ class Referee:
             process.stdout.close()
             os.close(self._exit)
             process.wait()
+            self.orders.cell.close()
             for connection in self._connections:
                 connection.close()
             self._selector.close()

@@ -2,9 +2,11 @@
 
 Schema history (never edited, only added to):
     1  2026-11  first version
+    2  2026-11  `campaign`; windows may be summed in groups (`windows_per_sum`); one line per key
 """
 
 import errno
+import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -23,7 +25,8 @@ from .errors import RecordError, RunFailure, UserError, first_problem
 from .plainfile import read_plain
 from .processes import ProcessId
 from .status import ExitCode, Status
-from .submission import remove_tree
+from .submission import Submission, remove_tree
+from .track import Track
 
 RESERVE_BYTES = 8 * 2**20  # more than any run.json: the closing record must fit on a full disk
 MAX_RUN_BYTES = 64 * 2**20  # of a run.json that somebody hands us
@@ -42,12 +45,34 @@ class TrackRef(Section):
     dataset: str
     target_val_loss: float | None
 
+    @classmethod
+    def of(cls, track: Track) -> "TrackRef":
+        return cls(
+            name=track.name,
+            rules_version=track.rules_version,
+            sha256=track.sha256,
+            dataset=track.data.dataset,
+            target_val_loss=track.target_val_loss,
+        )
+
 
 class SubmissionRef(Section):
     entry: str
     sha256: Sha256
     bytes: int
     files: dict[str, Sha256]
+
+    @classmethod
+    def of(cls, submission: Submission) -> "SubmissionRef":
+        return cls(entry=submission.entry, sha256=submission.sha256, bytes=submission.bytes, files=submission.files)
+
+
+class CampaignRef(Section):
+    """The place of a run in a campaign."""
+
+    id: str
+    slot: int
+    arm: Literal["candidate", "baseline"]
 
 
 class Stamps(Section):
@@ -75,19 +100,43 @@ class Weights(Section):
 
 
 class Windows(Section):
-    """One entry per evaluation window of the validation stream, in order."""
+    """One entry per `windows_per_sum` windows of the validation stream, in order; the last may hold fewer."""
 
     tokens: int  # length of a window
+    windows_per_sum: Annotated[int, Field(ge=1)] = 1
     loss_sums: list[float]  # nats, fp64
     counts: list[int]  # targets scored
 
 
+class Repeats(Section):
+    """Pairs of a window and the same one asked again."""
+
+    pairs: int
+    max_abs_difference: float  # nats, of one token's loss
+    mean_abs_difference: float
+
+
 class Probes(Section):
-    """Pairs of a window and its copy with another suffix, each seen by another evaluator."""
+    """Pairs of a window and its copy with another suffix, each seen by another evaluator. See harness/probes.py."""
 
     pairs: int
     max_abs_difference: float  # nats, of one token's loss before the cut
     mean_abs_difference: float
+    gain: float | None = None  # nats by which a prefix is easier before its real suffix, mean over the pairs
+    gain_standard_error: float | None = None
+    order: Repeats | None = None  # among other windows, by the other evaluator
+    repeat: Repeats | None = None  # by the same evaluator
+
+
+class Shadow(Section):
+    """Validation text that was asked like the rest and not scored. See harness/shadow.py."""
+
+    source: Literal["fresh", "rest"]  # fresh text of the embedded corpus, or the shard behind the scored tokens
+    seed: int  # it was drawn from; secret until the exam was over
+    count: int
+    val_loss: float  # nats per token
+    gap: float  # nats per token by which it is harder than the scored text
+    standard_error: float | None  # of the gap
 
 
 class Score(Section):
@@ -98,6 +147,7 @@ class Score(Section):
     eval_ns: Nanoseconds | None = None  # from the first batch to the last, on the judge's clock
     windows: Windows
     probes: Probes
+    shadow: Shadow | None = None  # None: this dataset or track has none
 
 
 class CurvePoint(Section):
@@ -128,7 +178,7 @@ class Owner(Section):
 
 
 class RunRecord(Section):
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     run_id: str
     status: Status
     sentence: str  # what became of it, for a person
@@ -138,6 +188,7 @@ class RunRecord(Section):
     submission: SubmissionRef
     seed: int
     seed_source: Literal["harness", "user"]
+    campaign: CampaignRef | None = None
     world_size: int
     device: Literal["cpu", "cuda"]
     sandbox: str | None
@@ -148,6 +199,8 @@ class RunRecord(Section):
     phases: Phases = Phases()
     data: dict[str, Sha256] = {}  # shard -> digest, as verified before the run
     data_at_go: Literal["hard links", "copies"] | None = None
+    relabelled: bool = False  # under a secret permutation of the vocabulary: evidence, never a place on a board
+    relabelling_sha256: Sha256 | None = None  # of that permutation
     weights: Weights | None = None
     score: Score | None = None
     curve: tuple[CurvePoint, ...] = ()
@@ -169,8 +222,8 @@ class RunRecord(Section):
 
     @property
     def is_valid(self) -> bool:
-        """Complete, not practice, and without an error-level finding."""
-        return self.status == Status.COMPLETE and not self.practice and not self.errors
+        """May count on a board: complete, neither practice nor relabelled, and without an error-level finding."""
+        return self.status == Status.COMPLETE and not (self.practice or self.relabelled or self.errors)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -180,12 +233,16 @@ class RunRecord(Section):
         return ExitCode.MISSED if self.errors or missed else ExitCode.OK
 
 
+def new_run_id(started_at: datetime) -> str:
+    return f"{started_at:%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(3)}"
+
+
 class RunFolder:
     """The folder of a run being made: `started` first, complete only with its last write."""
 
-    def __init__(self, parent: Path, started_at: datetime) -> None:
-        self.run_id = f"{started_at:%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(3)}"
-        self.path = parent / self.run_id
+    def __init__(self, parent: Path, run_id: str) -> None:
+        self.run_id = run_id
+        self.path = parent / run_id
         try:
             with full_disk_is_a_failure():
                 (self.path / layout.SOURCE_DIR).mkdir(parents=True)
@@ -205,7 +262,7 @@ class RunFolder:
     def save(self, record: RunRecord) -> None:
         """Write run.json whole."""
         with full_disk_is_a_failure():
-            replace_file(self.path / layout.RUN_FILE, [_to_bytes(record)])
+            replace_file(self.path / layout.RUN_FILE, [encode_run(record)])
 
     def close(self, record: RunRecord) -> None:
         """Write the last run.json: into the reserved space, then over the first one by a rename.
@@ -214,7 +271,7 @@ class RunFolder:
         """
         reserve = self.path / layout.RESERVE_FILE
         with full_disk_is_a_failure(), open(os.open(reserve, os.O_CREAT | os.O_WRONLY, 0o666), "wb") as file:
-            file.write(_to_bytes(record))
+            file.write(encode_run(record))
             file.truncate()
             file.flush()
             os.fsync(file.fileno())
@@ -241,8 +298,10 @@ def full_disk_is_a_failure() -> Iterator[None]:
         raise
 
 
-def _to_bytes(record: RunRecord) -> bytes:
-    return (record.model_dump_json(indent=1) + "\n").encode()
+def encode_run(record: RunRecord) -> bytes:
+    """One line per key: short, and a difference between two runs still reads well."""
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.model_dump(mode="json").items()]
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
 def owner() -> Owner:
@@ -265,8 +324,17 @@ def read_run(folder: Path) -> RunRecord:
 
 def read_runs(parent: Path) -> tuple[list[RunRecord], list[str]]:
     """Every readable run below a folder, oldest first, and a sentence for each that is not."""
+    return _read_all(layout.run_dirs(parent))
+
+
+def read_local_runs(parent: Path) -> tuple[list[RunRecord], list[str]]:
+    """The same of a folder of local runs, those of its campaigns among them."""
+    return _read_all(layout.local_run_dirs(parent))
+
+
+def _read_all(folders: list[Path]) -> tuple[list[RunRecord], list[str]]:
     runs, broken = [], []
-    for folder in layout.run_dirs(parent):
+    for folder in folders:
         try:
             runs.append(read_run(folder))
         except RecordError as error:
@@ -276,7 +344,7 @@ def read_runs(parent: Path) -> tuple[list[RunRecord], list[str]]:
 
 def close_abandoned(parent: Path) -> None:
     """Write `abandoned` into runs whose referee is gone, and give their reserved space back."""
-    for folder in layout.run_dirs(parent):
+    for folder in layout.local_run_dirs(parent):
         if not (folder / layout.RESERVE_FILE).exists():
             continue
         with suppress(RecordError, OSError):
@@ -284,7 +352,7 @@ def close_abandoned(parent: Path) -> None:
             if record.status == Status.ABANDONED:
                 (folder / layout.RESERVE_FILE).unlink(missing_ok=True)
                 closed = record.model_copy(update={"finished_at": clock.utc_now()})
-                replace_file(folder / layout.RUN_FILE, [_to_bytes(closed)])
+                replace_file(folder / layout.RUN_FILE, [encode_run(closed)])
 
 
 def _is_alive(owner: Owner) -> bool:

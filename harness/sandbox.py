@@ -1,56 +1,51 @@
 """What a submission can see and reach, in levels; the best one this machine allows is chosen and recorded.
 
-| level        | what holds                                                                                      |
+| level        | what holds                                                                                       |
 | `namespaces` | no network but loopback, no file but the system, the interpreter and what a View names, read-only; |
-|              | own process, IPC and host names; fresh HOME, TMP and /dev/shm (bubblewrap)                        |
+|              | own process, IPC and host names; fresh, bounded HOME, TMP and /dev/shm (bubblewrap, seccomp)       |
+| `landlock`   | the same files and no others, by name visible, not readable; no UDP, TCP on ephemeral ports only;  |
+|              | no signal and no abstract socket to the outside (landlock, seccomp); the machine's processes seen  |
 | `process`    | another process with a clean environment; files and network as the user has them                 |
 
+Limits on memory, processes and files hold at every level, by control groups or by watching (harness/cell.py).
 Paths are the same inside and outside, so one command line serves both.
 """
 
 import os
-import shutil
-import subprocess
 import sys
-from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from . import landlock, namespaces
 from .errors import RunFailure, UserError
 from .status import Status
+from .view import Limits, View
 
-LEVELS = ("namespaces", "process")  # best first
+__all__ = ["LEVELS", "Limits", "View", "available_levels", "check_level", "choose", "command", "lacking"]
+
+LEVELS = ("namespaces", "landlock", "process")  # best first
 KEPT_ENVIRONMENT = ("LANG", "LC_ALL", "TZ")
-SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/opt")
-ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "hosts", "localtime", "nsswitch.conf", "passwd",
-       "group")  # fmt: skip
-CUDA_FILES = (
-    "/sys",
-    "/etc/OpenCL",
-    "/etc/vulkan",
-    "/usr/local/nvidia",
-    "/usr/local/cuda",
-    "/run/nvidia-persistenced",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """What one sandboxed process gets to see besides the system and the interpreter."""
-
-    readable: tuple[Path, ...]  # files and folders, read-only, at their own paths
-    hidden: tuple[Path, ...] = ()  # folders shown empty even where the system's are seen, but for what is readable
-    home: Path  # an empty folder outside; inside, a fresh memory file system
-    environment: dict[str, str] = field(default_factory=dict)
-    cuda: bool = False
-    pass_fds: tuple[int, ...] = ()
+CACHES = {  # every place a library of this trade keeps things from one process to the next
+    "XDG_CACHE_HOME": "cache", "XDG_CONFIG_HOME": "config", "XDG_DATA_HOME": "share", "XDG_STATE_HOME": "state",
+    "TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton",
+    "TRITON_HOME": "triton-home", "TORCH_HOME": "torch", "TORCH_EXTENSIONS_DIR": "torch-extensions",
+    "CUDA_CACHE_PATH": "cuda", "HF_HOME": "huggingface", "NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib",
+    "TIKTOKEN_CACHE_DIR": "tiktoken", "CUTE_DSL_CACHE_DIR": "cute",
+}  # fmt: skip
 
 
 @cache
 def available_levels() -> tuple[str, ...]:
     """The levels that work on this machine, best first; each was tried, not guessed."""
-    return tuple(level for level in LEVELS if level == "process" or _namespaces_work())
+    return tuple(level for level in LEVELS if lacking(level) is None)
+
+
+@cache
+def lacking(level: str) -> str | None:
+    """Why a level does not work here, in half a sentence; None if it does."""
+    if level == "namespaces":
+        return None if namespaces.works() else "install bubblewrap and allow user namespaces"
+    return landlock.lacking() if level == "landlock" else None
 
 
 def check_level(required: str | None) -> None:
@@ -62,33 +57,26 @@ def check_level(required: str | None) -> None:
 def choose(required: str | None) -> str:
     """The level to run at: the best there is, or the required one. Raises UserError or RunFailure."""
     check_level(required)
-    best = available_levels()[0]
-    if required is not None and LEVELS.index(best) > LEVELS.index(required):
+    available = available_levels()
+    if required is not None and required not in available:
         raise RunFailure(
             Status.SANDBOX_FAILED,
-            f"expected sandbox level {required}, found that this machine allows {best}; "
-            "install bubblewrap and allow user namespaces",
+            f"expected sandbox level {required}, found that this machine allows {', '.join(available)}; "
+            f"{lacking(required) or 'see `speedrun doctor`'}",
         )
-    return required or best
+    return required or available[0]
 
 
-def command(level: str, view: View, argv: list[str]) -> tuple[list[str], dict[str, str]]:
-    """The command line and the environment that run argv at a level with a view."""
+def command(
+    level: str, view: View, argv: list[str], filter_fd: int | None = None, gate: namespaces.Gate | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """The command line and the environment that run argv at a level with a view.
+
+    filter_fd, gate: for `namespaces`, its seccomp filter and where it waits for its pid_max. What a child must do to
+    itself is the Cell's (harness/cell.py).
+    """
     environment = _environment(view)
-    if level == "process":
-        return argv, environment
-    arguments = [_bubblewrap(), "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    arguments += ["--hostname", "localhost", "--proc", "/proc", "--dev", "/dev"]
-    if view.cuda:
-        arguments += _cuda_devices()
-    arguments += ["--tmpfs", "/dev/shm", "--tmpfs", "/tmp", *_system()]
-    for path in _interpreter():
-        arguments += ["--ro-bind", str(path), str(path)]
-    for path in (*view.hidden, view.home):
-        arguments += ["--tmpfs", str(path)]
-    for path in view.readable:
-        arguments += ["--ro-bind", str(path), str(path)]
-    return [*arguments, "--chdir", str(view.home), "--", *argv], environment
+    return (namespaces.command(view, argv, filter_fd, gate) if level == "namespaces" else argv), environment
 
 
 def _environment(view: View) -> dict[str, str]:
@@ -103,53 +91,4 @@ def _environment(view: View) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    caches = {"TORCHINDUCTOR_CACHE_DIR": f"{home}/inductor", "TRITON_CACHE_DIR": f"{home}/triton"}
-    return kept | base | caches | view.environment
-
-
-def _system() -> list[str]:
-    """The operating system, read-only; links such as /lib -> usr/lib stay links."""
-    arguments: list[str] = []
-    for name in SYSTEM:
-        path = Path(name)
-        if path.is_symlink():
-            arguments += ["--symlink", os.readlink(path), name]
-        elif path.is_dir():
-            arguments += ["--ro-bind", name, name]
-    for name in ETC:
-        arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    return arguments
-
-
-def _interpreter() -> list[Path]:
-    """Where Python and its packages are, without the project that may lie around them."""
-    prefixes = {
-        Path(sys.prefix),
-        Path(sys.base_prefix).resolve(),
-        Path(sys.executable).resolve().parent.parent,
-    }
-    return sorted(p for p in prefixes if not any(p.is_relative_to(s) for s in SYSTEM))
-
-
-def _cuda_devices() -> list[str]:
-    arguments: list[str] = []
-    for device in sorted(Path("/dev").glob("nvidia*")):
-        arguments += ["--dev-bind", str(device), str(device)]
-    for path in CUDA_FILES:
-        arguments += ["--ro-bind-try", path, path]
-    return arguments
-
-
-def _bubblewrap() -> str:
-    return shutil.which("bwrap") or "bwrap"
-
-
-def _namespaces_work() -> bool:
-    """Whether bubblewrap can make every namespace here and start this interpreter inside."""
-    if shutil.which("bwrap") is None:
-        return False
-    view = View(readable=(), home=Path("/tmp/speedrun-home"))  # a mount point inside, never made outside
-    argv, environment = command("namespaces", view, [sys.executable, "-I", "-c", "pass"])
-    with suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(argv, env=environment, capture_output=True, timeout=30, check=False).returncode == 0
-    return False
+    return kept | base | {name: f"{home}/{folder}" for name, folder in CACHES.items()} | view.environment

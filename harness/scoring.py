@@ -13,9 +13,10 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from . import clock, layout, processes, sandbox
+from . import clock, layout, processes
+from .cell import Cell
 from .errors import RunFailure
 from .logfile import LogFile
 from .observer import Observer
@@ -35,11 +36,15 @@ class Exam:
     """What is asked of the weights."""
 
     val_path: Path
+    val_sha256: str | None  # as verified before the run
     val_tokens: int
     vocab_size: int
     max_tokens: int
     max_batch_tokens: int
     probe_pairs: int
+    shadow_tokens: int  # 0: none
+    shadow_source: Literal["fresh", "rest"]
+    relabelling_key: bytes | None
     budget_s: float
 
 
@@ -84,21 +89,42 @@ class Scorer:
         """Raises RunFailure when an evaluator or the judge fails, or the budget is spent."""
         started: list[subprocess.Popen[bytes]] = []
         ours, theirs = zip(*(socket.socketpair() for _ in range(2)), strict=True)
+        cells: list[Cell] = []
         try:
-            started += [self._start_evaluator(buffers, exam, sock) for sock in theirs]
+            cells += [self._make_cell() for _ in theirs]
+            started += [
+                self._start_evaluator(cell, buffers, exam, sock) for cell, sock in zip(cells, theirs, strict=True)
+            ]
             judge = self._start_judge(exam, ours)
             started.append(judge)
+            for cell, evaluator in zip(cells, started, strict=False):
+                cell.strangers = {process.pid for process in started if process is not evaluator}
             for sock in (*ours, *theirs):
                 sock.close()
-            return self._wait(judge, started, exam.budget_s)
+            return self._wait(judge, started, cells, exam.budget_s)
+        except RunFailure as failure:
+            raise _explained(failure, cells) from failure
         finally:
+            for cell in cells:
+                cell.kill()
             processes.kill_children()
             for sock in (*ours, *theirs):
                 sock.close()
             for process in started:
                 self._end(process)
+            for cell in cells:
+                cell.close()
 
-    def _start_evaluator(self, buffers: list[WeightBuffer], exam: Exam, sock: socket.socket) -> subprocess.Popen[bytes]:
+    def _make_cell(self) -> Cell:
+        """Evaluators share the track's limits in halves: they could signal each other at a common one."""
+        room = self._room
+        environment = room.view.environment | {"OMP_NUM_THREADS": str(room.threads)}
+        limits = room.view.limits.within_this_machine().shared_by(2)
+        return Cell(room.level, replace(room.view, environment=environment, evaluator=True, limits=limits))
+
+    def _start_evaluator(
+        self, cell: Cell, buffers: list[WeightBuffer], exam: Exam, sock: socket.socket
+    ) -> subprocess.Popen[bytes]:
         room = self._room
         copies = [buffer.copy() for buffer in buffers]  # two evaluators share nothing, not even a file offset
         parts = [
@@ -111,24 +137,21 @@ class Scorer:
         config_fd = os.memfd_create("config", 0)
         os.write(config_fd, json.dumps(config).encode())
         os.lseek(config_fd, 0, os.SEEK_SET)
-        view = replace(room.view, environment=room.view.environment | {"OMP_NUM_THREADS": str(room.threads)})
         argv = [sys.executable, "-I", str(room.inside), "evaluate", str(config_fd)]
-        argv, environment = sandbox.command(room.level, view, argv)
         try:
-            return subprocess.Popen(
-                argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                pass_fds=(config_fd, sock.fileno(), *copies), start_new_session=True,
-                preexec_fn=processes.die_with_parent,
-            )  # fmt: skip
+            return cell.start(argv, pass_fds=(config_fd, sock.fileno(), *copies))
         finally:
             for fd in (config_fd, *copies):
                 os.close(fd)
 
     def _start_judge(self, exam: Exam, sockets: tuple[socket.socket, ...]) -> subprocess.Popen[bytes]:
         order = {
-            "val_path": str(exam.val_path), "val_tokens": exam.val_tokens, "vocab_size": exam.vocab_size,
+            "val_path": str(exam.val_path), "val_sha256": exam.val_sha256, "val_tokens": exam.val_tokens,
+            "vocab_size": exam.vocab_size,
             "max_tokens": exam.max_tokens, "max_batch_tokens": exam.max_batch_tokens,
-            "probe_pairs": exam.probe_pairs, "threads": 1, "sockets": [s.fileno() for s in sockets],
+            "probe_pairs": exam.probe_pairs, "shadow_tokens": exam.shadow_tokens, "shadow_source": exam.shadow_source,
+            "relabelling_key": exam.relabelling_key and exam.relabelling_key.hex(), "threads": 1,
+            "sockets": [s.fileno() for s in sockets],
         }  # fmt: skip
         argv = [sys.executable, "-I", "-c", _BOOT, str(layout.ROOT)]
         judge = subprocess.Popen(
@@ -140,7 +163,9 @@ class Scorer:
         judge.stdin.close()
         return judge
 
-    def _wait(self, judge: subprocess.Popen[bytes], started: list[subprocess.Popen[bytes]], budget_s: float) -> Score:
+    def _wait(
+        self, judge: subprocess.Popen[bytes], started: list[subprocess.Popen[bytes]], cells: list[Cell], budget_s: float
+    ) -> Score:
         self._observer.phase("SCORE", budget_s)
         deadline_ns = clock.now_ns() + int(budget_s * NS)
         report = _Report()
@@ -152,7 +177,10 @@ class Scorer:
                 left_s = (deadline_ns - clock.now_ns()) / NS
                 if left_s <= 0:
                     raise RunFailure(Status.SCORE_TIMEOUT, f"scoring took more than {budget_s:g} s")
-                for key, _ in selector.select(min(left_s, self._observer.tick())):
+                for cell in cells:
+                    cell.watch()
+                wait_s = min(left_s, self._observer.tick(), *(cell.watch_s for cell in cells))
+                for key, _ in selector.select(wait_s):
                     chunk = os.read(key.fd, READ_BYTES)
                     if not chunk:
                         selector.unregister(key.fileobj)
@@ -177,6 +205,13 @@ class Scorer:
         for message in messages:
             if message["kind"] == "progress":
                 self._observer.scored(message["done"], message["total"])
+
+
+def _explained(failure: RunFailure, cells: list[Cell]) -> RunFailure:
+    """The failure, or the limit an evaluator ran into before it."""
+    for cell in cells:
+        failure = cell.explain(failure)
+    return failure
 
 
 def _verdict(final: dict[str, Any]) -> Score:

@@ -19,7 +19,7 @@ _NAME = re.compile(r"^speedrun-([0-9a-f]+)-(\d+)-(\d+)-")
 def make_scratch(parent: Path) -> Path:
     """A new folder of this process below parent, readable by its user only."""
     me = processes.this_process()
-    return Path(tempfile.mkdtemp(prefix=f"speedrun-{_here()}-{me.pid}-{me.start_ticks}-", dir=parent))
+    return Path(tempfile.mkdtemp(prefix=f"speedrun-{here()}-{me.pid}-{me.start_ticks}-", dir=parent))
 
 
 def sweep(parent: Path) -> None:
@@ -40,10 +40,10 @@ def remove_own(parent: Path) -> None:
 def _ours(parent: Path) -> list[tuple[Path, tuple[int, int]]]:
     """Scratch folders of this kernel and pid namespace, with pid and start time of their makers."""
     found = ((path, _NAME.match(path.name)) for path in parent.glob("speedrun-*"))
-    return [(path, (int(m[2]), int(m[3]))) for path, m in found if m and m[1] == _here()]
+    return [(path, (int(m[2]), int(m[3]))) for path, m in found if m and m[1] == here()]
 
 
-def _here() -> str:
+def here() -> str:
     """Where pids mean something, this boot and this pid namespace, in eight digits."""
     place = f"{processes.boot_id()} {Path('/proc/self/ns/pid').stat().st_ino}"
     return f"{zlib.crc32(place.encode()):08x}"

@@ -4,7 +4,10 @@ The shards are hard-linked into a hidden folder before the run, their pages read
 the folder where the sandbox can see it. The rename is atomic and takes microseconds whatever the size of the data.
 """
 
+import hashlib
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +17,7 @@ from data.shards import read_header, write_shard
 
 from . import scratch
 from .errors import DataError
+from .relabelling import Relabelling
 from .submission import remove_tree
 
 WARMUP_SHARDS = 2
@@ -25,15 +29,22 @@ READ_BYTES = 2**23
 class Stage:
     """A folder bound read-only into the sandbox, and the shards that wait behind it."""
 
-    def __init__(self, shards: list[Path], data_root: Path, temporary: Path) -> None:
-        """shards: verified training shards; data_root: their file system; temporary: used where linking fails."""
-        self.root, self.method = _hide(shards, data_root, temporary)
+    def __init__(
+        self, shards: list[Path], data_root: Path, temporary: Path, relabelling: Relabelling | None = None
+    ) -> None:
+        """shards: verified training shards; data_root: their file system; temporary: used where linking fails.
+
+        relabelling: of the tokens that shall appear; the shards are then copies.
+        """
+        self.root, self.method = _hide(shards, data_root, temporary, relabelling)
         self.visible = self.root / "stage"
         self.visible.mkdir()
         self._hidden = self.root / "hidden"
         self.shards = [str(self.visible / "train" / shard.name) for shard in shards]
         for path in self._hidden.iterdir():
             _read_ahead(path)
+        self._is_relabelled = relabelling is not None
+        self._states = {path.name: _state(path) for path in self._hidden.iterdir()}
 
     def write_warmup(self, vocab_size: int, document_token: int | None) -> list[str]:
         """Synthetic shards in the format of the real ones: uniform tokens, documents of random length."""
@@ -55,35 +66,77 @@ class Stage:
         """GO: the real shards appear."""
         os.rename(self._hidden, self.visible / "train")
 
+    def altered(self, digests: dict[str, str]) -> list[str]:
+        """Shards that are not what they were: where files are withheld by path only, a link to one can be written to.
+
+        digests: by file name, as verified. A change sets a time stamp no process can set back (ctime), as linking
+        does; so only then is a shard hashed. Its mtime is renewed, lest a remembered digest speak for it.
+        """
+        folder = self._hidden if self._hidden.is_dir() else self.visible / "train"
+        found = []
+        for name, state in self._states.items():
+            if _state(folder / name) == state:
+                continue
+            if self._is_relabelled or not _has_digest(folder / name, digests.get(name)):
+                found.append(name)
+                with suppress(OSError):
+                    os.utime(folder / name)
+        return sorted(found)
+
     def close(self) -> None:
         remove_tree(self.root)
 
 
-def _hide(shards: list[Path], data_root: Path, temporary: Path) -> tuple[Path, Literal["hard links", "copies"]]:
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """What cannot stay the same when a file is written to: inode, size, ctime in ns."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_ctime_ns
+
+
+def _has_digest(path: Path, digest: str | None) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest
+    except OSError:
+        return False
+
+
+def _hide(
+    shards: list[Path], data_root: Path, temporary: Path, relabelling: Relabelling | None
+) -> tuple[Path, Literal["hard links", "copies"]]:
     """A folder with the shards in `hidden/`: linked on their own file system, else copied."""
+    copy = _copy_file if relabelling is None else relabelling.copy_shard
     try:
         scratch.sweep(data_root)
         root = scratch.make_scratch(data_root)
     except OSError:  # the data is shared and read-only
-        return _copy(shards, temporary), "copies"
+        return _copy(shards, scratch.make_scratch(temporary), copy), "copies"
+    if relabelling is not None:
+        return _copy(shards, root, copy), "copies"
     try:
         (root / "hidden").mkdir()
         for shard in shards:
             os.link(shard.resolve(), root / "hidden" / shard.name)
     except OSError:  # a file system without hard links, or shards that are links into another one
         remove_tree(root)
-        return _copy(shards, temporary), "copies"
+        return _copy(shards, scratch.make_scratch(temporary), copy), "copies"
     return root, "hard links"
 
 
-def _copy(shards: list[Path], temporary: Path) -> Path:
-    root = scratch.make_scratch(temporary)
+def _copy(shards: list[Path], root: Path, copy_one: Callable[[Path, Path], None]) -> Path:
     (root / "hidden").mkdir()
     for shard in shards:
-        with open(shard, "rb") as source, open(root / "hidden" / shard.name, "wb") as target:
-            while os.sendfile(target.fileno(), source.fileno(), None, READ_BYTES):
-                pass
+        copy_one(shard, root / "hidden" / shard.name)
     return root
+
+
+def _copy_file(shard: Path, path: Path) -> None:
+    with open(shard, "rb") as source, open(path, "wb") as target:
+        while os.sendfile(target.fileno(), source.fileno(), None, READ_BYTES):
+            pass
 
 
 def _read_ahead(path: Path) -> None:

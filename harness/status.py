@@ -47,6 +47,9 @@ class Status(StrEnum):
 
     SOURCE_TOO_BIG = "source_too_big"
     WEIGHTS_TOO_BIG = "weights_too_big"
+    MEMORY_LIMIT = "memory_limit"
+    PROCESS_LIMIT = "process_limit"
+    SCRATCH_LIMIT = "scratch_limit"
     PREPARE_TIMEOUT = "prepare_timeout"
     TRAIN_TIMEOUT = "train_timeout"
     SCORE_TIMEOUT = "score_timeout"
@@ -71,6 +74,9 @@ _EXIT_CODES = {
     Status.COMPLETE: ExitCode.OK,
     Status.SOURCE_TOO_BIG: ExitCode.BUDGET,
     Status.WEIGHTS_TOO_BIG: ExitCode.BUDGET,
+    Status.MEMORY_LIMIT: ExitCode.BUDGET,
+    Status.PROCESS_LIMIT: ExitCode.BUDGET,
+    Status.SCRATCH_LIMIT: ExitCode.BUDGET,
     Status.PREPARE_TIMEOUT: ExitCode.BUDGET,
     Status.TRAIN_TIMEOUT: ExitCode.BUDGET,
     Status.SCORE_TIMEOUT: ExitCode.BUDGET,

@@ -18,6 +18,12 @@ from .errors import TrackError, first_problem
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+SourceRule = Literal[
+    "unreadable_file", "hidden_text", "compile_flag", "dynamic_code", "decoded_literal", "blob", "number_table",
+    "literal_budget", "source_budget", "foreign_import", "long_line", "environment_switch", "own_seed", "patched_clock",
+]  # fmt: skip
+WaivableRule = SourceRule | Literal["sandbox_level", "uncounted_attempts"]  # no statistic and no digest is ever waived
 
 
 class Section(BaseModel):
@@ -47,6 +53,8 @@ class Budget(Section):
     source_bytes: Positive
     weights_bytes: Positive
     log_bytes: Positive = 16 * 2**20
+    memory_bytes: Positive = 2**36  # of the machine's, by all processes of a submission and the files they write
+    processes: Positive = 4096  # and threads
 
 
 class Evaluation(Section):
@@ -54,12 +62,41 @@ class Evaluation(Section):
     max_batch_tokens: Positive  # most tokens in one batch
     probe_pairs: Annotated[int, Field(ge=0)] = 32
     probe_tolerance_nats: PositiveSeconds = 0.05  # largest |difference| of one token's loss within a pair
+    shadow_tokens: Annotated[int, Field(ge=0)] = 0  # asked like the rest, not scored; 0: no shadow text
+    shadow_tolerance_nats: PositiveSeconds = 0.1  # largest gap: six standard errors of an honest model or more
 
 
 class Significance(Section):
     test: Literal["t", "z", "welch"]
-    alpha: Annotated[float, Field(gt=0, lt=1)]
+    alpha: Share
     sigma: PositiveSeconds | None = None  # z only: the known standard deviation of val_loss
+
+
+class Rules(Section):
+    """What a record must hold besides the significance test. harness/rules.py and harness/source_rules.py read it."""
+
+    min_runs: Positive = 3  # of the candidate; a t-test has no power below
+    faster_alpha: Share = 0.01  # paired one-sided t on log time, candidate against the standing record
+    equal_loss_margin_nats: PositiveSeconds = 0.002  # "systems" claims: the mean losses differ by less (TOST)
+    sandbox: Literal["process", "landlock", "namespaces"] = "process"  # the least a run must have had
+    uncounted_share: Share = 0.5  # attempts the machine or the referee ended, per slot, at most
+    time_spread: Share = 0.05  # sd / mean of an arm's times; above: warning
+    baseline_offset: Share = 0.1  # the baseline's time may lie so far from its record's own, on like hardware
+    budget_share: Share = 0.9  # of a time budget; above: warning
+    record_bytes: Positive = 2**20  # of the record's folder
+
+    blocking: Annotated[tuple[SourceRule, ...], Field(strict=False)] = (
+        "unreadable_file", "hidden_text", "compile_flag", "dynamic_code", "decoded_literal", "blob",
+        "number_table", "literal_budget", "source_budget", "foreign_import",
+    )  # fmt: skip
+    waivable: Annotated[tuple[WaivableRule, ...], Field(strict=False)] = ()
+    imports: Annotated[tuple[str, ...], Field(strict=False)] = ("torch", "numpy", "triton")  # and the standard library
+    compile_flags: Annotated[tuple[str, ...], Field(strict=False)] = ()  # of torch._inductor.config, allowed here
+    compressed_bytes: Positive = 100_000  # of the whole source, by zlib
+    literal_bytes: Positive = 4096  # of one string or bytes literal, by zlib
+    literals_bytes: Positive = 32_768  # of all literals and of files that are not source, by zlib
+    table_numbers: Positive = 256  # in one list, tuple, set or dict
+    line_length: Positive = 300  # characters
 
 
 class Track(Section):
@@ -76,6 +113,7 @@ class Track(Section):
     budget: Budget
     evaluation: Evaluation
     significance: Significance
+    rules: Rules = Rules()
     sha256: str = ""  # digest of the file it came from
 
 
@@ -84,7 +122,7 @@ def load_track(name_or_path: str) -> Track:
 
     Raises TrackError with the known names, or with the offending key.
     """
-    path = _find(name_or_path)
+    path = find_track(name_or_path)
     try:
         raw = path.read_bytes()
         return Track.model_validate({**tomllib.loads(raw.decode()), "sha256": hashlib.sha256(raw).hexdigest()})
@@ -107,7 +145,8 @@ def default_track() -> str:
     return "gpt2-small-8xh100" if count >= 8 else "gpt2-small-1gpu" if count else "nano-2cpu"
 
 
-def _find(name_or_path: str) -> Path:
+def find_track(name_or_path: str) -> Path:
+    """The file of the track called so. Raises TrackError with the known names."""
     path = Path(name_or_path)
     if os.path.isdir(path):  # unlike Path.is_dir, also with a name no file system would take
         return path / layout.TRACK_FILE

@@ -83,10 +83,11 @@ class WeightBuffer:
         return os.pread(self.fd, spec.bytes - start if count is None else count, spec.offset + start)
 
     def copy(self) -> int:
-        """The descriptor of a copy: its holder shares neither pages nor a file offset with anybody."""
-        copy, done = os.memfd_create("copy", os.MFD_CLOEXEC), 0
+        """The descriptor of a sealed copy: its holder can only read it, and shares no file offset with anybody."""
+        copy, done = os.memfd_create("copy", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), 0
         while done < self.size:
             done += os.sendfile(copy, self.fd, done, self.size - done)
+        fcntl.fcntl(copy, fcntl.F_ADD_SEALS, SEAL_ALL)
         return copy
 
     def close(self) -> None:

@@ -11,10 +11,11 @@ from rich.markup import escape
 
 from harness import layout
 from harness.record import read_records
-from harness.run import RunRecord, read_runs
+from harness.run import RunRecord, read_local_runs
 from harness.standings import Standing, standings
 from harness.track import Track, default_track, load_track
 
+from .imported import below, imported_standings
 from .tables import frame, terminal_table
 
 FORMATS = ("table", "csv", "json")
@@ -31,7 +32,8 @@ def leaderboard(
     """Show who holds the records of a track, and below them your local runs.
 
     time is GO to STOP on the referee's clock, the mean over a record's runs; saved compares with the record before;
-    tier says how a number was obtained (local: refereed here, not submitted).
+    tier says how a number was obtained (local: refereed here, not submitted; reported: imported, the time is the claim
+    of its own table, n and val_loss are what its logs hold; `speedrun audit` compares the two).
     """
     if as_json:
         format = "json"
@@ -40,7 +42,8 @@ def leaderboard(
     contest = load_track(track or default_track())
     records, broken = read_records(contest.name)
     runs, broken_runs = ([], []) if records_only else _local_runs(contest)
-    rows = standings(records, runs if all_runs else runs[-LOCAL_ROWS:])
+    own = standings(records, runs if all_runs else runs[-LOCAL_ROWS:])
+    rows = below(imported_standings(contest), own)
     if format == "json":
         print(json.dumps({"track": contest.name, "standings": [asdict(row) for row in rows]}, default=str, indent=1))
     elif format == "csv":
@@ -52,7 +55,7 @@ def leaderboard(
 
 
 def _local_runs(contest: Track) -> tuple[list[RunRecord], list[str]]:
-    runs, broken = read_runs(layout.runs_root())
+    runs, broken = read_local_runs(layout.runs_root())
     return [run for run in runs if run.track.name == contest.name], broken
 
 

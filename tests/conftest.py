@@ -1,5 +1,6 @@
 """Fixtures for tests that start the real thing: the console command, torchrun with gloo, the sandbox."""
 
+import importlib.util
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import pytest
@@ -70,7 +72,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Speedrun:
-    """The command in a world of its own: its TMPDIR (and so its machine lock), its runs, the shared data."""
+    """The command in a world of its own: its TMPDIR, its machine lock, its runs, the shared data."""
 
     temporary: Path
     data: Path
@@ -78,7 +80,12 @@ class Speedrun:
     _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def environment(self, **more: str) -> dict[str, str]:
-        own = {"TMPDIR": self.temporary, "SPEEDRUN_DATA": self.data, "SPEEDRUN_RUNS": self.runs}
+        own = {
+            "TMPDIR": self.temporary,
+            "SPEEDRUN_LOCKS": self.temporary,
+            "SPEEDRUN_DATA": self.data,
+            "SPEEDRUN_RUNS": self.runs,
+        }
         return os.environ | {name: str(value) for name, value in own.items()} | more
 
     def start(self, *argv: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.Popen[str]:
@@ -182,6 +189,24 @@ def speedrun(make_speedrun: Callable[[], Speedrun]) -> Iterator[Speedrun]:
     speedrun = make_speedrun()
     yield speedrun
     speedrun.stop_everything()
+
+
+@pytest.fixture(scope="session")
+def bundles() -> ModuleType:
+    """tests/bundles.py: invented campaigns and runs."""
+    spec = importlib.util.spec_from_file_location("bundles", ROOT / "tests" / "bundles.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def make_bundle(bundles: ModuleType) -> Callable[..., Path]:
+    """make_bundle(folder, track, candidate_times, candidate_losses, ...): an invented campaign, of tests/bundles.py."""
+    make: Callable[..., Path] = bundles.make_bundle
+    return make
 
 
 @pytest.fixture(name="until")

@@ -14,34 +14,40 @@ from rich.markup import escape
 from data import datasets
 
 from .. import layout, machine, sandbox, torchrun
+from ..contender import find_contender
 from ..display import Display
-from ..errors import TrackError
+from ..errors import UserError
 from ..execution import execute
 from ..facts import Request
 from ..run import RunRecord
 from ..submission import check_source, read_submission
 from ..track import Track, default_track, load_track
-from .amounts import advancing, interruptible, progress_bar
+from . import options
+from .campaigns import Start, check_runs, draft, prepare_data, race, refereed_track, resume_campaign
 
-Script = Annotated[Path, typer.Argument(help="A train_gpt.py, or a folder that holds one.")]
+Script = Annotated[Path | None, typer.Argument(help="A train_gpt.py, or a folder that holds one.")]
+Runs = Annotated[int | None, typer.Option(help="A campaign of so many runs, fixed before the first; can be submitted.")]
+Resume = Annotated[Path | None, typer.Option(help="Take up the campaign in this folder where it stopped.")]
+Seed = Annotated[int | None, typer.Option(help="Drawn by the harness unless given; given ones are marked.")]
+Practice = Annotated[bool, typer.Option("--practice", help="Score snapshots too: a validation curve, never a record.")]
+Relabel = Annotated[bool, typer.Option("--relabel", help="Under a secret vocabulary: exposes what was brought along.")]
 
 
 def run(
-    script: Script,
-    track: Annotated[str | None, typer.Option(help="A track of `speedrun tracks`, or a path to one.")] = None,
-    nproc: Annotated[int | None, typer.Option(help="Ranks; the track's own number by default.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Drawn by the harness unless given; given ones are marked.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the run; runs/ of the checkout by default.")] = None,
-    practice: Annotated[
-        bool, typer.Option("--practice", help="Score snapshots too: a validation curve, never a record.")
-    ] = False,
-    keep_weights: Annotated[
-        bool, typer.Option("--keep-weights", help="Save weights.safetensors beside run.json.")
-    ] = False,
-    require_sandbox: Annotated[str | None, typer.Option(help="namespaces or process: refuse to run with less.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait while another run holds this machine.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, start nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON on stdout.")] = False,
+    script: Script = None,
+    track: options.TrackName = None,
+    nproc: options.Ranks = None,
+    runs: Runs = None,
+    resume: Resume = None,
+    seed: Seed = None,
+    out: options.Out = None,
+    practice: Practice = False,
+    relabel: Relabel = False,
+    keep_weights: options.KeepWeights = False,
+    require_sandbox: options.Sandbox = None,
+    wait: options.Wait = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
 ) -> None:
     """Run a submission under the referee and score it.
 
@@ -49,44 +55,53 @@ def run(
     the clock starts. STOP: the weights are sealed and the clock stops. SCORE: fresh processes turn the weights into
     logits, and the judge turns those into val_loss. What happened is in runs/<run>/run.json, whatever it was.
 
+    --runs N makes a campaign in runs/<campaign>/: n and seeds are fixed before the first run, every attempt is logged
+    before it starts, and what was interrupted goes on with --resume, without repeating or hiding anything.
+
     Started by torchrun, local rank 0 becomes the referee and uses as many ranks.
     """
     around = torchrun.outer()
     if around is not None and around.local_rank != 0:
         torchrun.wait_for_referee()
         return
-    request = _request(
-        script, load_track(track or default_track()), nproc if around is None else around.local_world_size
-    )
-    request = replace(
-        request,
-        seed=request.seed if seed is None else seed,
-        seed_source="harness" if seed is None else "user",
-        runs_root=out or layout.runs_root(),
-        practice=practice,
-        keep_weights=keep_weights,
-        require_sandbox=require_sandbox,
-        wait=wait,
-    )
-    if dry_run:
-        _show_plan(request, as_json)
+    start = Start(keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json)
+    if resume is not None:
+        texts = {"SCRIPT": script, "--track": track, "--out": out, "--require-sandbox": require_sandbox}
+        numbers = {"--nproc": nproc, "--runs": runs, "--seed": seed}
+        resume_campaign(resume, start, {**texts, **numbers, "--practice": practice, "--relabel": relabel})
+        return
+    if script is None:
+        raise UserError("expected a SCRIPT to run, or --resume CAMPAIGN_FOLDER, found neither; see --help")
+    name, ranks = track or default_track(), nproc if around is None else around.local_world_size
+    if runs is not None:
+        check_runs(runs, seed=seed is not None, practice=practice)
+        contender = find_contender(str(script), load_track(name).name)
+        race(draft(name, (contender,), runs, ranks, require_sandbox, out, relabel=relabel), start)
+        return
+    request = _request(script, refereed_track(name), ranks, seed)
+    request = replace(request, runs_root=out or layout.runs_root(), require_sandbox=require_sandbox)
+    _run_once(replace(request, practice=practice, relabel=relabel, keep_weights=keep_weights, wait=wait), start)
+
+
+def _run_once(request: Request, start: Start) -> None:
+    """One run for development: recorded, and never to be submitted."""
+    if start.dry_run:
+        _show_plan(request, start.as_json)
         return
     console = Console(stderr=True)
-    _prepare_data(request, console)
+    prepare_data(request.track, console)
     with Display(console) as display:
         record, folder = execute(request, display)
         display.close()
-    if as_json:
+    if start.as_json:
         sys.stdout.write(record.model_dump_json(indent=1) + "\n")
     else:
         _show(record, folder, Console())
     raise typer.Exit(int(record.exit_code))
 
 
-def _request(script: Path, track: Track, world_size: int | None) -> Request:
+def _request(script: Path, track: Track, world_size: int | None, seed: int | None) -> Request:
     """Everything a run needs to know, read and checked; nothing is started."""
-    if not track.refereed:
-        raise TrackError(f"track {track.name} cannot be refereed yet, its results are `reported` only; choose another")
     device = machine.pick_device(track)
     return Request(
         submission=read_submission(script),
@@ -96,18 +111,9 @@ def _request(script: Path, track: Track, world_size: int | None) -> Request:
         runs_root=layout.runs_root(),
         world_size=machine.pick_world_size(track, world_size, device),
         device=device,
-        seed=secrets.randbits(32),
-        seed_source="harness",
+        seed=secrets.randbits(32) if seed is None else seed,
+        seed_source="harness" if seed is None else "user",
     )
-
-
-def _prepare_data(request: Request, console: Console) -> None:
-    """Build the embedded corpus where it is missing; other data must be there. Raises DataError."""
-    if request.dataset.kind != "embedded":
-        datasets.verify(request.dataset, request.data_root, request.track.data.train_shards)
-        return
-    with interruptible(), progress_bar("building", console, not console.is_terminal) as bar:
-        datasets.prepare(request.dataset, request.data_root, advancing(bar, request.dataset.name))
 
 
 def _show_plan(request: Request, as_json: bool) -> None:
@@ -150,7 +156,7 @@ def _show(record: RunRecord, folder: Path, console: Console) -> None:
         console.print(f"  [red]{finding.severity}[/] {escape(sentence)}", soft_wrap=True)
     for point in record.curve:
         console.print(f"  step {point.step:>6}  {point.elapsed_ns / 1e9:8.2f} s  val_loss {point.val_loss:.4f}")
-    kind = "practice" if record.practice else "local run"
+    kind = "practice" if record.practice else "relabelled run" if record.relabelled else "local run"
     console.print(
         f"  {kind} of {escape(record.submission.entry)} {record.submission.sha256[:8]}, seed {record.seed}, "
         f"{record.world_size} ranks, sandbox {record.sandbox}: {escape(str(folder))}",

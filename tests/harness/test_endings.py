@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
-LEVELS = ("namespaces", "process")
+LEVELS = ("namespaces", pytest.param("landlock", marks=pytest.mark.slow), "process")
 WAIT = "print('now waiting', flush=True)\ntime.sleep(600)"
 
 
@@ -194,7 +194,7 @@ def test_runs_cannot_be_written(speedrun: Any) -> None:
 def test_a_misspelt_sandbox_is_no_run(speedrun: Any) -> None:
     outcome = speedrun.run(BIGRAM, "--require-sandbox", "namespace")
     assert outcome.code == 2
-    sentence = "speedrun: expected a sandbox level out of namespaces, process, found 'namespace'"
+    sentence = "speedrun: expected a sandbox level out of namespaces, landlock, process, found 'namespace'"
     assert outcome.stderr.strip() == sentence
     assert outcome.folders == []
 
@@ -233,3 +233,44 @@ def test_a_long_path_of_temporary_files(speedrun: Any) -> None:
     speedrun.temporary = speedrun.temporary / ("long" * 40)
     speedrun.temporary.mkdir()
     assert speedrun.run(BIGRAM, "--nproc", "1").record["status"] == "complete"
+
+
+BEYOND_STOP = """
+import fcntl
+if os.fork() == 0:
+    os.setsid()
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT): signal.signal(number, signal.SIG_IGN)
+    if os.fork() == 0:
+        import atexit
+        home, memory = os.environ["HOME"], run._memory
+        atexit.register(lambda: os.pwrite(memory, b"\\xdd" * 8, 0))
+        print("BEYOND", os.getpid(), flush=True)
+        for turn in range(10**9):
+            if os.fork(): os._exit(0)  # another pid at every turn
+            try:
+                os.pwrite(memory, (b"\\xdd" if turn % 2 else b"\\xee") * 4, 0)
+            except OSError:
+                print("REFUSED", flush=True)
+                break
+            time.sleep(0.001)
+        while True: time.sleep(1)
+    os._exit(0)
+os.wait()
+time.sleep(0.3)
+time.time = time.monotonic = time.perf_counter = lambda: 0.0
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+"""
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_detached_writer_that_changes_its_pid_stops_with_the_clock(
+    speedrun: Any, tmp_path: Path, write_submission: Any, level: str
+) -> None:
+    """It writes into the weights until the seal, which it can neither prevent nor outlive; nobody is left of it."""
+    require(level)
+    outcome = speedrun.run(write_submission(tmp_path, train=BEYOND_STOP), "--nproc", "1", "--require-sandbox", level)
+    record = outcome.record
+    assert record["status"] == "complete", record["sentence"]
+    assert "BEYOND" in outcome.log
+    assert record["phases"]["train_ns"] >= 300_000_000  # on the referee's clock, whatever its own says
+    assert record["stamps"]["go_ns"] + record["phases"]["train_ns"] == record["stamps"]["stop_ns"]

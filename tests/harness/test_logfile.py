@@ -1,6 +1,7 @@
 """Untrusted text on disk stays within bounds."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
@@ -51,3 +52,18 @@ def test_the_curve_ends_after_so_many_points(tmp_path: Path) -> None:
         curve.write(Log(kind="log", step=step), 0)
     curve.close()
     assert len((tmp_path / "progress.jsonl").read_text().splitlines()) == 9
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(points=st.integers(0, 700))
+def test_a_closed_curve_is_thin_and_keeps_its_ends(tmp_path: Path, points: int) -> None:
+    curve = Curve(tmp_path / "progress.jsonl")
+    for step in range(points):
+        curve.write(Log(kind="log", step=step), step)
+    curve.close()
+    steps = [json.loads(line)["step"] for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    assert len(steps) == min(points, logfile.KEPT_CURVE_POINTS)
+    if points:
+        assert (steps[0], steps[-1]) == (0, points - 1)
+        gaps = {later - earlier for earlier, later in pairwise(steps)}
+        assert not gaps or max(gaps) - min(gaps) <= 1

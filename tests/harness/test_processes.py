@@ -88,7 +88,7 @@ def test_sweeping_takes_the_folders_of_the_dead_and_no_others(tmp_path: Path) ->
 
 
 def test_the_machine_is_held_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("SPEEDRUN_LOCKS", str(tmp_path))
     descriptors = len(os.listdir("/proc/self/fd"))
     with machine.exclusive(wait=False):
         with pytest.raises(RunFailure, match=f"process {os.getpid()}") as raised, machine.exclusive(wait=False):
@@ -100,7 +100,7 @@ def test_the_machine_is_held_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_lock_of_another_user_holds_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("SPEEDRUN_LOCKS", str(tmp_path))
     with machine.exclusive(wait=False):
         pass
     opened = os.open
@@ -116,7 +116,7 @@ def test_the_lock_of_another_user_holds_as_well(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("SPEEDRUN_LOCKS", str(tmp_path))
     (tmp_path / "precious").write_text("content")
     (tmp_path / "speedrun-machine.lock").symlink_to("precious")
     with pytest.raises(RunFailure) as raised, machine.exclusive(wait=False):

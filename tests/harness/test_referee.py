@@ -12,6 +12,7 @@ import pytest
 
 from data.shards import write_shard
 from harness import processes
+from harness.cell import Cell
 from harness.errors import RunFailure
 from harness.logfile import Curve, LogFile
 from harness.observer import Observer
@@ -20,6 +21,7 @@ from harness.session import Phase
 from harness.snapshots import MAX_SNAPSHOTS
 from harness.stage import Stage
 from harness.status import Status
+from harness.view import View
 
 RANK = """
 import json, os, signal, socket, struct, subprocess, sys, time
@@ -78,10 +80,12 @@ def referee_of(tmp_path: Path) -> Iterator[Callable[..., Referee]]:
     made: list[Referee] = []
     processes.adopt_orphans()
 
+    environment = {"SPEEDRUN_SOCKET": str(tmp_path / "tmp" / "referee")}
+
     def make(script: str, argv: list[str] | None = None, **orders: Any) -> Referee:
         wanted = {
             "argv": argv or [sys.executable, "-c", RANK + script],
-            "environment": {"SPEEDRUN_SOCKET": str(tmp_path / "tmp" / "referee"), "PATH": os.environ["PATH"]},
+            "cell": Cell("process", View(readable=(), home=tmp_path / "tmp", environment=environment)),
             "config": {"seed": 1}, "world_size": 1, "prepare_s": 20.0, "train_s": 20.0, "weights_bytes": 1000,
             "practice": False,
         }  # fmt: skip
@@ -91,6 +95,7 @@ def referee_of(tmp_path: Path) -> Iterator[Callable[..., Referee]]:
     yield make
     for referee in made:
         referee.release()
+        referee.orders.cell.close()
     for thing in (listener, log, curve, stage):
         thing.close()
     assert processes.children(os.getpid()) == []

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from harness import clock, run
 from harness.environment import Environment
 from harness.errors import RecordError, UserError
-from harness.run import Owner, RunFolder, RunRecord, SubmissionRef, TrackRef, owner, read_run, read_runs
+from harness.run import Owner, RunFolder, RunRecord, SubmissionRef, TrackRef, new_run_id, owner, read_run, read_runs
 from harness.status import Status
 
 DIGEST = "0123456789abcdef" * 4
@@ -46,7 +46,7 @@ def a_record(**changes: Any) -> RunRecord:
 
 
 def a_folder(parent: Path, record: RunRecord) -> RunFolder:
-    folder = RunFolder(parent, clock.utc_now())
+    folder = RunFolder(parent, new_run_id(clock.utc_now()))
     folder.save(record)
     return folder
 
@@ -72,7 +72,7 @@ def test_round_trip(
         status=status, sentence=sentence, seed=seed, score=score, phases=run.Phases(train_ns=train_ns), data=files,
         finished_at=clock.utc_now(), curve=(run.CurvePoint(step=1, elapsed_ns=2, val_loss=losses[0], count=1),),
     )  # fmt: skip
-    assert RunRecord.model_validate_json(run._to_bytes(record)) == record
+    assert RunRecord.model_validate_json(run.encode_run(record)) == record
 
 
 def damage(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -89,7 +89,7 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "truth as number": (lambda raw: raw.update(practice=1), "practice"),
     "unknown status": (lambda raw: raw.update(status="won"), "status"),
     "no digest": (lambda raw: raw["submission"].update(sha256="abc"), "submission.sha256"),
-    "another schema": (lambda raw: raw.update(schema_version=2), "schema_version"),
+    "another schema": (lambda raw: raw.update(schema_version=3), "schema_version"),
     "negative time": (lambda raw: raw["phases"].update(train_ns=-1), "phases.train_ns"),
     "a loss of NaN": (lambda raw: raw["track"].update(target_val_loss=float("nan")), "track.target_val_loss"),
 }
@@ -179,7 +179,7 @@ def test_the_closing_record_is_written_even_if_somebody_removed_the_reserve(tmp_
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="expected a folder for runs"):
-        RunFolder(tmp_path / "file", clock.utc_now())
+        RunFolder(tmp_path / "file", new_run_id(clock.utc_now()))
 
 
 def test_a_record_is_frozen() -> None:

@@ -17,11 +17,19 @@ from harness.status import Status
 LOOK = """
 import glob, json, socket
 
+def may(path):
+    try:
+        os.listdir(path) if os.path.isdir(path) else open(path, "rb").close()
+        return True
+    except OSError:
+        return False
+
 def look(run=None):
     found = {"environment": dict(os.environ), "home": os.listdir(os.environ["HOME"]), "here": os.listdir(".")}
     found["interfaces"] = [name for _, name in socket.if_nameindex()]
     found["exists"] = [path for path in PATHS if os.path.exists(path)]
-    found["datasets"] = {path: os.listdir(path) for path in FOLDERS if os.path.isdir(path)}
+    found["opened"] = [path for path in found["exists"] if may(path)]
+    found["datasets"] = {path: os.listdir(path) for path in FOLDERS if os.path.isdir(path) and may(path)}
     found["pids"] = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     found["fds"] = sorted(os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if int(fd) > 2
                           and os.path.exists(f"/proc/self/fd/{fd}"))
@@ -38,7 +46,7 @@ def look(run=None):
         stage = os.path.dirname(os.path.dirname(run.warmup_shards[0]))
         paths = glob.glob(stage + "/**", recursive=True)
         found["stage"] = sorted(os.path.basename(path) for path in paths if os.path.isfile(path))
-        found["above"] = sorted(os.listdir(os.path.dirname(stage)))
+        found["above"] = sorted(os.listdir(os.path.dirname(stage))) if may(os.path.dirname(stage)) else None
     print("LOOK", json.dumps(found), flush=True)
 """
 
@@ -98,6 +106,9 @@ def test_what_a_submission_sees(
         assert not [target for target in found["fds"] if "memfd:weights" in target]  # but copies
     if level == "namespaces":
         check_namespaces(sight)
+    if level == "landlock":
+        check_landlock(sight)
+    if level != "process":
         assert not Path("/dev/shm", speedrun.data.parent.name).exists()
 
 
@@ -114,18 +125,29 @@ def check_namespaces(sight: Sight) -> None:
         assert "shm" not in found  # it can write there, but into a memory of its own
 
 
+def check_landlock(sight: Sight) -> None:
+    assert sight.prepare["above"] is None
+    for found in sight.everywhere:
+        assert found["exists"] != []  # names can be asked for
+        assert found["opened"] == []
+        assert found["datasets"] == {}
+        assert found["source"] == "Permission denied"
+        assert found["shm"] == "Permission denied"
+
+
+@pytest.mark.parametrize("level", ["namespaces", "landlock"])
 def test_data_below_a_folder_of_the_system_is_hidden(
-    speedrun: Any, tmp_path: Path, write_submission: Any, opt: Path
+    speedrun: Any, tmp_path: Path, write_submission: Any, opt: Path, level: str
 ) -> None:
     (opt / "embedded-tiny").mkdir()
     for path in (speedrun.data / "embedded-tiny").iterdir():
         (opt / "embedded-tiny" / path.name).write_bytes(path.read_bytes())
     speedrun.data = opt
-    sight = see(speedrun, tmp_path, write_submission, "namespaces")
+    sight = see(speedrun, tmp_path, write_submission, level)
     for found in sight.everywhere:
-        assert found["exists"] == []
-        assert found["datasets"] == {str(opt / "embedded-tiny"): []}
-    assert sight.prepare["above"] == ["stage"]
+        assert found["opened"] == []
+        assert found["datasets"] == ({str(opt / "embedded-tiny"): []} if level == "namespaces" else {})
+    assert sight.prepare["above"] == (["stage"] if level == "namespaces" else None)
 
 
 def test_the_process_level_adds_nothing(tmp_path: Path) -> None:
@@ -134,12 +156,22 @@ def test_the_process_level_adds_nothing(tmp_path: Path) -> None:
     assert environment["A"] == "b"
     assert environment["HOME"] == str(tmp_path)
     assert not [
-        name for name in environment if name.startswith(("LD_", "PYTHONPATH", "CUDA", "MASTER", "TORCHELASTIC"))
+        name for name in environment if name.startswith(("LD_", "PYTHONPATH", "CUDA_V", "MASTER", "TORCHELASTIC"))
     ]
+
+
+def test_every_cache_lies_in_the_fresh_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in sandbox.CACHES:
+        monkeypatch.setenv(name, "/somewhere/that/lasts")
+    for level in LEVELS:
+        _, environment = sandbox.command(level, View(readable=(), home=tmp_path), ["true"])
+        assert {name for name, value in environment.items() if "CACHE" in name} <= set(sandbox.CACHES)
+        assert all(Path(environment[name]).parent == tmp_path for name in sandbox.CACHES)
 
 
 def test_a_level_this_machine_lacks_is_a_failure_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "available_levels", lambda: ("process",))
+    monkeypatch.setattr(sandbox, "lacking", {"namespaces": "install bubblewrap", "landlock": "no landlock"}.get)
     assert sandbox.choose(None) == "process"
     assert sandbox.choose("process") == "process"
     with pytest.raises(RunFailure, match="install bubblewrap") as raised:
@@ -151,5 +183,6 @@ def test_a_level_this_machine_lacks_is_a_failure_of_the_machine(monkeypatch: pyt
 
 def test_a_weaker_level_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "available_levels", lambda: LEVELS)
+    assert sandbox.choose("landlock") == "landlock"
     assert sandbox.choose("process") == "process"
     assert sandbox.choose(None) == LEVELS[0]

@@ -1,15 +1,23 @@
 """Standings are derived from records and nothing else."""
 
+import json
 import random
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness import run
+from harness.bundle import Bundle
+from harness.campaign import Arm, ArmPlan, Plan, PlannedTest, draw_slots
+from harness.challenge import Challenge, ChallengeStatement
+from harness.comparison import Comparison, Span
 from harness.environment import Environment, Gpu
+from harness.evidence import ArmEvidence, Evidence
 from harness.record import Record, Statement
 from harness.run import RunRecord, owner
+from harness.signing import Signature
 from harness.standings import hardware, standings
 from harness.status import Status
 
@@ -41,9 +49,47 @@ def a_run(train_s: float | None, val_loss: float | None, gpus: tuple[Gpu, ...] =
     return RunRecord(**(values | changes))
 
 
-def a_record(name: str, *runs: RunRecord) -> Record:
-    statement = Statement(schema_version=1, track="t", title=name, authors=("A",), date=date(2026, 1, 1))
-    return Record(name=name, statement=statement, runs=runs)
+def a_record(name: str, *runs: RunRecord, **more: Any) -> Record:
+    statement = Statement(
+        name=f"2026-01-01_{name.title().replace(' ', '')}", track="t", title=name, authors=("A",), date=date(2026, 1, 1)
+    )
+    return Record(name=name, statement=statement, runs=runs, **more)
+
+
+def an_arm(arm: Arm, *times_s: float) -> ArmEvidence:
+    mean_s = sum(times_s) / len(times_s)
+    span = Span(estimate=mean_s, low=mean_s - 1, high=mean_s + 1)
+    return ArmEvidence(
+        arm=arm, n=len(times_s), failed=0, losses=(2.9,) * len(times_s), times_s=times_s, mean_loss=2.9, sd_loss=0.1,
+        mean_time_s=mean_s, sd_time_s=0.1, time_interval_s=span, p_value=0.001, valid=True,
+    )  # fmt: skip
+
+
+def a_race(name: str, against: str, time_s: float, baseline_s: float, **changes: Any) -> Record:
+    """A record that was raced against another one on one machine."""
+    ratio = time_s / baseline_s
+    comparison = Comparison(
+        pairs=4, dropped=0, ratio=ratio, saving=Span(estimate=1 - ratio, low=0, high=1), p_faster=0.001, p_slower=0.999,
+        alpha=0.01, verdict="faster", more_pairs=None, loss_difference=None, equal_loss=False,
+        equal_loss_margin_nats=0.002,
+    )  # fmt: skip
+    evidence = Evidence(
+        candidate=an_arm("candidate", time_s), baseline=an_arm("baseline", baseline_s), comparison=comparison,
+        attempts=8, uncounted=0,
+    )  # fmt: skip
+    run = a_run(time_s, 2.9, **changes)
+    arms = tuple(
+        ArmPlan(arm=arm, submission=run.submission, record=record)
+        for arm, record in (("candidate", None), ("baseline", against))
+    )
+    seeds = (1, 2)
+    plan = Plan(
+        campaign_id="2026-01-02T03-04-05Z-c000000", purpose="compare", track=run.track, arms=arms, world_size=8,
+        test=PlannedTest(name="t", alpha=0.01), slots=draw_slots(seeds, 2), device="cpu", sandbox="namespaces",
+        created_at=datetime(2026, 1, 2, tzinfo=UTC),
+    )  # fmt: skip
+    bundle = Bundle(Path("nowhere"), plan, (), True, ())
+    return a_record(name, run, bundle=bundle, evidence=evidence)
 
 
 def test_times_are_means_and_savings_compare_with_the_record_before() -> None:
@@ -124,3 +170,79 @@ def test_pure() -> None:
     assert standings(records, []) == standings(records, [])
     assert records == kept
     assert standings([], []) == []
+
+
+def test_a_race_decides_what_was_saved_not_two_sittings() -> None:
+    """Two days apart the same machine is 5 % slower: the saving is that of the race."""
+    (_, row) = standings([a_record("first", a_run(100, 2.9)), a_race("second", "first", 94.5, 105.0)], [])
+    assert row.saving == pytest.approx(0.1)
+    assert (row.ratio, row.baseline) == (pytest.approx(0.9), "first")
+    assert (row.placed_by, row.board_time_s, row.train_time_s) == ("time", 94.5, 94.5)
+    assert (row.train_time_low_s, row.train_time_high_s, row.p_value) == (93.5, 95.5, 0.001)
+
+
+def test_another_machine_is_placed_by_its_ratio_and_says_so() -> None:
+    records = [
+        a_record("first", a_run(100, 2.9)),
+        a_race("elsewhere", "first", 45.0, 50.0, gpus=(GPU,) * 8),
+        a_race("there again", "elsewhere", 36.0, 45.0, gpus=(GPU,) * 8),
+        a_record("not raced", a_run(10, 2.9)),
+    ]
+    rows = standings(records, [])
+    assert [row.place for row in rows] == [1, 2, 3, 4]  # acceptance is the order, whatever the times are
+    assert [row.placed_by for row in rows] == ["time", "ratio", "time", "ratio"]
+    assert rows[1].board_time_s == pytest.approx(90)
+    assert rows[2].saving == pytest.approx(0.2)
+    assert rows[2].board_time_s == pytest.approx(72)
+    assert (rows[3].saving, rows[3].board_time_s) == (None, None)  # nothing to place it by
+
+
+def test_cpus_of_other_models_are_other_machines() -> None:
+    other = a_run(50, 2.9).environment.model_copy(update={"cpu_model": "another"})
+    rows = standings([a_record("first", a_run(100, 2.9)), a_record("second", a_run(50, 2.9, environment=other))], [])
+    assert (rows[1].placed_by, rows[1].saving) == ("ratio", None)
+
+
+def a_challenge(kind: str, signature: Signature, **more: Any) -> Challenge:
+    statement = ChallengeStatement.model_validate_json(
+        json.dumps({"track": "t", "record": "r", "author": "B", "date": "2026-01-02", "kind": kind, "sentence": "s"})
+    )
+    return Challenge(
+        **{"name": "c", "statement": statement, "signature": signature, "evidence": None, "findings": (), **more}
+    )
+
+
+def test_the_tier_needs_an_intact_reproduction_by_another_allowed_signer() -> None:
+    ada = Signature(status="good", key="SHA256:a", principal="ada")
+    bob = Signature(status="good", key="SHA256:b", principal="bob")
+    unknown = Signature(status="unknown_key", key="SHA256:c")
+
+    def tier(own: Signature | None, *challenges: Challenge) -> str:
+        (row,) = standings([a_record("r", a_run(1, 1), signature=own, challenges=challenges)], [])
+        return row.tier
+
+    assert tier(ada, a_challenge("reproduction", bob)) == "reproduced"
+    assert tier(ada, a_challenge("refutation", bob), a_challenge("reproduction", bob)) == "reproduced"
+    for own, challenge in (
+        (ada, a_challenge("reproduction", ada)),
+        (ada, a_challenge("reproduction", Signature(status="good", key="SHA256:a2", principal="ada"))),
+        (ada, a_challenge("reproduction", unknown)),
+        (ada, a_challenge("reproduction", Signature(status="unsigned"))),
+        (ada, a_challenge("refutation", bob)),
+        (ada, a_challenge("reproduction", bob, findings=(BROKEN,))),
+        (ada, a_challenge("reproduction", bob, statement=None)),
+        (None, a_challenge("reproduction", bob)),
+        (unknown, a_challenge("reproduction", bob)),
+    ):
+        assert tier(own, challenge) == "refereed"
+
+
+def test_refutations_are_counted_where_they_are_intact() -> None:
+    unsigned = Signature(status="unsigned")
+    challenges = (
+        a_challenge("refutation", unsigned),
+        a_challenge("reproduction", unsigned),
+        a_challenge("refutation", unsigned, findings=(BROKEN,)),
+    )
+    (row,) = standings([a_record("r", a_run(1, 1), challenges=challenges)], [])
+    assert (row.challenges, row.refutations) == (2, 1)

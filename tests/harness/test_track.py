@@ -5,20 +5,29 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from data import datasets
 from harness import layout
 from harness.errors import TrackError
-from harness.track import default_track, list_tracks, load_track
+from harness.track import Rules, Track, default_track, list_tracks, load_track
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TEXT = (ROOT / "tests" / "tracks" / "tiny" / "track.toml").read_text()
 SECTIONS = ["", *(name for name, value in tomllib.loads(TEXT).items() if isinstance(value, dict))]
+
+
+def is_required(section: str, key: str) -> bool:
+    kind = Track.model_fields[section].annotation if section else Track
+    assert isinstance(kind, type) and issubclass(kind, BaseModel)
+    return kind.model_fields[key].is_required()
+
+
 REQUIRED = [
     (section, key)
     for section in SECTIONS
     for key in (tomllib.loads(TEXT)[section] if section else tomllib.loads(TEXT))
-    if key not in ("log_bytes", "probe_pairs", "cpu_cores", "target_val_loss")
+    if is_required(section, key)
 ]
 
 
@@ -81,6 +90,11 @@ def test_a_missing_key_is_an_error_that_names_it(tmp_path: Path, section: str, k
         ('name = "tiny"', 'name = "../tiny"'),
         ('rules_version = "1.0"', 'rules_version = "one"'),
         ("schema_version = 1", "schema_version = 2"),
+        ("min_runs = 2", "min_runs = 0"),
+        ("time_spread = 0.9 ", "time_spread = 1.5 "),
+        ('sandbox = "process"', 'sandbox = "a box"'),
+        ('waivable = ["blob",', 'waivable = ["significance",'),
+        ('waivable = ["blob",', 'waivable = ["blobs",'),
     ],
 )
 def test_a_wrong_value_is_an_error_that_names_its_key(tmp_path: Path, old: str, new: str) -> None:
@@ -108,3 +122,15 @@ def test_an_unknown_name_lists_the_known_ones(name: str) -> None:
 def test_gpu_models_are_a_list(tmp_path: Path) -> None:
     text = TEXT.replace("[hardware]", '[hardware]\ngpu_models = ["H100", "H200"]')
     assert load_track(write(tmp_path, text)).hardware.gpu_models == ("H100", "H200")
+
+
+def test_rules_may_be_left_out_and_then_have_numbers(tmp_path: Path) -> None:
+    text = re.sub(r"(?m)^\[rules\]\n(?:[^\[].*\n|\n)*", "", TEXT)
+    assert text != TEXT
+    assert load_track(write(tmp_path, text)).rules == Rules()
+
+
+def test_every_track_of_this_checkout_states_its_rules() -> None:
+    for path in layout.track_files():
+        stated = tomllib.loads(path.read_text())["rules"]
+        assert {"min_runs", "sandbox", "waivable"} <= set(stated), path

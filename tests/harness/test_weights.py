@@ -1,5 +1,6 @@
 """Weights in sealed memory: what they are called, what they hold, and that nobody can change them."""
 
+import hashlib
 import json
 import math
 import mmap
@@ -135,6 +136,13 @@ def test_the_seal_waits_for_writable_mappings_and_then_holds() -> None:
     buffer.close()  # twice is fine
 
 
+def test_the_digest_is_of_names_dtypes_shapes_and_bytes_in_order_of_names(hold: Any) -> None:
+    """By hand, so that anybody can compute it: equal weights have equal digests on every machine."""
+    model = {"b": torch.tensor([[1.0, 2.0]]), "a": torch.tensor([3], dtype=torch.int64)}
+    canonical = b'["a", "int64", [1]]' + (3).to_bytes(8, "little") + b'["b", "float32", [1, 2]]' + b"\0\0\x80?\0\0\0@"
+    assert weights.digest([hold(model)]) == hashlib.sha256(canonical).hexdigest()
+
+
 def test_a_length_is_fixed_from_the_start() -> None:
     buffer = plan(0, [TensorShape(name="w", dtype="int8", shape=[10])])
     buffer.allocate()
@@ -144,12 +152,14 @@ def test_a_length_is_fixed_from_the_start() -> None:
 
 
 def test_copies_share_nothing(hold: Any) -> None:
-    """What one evaluator gets must not let it tell the other one anything."""
+    """What one evaluator gets must not let it tell the other one anything, nor change under its own hands."""
     model = a_model(0, 3)
     buffer = hold(model)
     first, second = buffer.copy(), buffer.copy()
     os.lseek(first, 5, os.SEEK_SET)
-    os.pwrite(first, b"scribble", 0)
+    for scribble in (lambda: os.pwrite(first, b"x", 0), lambda: os.ftruncate(first, 0), lambda: mmap.mmap(first, 8)):
+        with pytest.raises(PermissionError):
+            scribble()
     assert os.lseek(second, 0, os.SEEK_CUR) != 5
     specs = [{"name": s.name, "dtype": s.dtype, "shape": s.shape, "offset": s.offset, "bytes": s.bytes}
              for s in buffer.specs]  # fmt: skip
@@ -157,6 +167,8 @@ def test_copies_share_nothing(hold: Any) -> None:
     assert read.keys() == model.keys()
     for name, tensor in model.items():
         assert torch.equal(read[name], tensor)
+        read[name].zero_()  # an evaluator's tensors are its own
+    assert weights.digest([buffer]) == weights.digest([hold(model)])
     os.close(first)
     os.close(second)
 

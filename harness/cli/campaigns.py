@@ -1,0 +1,230 @@
+"""Campaigns on the command line: planned, started, taken up again, and what they came to."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.markup import escape
+
+from data import datasets
+
+from .. import clock, layout, machine, sandbox
+from ..bundle import read_bundle
+from ..campaign import Plan, Purpose, make_plan
+from ..conduct import Options, begin, conduct, open_campaigns
+from ..contender import Contender
+from ..errors import RunFailure, TrackError, UserError
+from ..forecast import Known, Wishes, alike, forecast
+from ..record import read_records
+from ..scoreboard import Scoreboard
+from ..submission import check_source
+from ..summary import Summary, summarise
+from ..track import Track, find_track, load_track
+from .amounts import advancing, interruptible, progress_bar
+from .reports import show_findings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How a command starts what it starts; nothing of it changes a result."""
+
+    keep_weights: bool
+    wait: bool
+    dry_run: bool
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A campaign that could be started."""
+
+    plan: Plan
+    track: Track
+    track_file: Path
+    contenders: tuple[Contender, ...]
+    parent: Path
+
+
+def refereed_track(name: str) -> Track:
+    """The track, if runs on it can be refereed. Raises TrackError."""
+    track = load_track(name)
+    if not track.refereed:
+        raise TrackError(f"track {track.name} cannot be refereed yet, its results are `reported` only; choose another")
+    return track
+
+
+def draft(
+    track_name: str,
+    contenders: tuple[Contender, ...],
+    runs: int,
+    ranks: int | None,
+    require_sandbox: str | None,
+    parent: Path | None,
+    *,
+    purpose: Purpose | None = None,
+    relabel: bool = False,
+) -> Draft:
+    """Draw a plan and check what can be checked before anything is started. Raises what a run would raise."""
+    track = refereed_track(track_name)
+    for contender in contenders:
+        source = contender.submission
+        check_source(source, source.root, track.budget.source_bytes)
+    candidate, baseline = contenders[0], contenders[1] if len(contenders) > 1 else None
+    device = machine.pick_device(track)
+    plan = make_plan(
+        track=track,
+        candidate=candidate.submission,
+        candidate_record=candidate.record,
+        baseline=baseline.submission if baseline else None,
+        baseline_record=baseline.record if baseline else None,
+        runs=runs,
+        world_size=machine.pick_world_size(track, ranks, device),
+        device=device,
+        sandbox=sandbox.choose(require_sandbox),
+        created_at=clock.utc_now(),
+        purpose=purpose,
+        relabel=relabel,
+    )
+    return Draft(
+        plan=plan,
+        track=track,
+        track_file=find_track(track_name),
+        contenders=contenders,
+        parent=parent or layout.runs_root(),
+    )
+
+
+def race(draft: Draft, start: Start) -> None:
+    """Start a campaign and run it to its end; or only say what would run."""
+    if start.dry_run:
+        _show_draft(draft, start.as_json)
+        return
+    console = Console(stderr=True)
+    _tell_open_ones(draft, console)
+    prepare_data(draft.track, console)
+    folder = begin(draft.plan, draft.track_file, [each.submission for each in draft.contenders], draft.parent)
+    _sit(folder, draft.plan, start, console, resumed=False)
+
+
+def resume_campaign(folder: Path, start: Start, fixed: dict[str, object]) -> None:
+    """Take up a campaign where it stopped. Everything about it is in its folder.
+
+    Raises UserError where the command line says any of it again: `fixed` are the arguments that would.
+    """
+    for name, value in {**fixed, "--dry-run": start.dry_run}.items():
+        if value not in (None, False):
+            raise UserError(f"expected only a campaign's folder with --resume, found {name} too; its plan is fixed")
+    plan = read_bundle(folder).plan
+    console = Console(stderr=True)
+    prepare_data(load_track(str(folder / layout.TRACK_FILE)), console)
+    _sit(folder, plan, start, console, resumed=True)
+
+
+def prepare_data(track: Track, console: Console) -> None:
+    """Build the embedded corpus where it is missing; other data must be there. Raises DataError."""
+    dataset, root = datasets.load_dataset(track.data.dataset), datasets.data_root()
+    if dataset.kind != "embedded":
+        datasets.verify(dataset, root, track.data.train_shards)
+        return
+    with interruptible(), progress_bar("building", console, not console.is_terminal) as bar:
+        datasets.prepare(dataset, root, advancing(bar, dataset.name))
+
+
+def _sit(folder: Path, plan: Plan, start: Start, console: Console, *, resumed: bool) -> None:
+    """Conduct, summarise, print, exit."""
+    options = Options(data_root=datasets.data_root(), keep_weights=start.keep_weights, wait=start.wait)
+    count = f"{len(plan.slots)} run{'' if len(plan.slots) == 1 else 's'}"
+    console.print(f"campaign {plan.campaign_id}: {count}, {escape(str(folder))}", soft_wrap=True, highlight=False)
+    try:
+        with Scoreboard(console, plan).watching() as board:
+            sitting = conduct(folder, options, board, resumed)
+    except RunFailure as failure:
+        raise RunFailure(failure.status, f"{failure.sentence}; {_how_to_go_on(folder)}") from failure
+    stopped_by = None if sitting.stopped_by is None else sitting.stopped_by.status
+    track = load_track(str(folder / layout.TRACK_FILE))
+    summary = summarise(read_bundle(folder), track, stopped_by)
+    if start.as_json:
+        sys.stdout.write(TypeAdapter(Summary).dump_json(summary, indent=1).decode() + "\n")
+    else:
+        _show(summary, Console())
+    raise typer.Exit(summary.exit_code)
+
+
+def _how_to_go_on(folder: Path) -> str:
+    return f"go on with `speedrun run --resume {folder}`"
+
+
+def _show(summary: Summary, console: Console) -> None:
+    for sentence in summary.sentences:
+        console.print(escape(sentence), soft_wrap=True, highlight=False)
+    show_findings(console, summary.findings)
+    if not summary.closed:
+        console.print(
+            f"[red]stopped[/] ({summary.stopped_by}); {escape(_how_to_go_on(Path(summary.folder)))}", soft_wrap=True
+        )
+    elif summary.exit_code == 0 and summary.purpose != "reproduce":
+        command = f"speedrun submit {summary.folder} --title ... --author ..."
+        console.print(f"hand it in: {escape(command)}", style="dim", soft_wrap=True, highlight=False)
+
+
+def _tell_open_ones(draft: Draft, console: Console) -> None:
+    """A campaign of the same source that was never finished: said, so that nobody forgets it by accident."""
+    for folder, plan, filled in open_campaigns(draft.parent):
+        ours, theirs = draft.plan.arms[0].submission, plan.arms[0].submission
+        if (plan.track.name, theirs.sha256) == (draft.track.name, ours.sha256):
+            console.print(
+                f"[yellow]open[/]: campaign {plan.campaign_id} of the same source has {filled} of {len(plan.slots)} "
+                f"runs; {escape(_how_to_go_on(folder))}. This is another one.",
+                soft_wrap=True,
+                highlight=False,
+            )
+
+
+def _show_draft(draft: Draft, as_json: bool) -> None:
+    """What would run. The seeds are drawn anew when it starts, so they are not shown."""
+    plan, run_s = draft.plan, _run_seconds(draft.track)
+    total_s = run_s.value * len(plan.slots)
+    devices = plan.world_size if plan.device == "cuda" else 0
+    shown: dict[str, Any] = {
+        "track": plan.track.name,
+        "rules_version": plan.track.rules_version,
+        "purpose": plan.purpose,
+        "arms": {arm.arm: f"{arm.record or arm.submission.entry} {arm.submission.sha256[:12]}" for arm in plan.arms},
+        "runs_per_arm": plan.runs_per_arm,
+        "order": "".join("AB"[slot.arm == "baseline"] for slot in plan.slots),
+        "test": plan.test.model_dump(),
+        "world_size": plan.world_size,
+        "device": plan.device,
+        "sandbox": plan.sandbox,
+        "run_s": run_s.model_dump(include={"value", "source"}),
+        "total_s": round(total_s, 1),
+        "gpu_hours": round(total_s * devices / 3600, 3),
+        "runs_root": str(draft.parent),
+    }
+    if as_json:
+        print(json.dumps(shown, indent=1))
+        return
+    console = Console()
+    for key, value in shown.items():
+        console.print(f"[bold]{key:<14}[/] {escape(str(value))}", soft_wrap=True, highlight=False)
+    console.print("nothing was started (--dry-run); seeds are drawn when it is")
+
+
+def _run_seconds(track: Track) -> Known:
+    """What one run costs, of the standing record or of the budget."""
+    records, _ = read_records(track.name)
+    standing = alike(records[-1].runs) if records else []
+    return forecast(track, [], standing[-1] if standing else (), Wishes()).run_s
+
+
+def check_runs(runs: int, **excluded: object) -> None:
+    """Raises UserError when an option makes no sense in a campaign."""
+    for option, value in excluded.items():
+        if value:
+            sentence = f"expected no --{option} with --runs {runs}, found one"
+            raise UserError(f"{sentence}; a campaign draws its seeds and each of its runs counts")

@@ -1,0 +1,50 @@
+"""speedrun compare: a candidate against a baseline on this machine, interleaved."""
+
+from typing import Annotated
+
+import typer
+
+from ..contender import find_contender, standing_record
+from ..errors import UserError
+from ..track import default_track, load_track
+from . import options
+from .campaigns import Start, draft, race
+
+Candidate = Annotated[str, typer.Argument(help="A train_gpt.py, a folder that holds one, or a record.")]
+Pairs = Annotated[int, typer.Option(help="Pairs: runs of each arm. `speedrun plan` says how many it takes.")]
+Baseline = Annotated[str | None, typer.Argument(help="The same; the track's newest record by default.")]
+
+
+def compare(
+    candidate: Candidate,
+    baseline: Baseline = None,
+    runs: Pairs = 6,
+    track: options.TrackName = None,
+    nproc: options.Ranks = None,
+    out: options.Out = None,
+    keep_weights: options.KeepWeights = False,
+    require_sandbox: options.Sandbox = None,
+    wait: options.Wait = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+) -> None:
+    """Race a candidate against a baseline: valid? faster? by how much? at equal loss?
+
+    The arms alternate ABBA, and both runs of a pair share a seed, so that slow drift of the machine and luck of the
+    seed cancel. The number of pairs is fixed before the first run; looking at the numbers on the way changes nothing.
+    It is a campaign: after Ctrl-C, a crash or a full disk `speedrun run --resume FOLDER` goes on, and when it is
+    closed `speedrun submit FOLDER` hands it in.
+
+    Exit code 0: all runs are valid and the candidate passes the track's test, whether it is faster or not (--json
+    says: evidence.comparison.verdict); 1: they do not; otherwise that of the run which stopped the campaign.
+    """
+    if runs < 2:
+        raise UserError(f"expected at least 2 pairs to compare, found --runs {runs}; `speedrun plan` says how many")
+    name = track or default_track()
+    the_track = load_track(name).name
+    contenders = (
+        find_contender(candidate, the_track),
+        standing_record(the_track) if baseline is None else find_contender(baseline, the_track),
+    )
+    campaign = draft(name, contenders, runs, nproc, require_sandbox, out)
+    race(campaign, Start(keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json))

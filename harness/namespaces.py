@@ -1,0 +1,155 @@
+"""Sandbox level `namespaces`: bubblewrap makes a submission a machine of its own."""
+
+import ctypes
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from . import seccomp
+from .view import View
+
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/opt")
+ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "hosts", "localtime", "nsswitch.conf", "passwd",
+       "group")  # fmt: skip
+CUDA_FILES = (
+    "/sys",
+    "/etc/OpenCL",
+    "/etc/vulkan",
+    "/usr/local/nvidia",
+    "/usr/local/cuda",
+    "/run/nvidia-persistenced",
+)
+NEW_USER, NEW_PID = 0x10000000, 0x20000000  # CLONE_*
+FIRST_OWN_PID_MAX = (6, 14)  # Linux
+LEAST_PID_MAX = 301  # the kernel keeps 300 for itself
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def can_hold_processes() -> bool:
+    """Whether each pid namespace has a pid_max of its own here; before Linux 6.14 there is one for the machine."""
+    version = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return version is not None and (int(version[1]), int(version[2])) >= FIRST_OWN_PID_MAX
+
+
+class Gate:
+    """bubblewrap waits at it until its pid namespace has been given its own `kernel.pid_max`."""
+
+    def __init__(self, processes: int) -> None:
+        self._most = max(processes, LEAST_PID_MAX)
+        self._told_out, self.told_in = os.pipe()
+        self.open_out, self._open_in = os.pipe()
+
+    @property
+    def fds(self) -> tuple[int, int]:
+        return self.told_in, self.open_out
+
+    def let_through(self) -> None:
+        """Once bubblewrap runs. Without a word from it, it has failed and ends by itself."""
+        for descriptor in self.fds:
+            os.close(descriptor)
+        told = b""
+        while chunk := os.read(self._told_out, 4096):
+            told += chunk
+        with suppress(OSError, ValueError, KeyError):
+            self._hold(os.pidfd_open(json.loads(told)["child-pid"]))
+        os.write(self._open_in, b"1")
+        os.close(self._told_out)
+        os.close(self._open_in)
+
+    def _hold(self, pidfd: int) -> None:
+        """Write pid_max from inside the namespace, by a grandchild of ours that enters it from outside."""
+        helper = os.fork()
+        if helper == 0:
+            try:
+                if _libc.setns(pidfd, NEW_USER | NEW_PID) == 0 and os.fork() == 0:
+                    Path("/proc/sys/kernel/pid_max").write_text(str(self._most))
+                else:
+                    os.wait()
+            finally:
+                os._exit(0)
+        os.waitpid(helper, 0)
+        os.close(pidfd)
+
+
+def command(view: View, argv: list[str], filter_fd: int | None, gate: Gate | None = None) -> list[str]:
+    """bubblewrap and argv behind it. filter_fd: where it finds a compiled seccomp filter; gate: where it waits."""
+    arguments = [_bubblewrap(), "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    arguments += ["--hostname", "localhost", "--proc", "/proc", "--dev", "/dev"]
+    if filter_fd is not None:
+        arguments += ["--seccomp", str(filter_fd)]
+    if gate is not None:
+        arguments += ["--info-fd", str(gate.told_in), "--block-fd", str(gate.open_out)]
+    if view.cuda:
+        arguments += _cuda_devices()
+    size = str(view.limits.scratch_bytes)
+    for place in ("/dev/shm", "/tmp"):  # noqa: S108 - inside, fresh ones
+        arguments += ["--size", size, "--tmpfs", place]
+    arguments += _system()
+    for path in interpreter():
+        arguments += ["--ro-bind", str(path), str(path)]
+    for path in view.hidden:
+        arguments += ["--size", "4096", "--tmpfs", str(path)]
+    arguments += ["--size", size, "--tmpfs", str(view.home)]
+    for path in view.readable:
+        arguments += ["--ro-bind", str(path), str(path)]
+    for path in view.hidden:
+        arguments += ["--remount-ro", str(path)]
+    return [*arguments, "--chdir", str(view.home), "--", *argv]
+
+
+def _system() -> list[str]:
+    """The operating system, read-only; links such as /lib -> usr/lib stay links."""
+    arguments: list[str] = []
+    for name in SYSTEM:
+        path = Path(name)
+        if path.is_symlink():
+            arguments += ["--symlink", os.readlink(path), name]
+        elif path.is_dir():
+            arguments += ["--ro-bind", name, name]
+    for name in ETC:
+        arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+    return arguments
+
+
+def interpreter() -> list[Path]:
+    """Where Python and its packages are, without the project that may lie around them."""
+    prefixes = {
+        Path(sys.prefix),
+        Path(sys.base_prefix).resolve(),
+        Path(sys.executable).resolve().parent.parent,
+    }
+    return sorted(p for p in prefixes if not any(p.is_relative_to(s) for s in SYSTEM))
+
+
+def _cuda_devices() -> list[str]:
+    arguments: list[str] = []
+    for device in sorted(Path("/dev").glob("nvidia*")):
+        arguments += ["--dev-bind", str(device), str(device)]
+    for path in CUDA_FILES:
+        arguments += ["--ro-bind-try", path, path]
+    return arguments
+
+
+def _bubblewrap() -> str:
+    return shutil.which("bwrap") or "bwrap"
+
+
+def works() -> bool:
+    """Whether bubblewrap can make every namespace here, take a filter and start this interpreter inside."""
+    if shutil.which("bwrap") is None or not seccomp.is_known():
+        return False
+    view = View(readable=(), home=Path("/tmp/speedrun-home"))  # noqa: S108 - a mount point inside, never made outside
+    descriptor = seccomp.to_file(seccomp.program())
+    argv = command(view, [sys.executable, "-I", "-S", "-c", "pass"], descriptor)
+    try:
+        with suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(argv, env={}, capture_output=True, timeout=30, check=False, pass_fds=(descriptor,))
+            return done.returncode == 0
+        return False
+    finally:
+        os.close(descriptor)

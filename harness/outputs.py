@@ -1,0 +1,231 @@
+"""What the commands print with `--json`, as types: schemas and documentation come from here.
+
+A command builds its object itself, so that nothing is imported at start-up; a test holds both against each other. Every
+command that fails with `--json` prints a Refusal instead.
+"""
+
+from typing import Any, Literal
+
+from data.datasets import Dataset
+
+from .campaign import Arm, PlannedTest, Purpose
+from .doctor import Check
+from .evidence import Evidence
+from .run import Finding, Section
+from .standings import Standing
+from .track import Budget, Track
+from .verdict import WaivedFinding
+
+
+class Refusal(Section):
+    """Any command that could not do what it was asked."""
+
+    error: str
+    exit_code: int
+
+
+class DryRun(Section):
+    """speedrun run --dry-run"""
+
+    track: str
+    rules_version: str
+    submission: str
+    sha256: str
+    source_bytes: int
+    seed: int | None  # None: the harness draws it
+    world_size: int
+    device: Literal["cpu", "cuda"]
+    sandbox: str
+    missing_data: list[str]
+    budget: Budget
+    runs_root: str
+
+
+class RunTime(Section):
+    """Seconds of one run, and where the number comes from."""
+
+    value: float
+    source: str
+
+
+class CampaignDryRun(Section):
+    """speedrun run --runs N --dry-run, speedrun compare --dry-run"""
+
+    track: str
+    rules_version: str
+    purpose: Purpose
+    arms: dict[Arm, str]
+    runs_per_arm: int
+    order: str  # A: candidate, B: baseline
+    test: PlannedTest
+    world_size: int
+    device: Literal["cpu", "cuda"]
+    sandbox: str
+    run_s: RunTime
+    total_s: float
+    gpu_hours: float
+    runs_root: str
+
+
+class ListedTrack(Track):
+    """A track, and what this machine lacks for it."""
+
+    lacks: list[str]
+
+
+ListedTracks = list[ListedTrack]  # speedrun tracks
+
+
+class Leaderboard(Section):
+    """speedrun leaderboard"""
+
+    track: str
+    standings: list[Standing]
+
+
+class Examination(Section):
+    """speedrun doctor"""
+
+    checks: list[Check]
+    tracks: dict[str, list[str]]  # what this machine lacks, by track
+
+
+class ListedRule(Section):
+    """One rule of `speedrun rules`."""
+
+    id: str
+    of: Literal["runs", "source"]
+    severity: Literal["error", "warning"]
+    number: str | None  # key of track.toml
+    value: Any  # what stands there
+    waivable: bool
+    why: str
+    answers: str
+
+
+class TrackRules(Section):
+    """speedrun rules"""
+
+    track: str
+    rules_version: str
+    rules: list[ListedRule]
+
+
+class ReportOutput(Section):
+    """One folder that was verified."""
+
+    kind: Literal["record", "challenge", "bundle", "track"]
+    path: str
+    holds: bool
+    findings: list[Finding]
+    waived: list[WaivedFinding]
+    signature: str | None
+    signer: str | None
+    principal: str | None
+    tier: str | None
+    predecessor: str | None
+    evidence: Evidence | None
+
+
+class Verification(Section):
+    """speedrun verify"""
+
+    holds: bool
+    reports: list[ReportOutput]
+
+
+class FileDifference(Section):
+    """Lines changed in one file, against the parent."""
+
+    file: str
+    added: int
+    removed: int
+
+
+class Submitted(Section):
+    """speedrun submit"""
+
+    track: str
+    name: str
+    folder: str
+    written: bool
+    signature: str | None
+    place: int | None
+    saving: float | None
+    placed_by: Literal["time", "ratio"] | None
+    rules_version: str
+    findings: list[Finding]
+    waived: list[WaivedFinding]
+    evidence: Evidence
+    diff: list[FileDifference]
+    next: list[str]
+
+
+class Challenged(Section):
+    """speedrun challenge"""
+
+    record: str
+    challenge: str
+    kind: Literal["reproduction", "refutation"]
+    sentence: str
+    signature: str
+    written: bool
+    tier: str
+    findings: list[Finding]
+
+
+class DatasetState(Section):
+    """One dataset of `speedrun data list`."""
+
+    name: str
+    title: str
+    kind: str
+    licence: str
+    repository: str | None
+    revision: str | None
+    vocab_size: int
+    train_tokens: int | None
+    val_tokens: int | None
+    shards: int
+    shards_present: int
+    bytes_present: int
+
+
+class DatasetList(Section):
+    """speedrun data list"""
+
+    root: str
+    datasets: list[DatasetState]
+
+
+class VerifiedDataset(Section):
+    """speedrun data prepare, where nothing had to be fetched"""
+
+    dataset: str
+    folder: str
+    sha256: dict[str, str]  # shard -> digest
+
+
+class VerifiedDatasets(Section):
+    """speedrun data verify"""
+
+    datasets: list[VerifiedDataset]
+
+
+class FetchedDataset(VerifiedDataset):
+    """speedrun data download"""
+
+    revision: str | None
+    fetched: list[str]
+    fetched_bytes: int
+    seconds: float
+
+
+PreparedDataset = VerifiedDataset | FetchedDataset  # speedrun data prepare
+
+
+class MadeDataset(Dataset):
+    """speedrun data tokenize, speedrun data import"""
+
+    folder: str
+    seconds: float

@@ -1,0 +1,182 @@
+"""The system calls a submission may not make: a BPF filter, assembled here.
+
+Every child inherits it. Two filters. RANK closes what leads out of a sandbox (other socket families: a network namespace does not cut
+AF_VSOCK) or has no place in training and a history of holes in the kernel. EVALUATOR also closes what two
+evaluators could signal each other with through files both may read: locks, leases, change notices, page residency.
+Locks are answered with "done" and not taken, since torch's caches wait for ever on a lock that is refused.
+
+The kernel's rules: docs.kernel.org/userspace-api/seccomp_filter.html. x86_64 and aarch64 are known here.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from dataclasses import dataclass, field
+
+_ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
+_LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data; an argument has 8 bytes, low half first
+_X32 = 0x40000000  # the other table of x86_64, with other numbers: shut
+_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+
+# name: number on x86_64, on aarch64
+_DENIED = {
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
+    # reach into another process
+    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),  # keyrings outlive a run
+    "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282), "syslog": (103, 116),
+    # look into the kernel, or hold it up
+    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "open_tree": (428, 428),
+    "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432),
+    "fspick": (433, 433), "mount_setattr": (442, 442), "open_by_handle_at": (304, 265),  # rearrange the view
+    "unshare": (272, 97), "setns": (308, 268),  # new namespaces: capabilities in them
+}  # fmt: skip
+_ABSENT = {  # answered with ENOSYS, so that callers take the older way
+    "clone3": (435, 435),  # its flags cannot be read by a filter; clone's can
+    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),  # goes round filters
+}  # fmt: skip
+_ABSENT_TO_EVALUATORS = {
+    "inotify_init": (253, None), "inotify_init1": (294, 26), "fanotify_init": (300, 262),  # who opened a shared file
+    "mincore": (27, 232), "cachestat": (451, 451), "preadv2": (327, 286),  # which pages of it are in memory
+}  # fmt: skip
+_SOCKET, _SOCKETPAIR, _CLONE, _FLOCK, _FCNTL = (41, 198), (53, 199), (56, 220), (73, 32), (72, 25)
+_FAMILIES = {"UNIX": 1, "INET": 2, "INET6": 10, "NETLINK": 16}
+_STREAM = 1
+_NEW_NAMESPACES = 0x7E020000  # CLONE_NEW*: mount, cgroup, uts, ipc, user, pid, net
+_FCNTL_PLAIN = (0, 1, 2, 3, 4, 1030, 1033, 1034)  # duplicate, flags, seals
+_FCNTL_LOCKS = (6, 7, 37, 38)  # set a lock, of a process or of an open file
+
+
+@dataclass(slots=True)
+class _Program:
+    """Instructions as they are appended; every test returns at once, so no jump is longer than a few."""
+
+    machine: int  # index into the tables
+    code: list[tuple[int, int, int, int]] = field(default_factory=list)  # opcode, jump if true, if false, constant
+
+    def add(self, opcode: int, constant: int, yes: int = 0, no: int = 0) -> None:
+        self.code.append((opcode, yes, no, constant))
+
+    def refuse(self, numbers: tuple[int | None, int | None], error: int) -> None:
+        """Answer a system call with an error, 0 for a success that did nothing."""
+        number = numbers[self.machine]
+        if number is not None:
+            self.add(_JUMP_EQUAL, number, 0, 1)
+            self.add(_RETURN, _ERRNO | error)
+
+    def block(self, numbers: tuple[int, int], body: "_Program") -> None:
+        """Run the body for one system call; it must end in a return."""
+        self.add(_JUMP_EQUAL, numbers[self.machine], 0, len(body.code))
+        self.code += body.code
+
+    def to_bytes(self) -> bytes:
+        return b"".join(struct.pack("=HBBI", *instruction) for instruction in self.code)
+
+
+def program(*, evaluator: bool = False, only_streams: bool = False, machine: str | None = None) -> bytes:
+    """The filter as an array of struct sock_filter.
+
+    evaluator: also what two evaluators could meet through; only_streams: no UDP and no raw sockets, for where no
+    network namespace cuts them. Raises KeyError on a machine whose numbers are not known here.
+    """
+    name = platform.machine() if machine is None else machine
+    result = _Program(list(_ARCHITECTURES).index(name) if name in _ARCHITECTURES else _unknown(name))
+    result.add(_LOAD, _ARCHITECTURE)
+    result.add(_JUMP_EQUAL, _ARCHITECTURES[name], 1, 0)
+    result.add(_RETURN, _KILL)  # 32-bit calls have other numbers
+    result.add(_LOAD, _NUMBER)
+    if name == "x86_64":
+        result.add(_JUMP_AT_LEAST, _X32, 0, 1)
+        result.add(_RETURN, _ERRNO | errno.ENOSYS)
+    for denied in _DENIED.values():
+        result.refuse(denied, errno.EPERM)
+    absent: list[tuple[int | None, int | None]] = [*_ABSENT.values()]
+    for numbers in absent + ([*_ABSENT_TO_EVALUATORS.values()] if evaluator else []):
+        result.refuse(numbers, errno.ENOSYS)
+    result.block(_CLONE, _clone(result.machine))
+    for call in (_SOCKET, _SOCKETPAIR):
+        result.block(call, _socket(result.machine, only_streams))
+    if evaluator:
+        result.refuse(_FLOCK, 0)
+        result.block(_FCNTL, _fcntl(result.machine))
+    result.add(_RETURN, _ALLOW)
+    return result.to_bytes()
+
+
+def _unknown(name: str) -> int:
+    raise KeyError(f"no table of system calls for {name}")
+
+
+def _clone(machine: int) -> _Program:
+    body = _Program(machine)
+    body.add(_LOAD, _ARGUMENTS)
+    body.add(_JUMP_ANY_BIT, _NEW_NAMESPACES, 0, 1)
+    body.add(_RETURN, _ERRNO | errno.EPERM)
+    body.add(_RETURN, _ALLOW)
+    return body
+
+
+def _socket(machine: int, only_streams: bool) -> _Program:
+    body = _Program(machine)
+    body.add(_LOAD, _ARGUMENTS)
+    if only_streams:
+        for family in ("UNIX", "NETLINK"):
+            body.add(_JUMP_EQUAL, _FAMILIES[family], 0, 1)
+            body.add(_RETURN, _ALLOW)
+        for family in ("INET", "INET6"):
+            body.add(_JUMP_EQUAL, _FAMILIES[family], 0, 5)
+            body.add(_LOAD, _ARGUMENTS + 8)
+            body.add(_AND, 0xF)  # without SOCK_CLOEXEC and SOCK_NONBLOCK
+            body.add(_JUMP_EQUAL, _STREAM, 0, 1)
+            body.add(_RETURN, _ALLOW)
+            body.add(_RETURN, _ERRNO | errno.EACCES)
+    else:
+        for number in _FAMILIES.values():
+            body.add(_JUMP_EQUAL, number, 0, 1)
+            body.add(_RETURN, _ALLOW)
+    body.add(_RETURN, _ERRNO | errno.EAFNOSUPPORT)
+    return body
+
+
+def _fcntl(machine: int) -> _Program:
+    body = _Program(machine)
+    body.add(_LOAD, _ARGUMENTS + 8)
+    for command in _FCNTL_PLAIN:
+        body.add(_JUMP_EQUAL, command, 0, 1)
+        body.add(_RETURN, _ALLOW)
+    for command in _FCNTL_LOCKS:
+        body.add(_JUMP_EQUAL, command, 0, 1)
+        body.add(_RETURN, _ERRNO | 0)
+    body.add(_RETURN, _ERRNO | errno.EINVAL)  # leases, directory notices, owners of signals, sizes of pipes
+    return body
+
+
+def is_known() -> bool:
+    """Whether this machine's system calls are in the tables here."""
+    return platform.machine() in _ARCHITECTURES
+
+
+def to_file(filter_: bytes) -> int:
+    """A descriptor bubblewrap can read a filter from."""
+    descriptor = os.memfd_create("seccomp", os.MFD_CLOEXEC)
+    os.write(descriptor, filter_)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def apply(filter_: bytes) -> None:
+    """Hold this thread and all it starts to a filter, for ever. Raises OSError where the kernel refuses."""
+
+    class Fprog(ctypes.Structure):
+        _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = ctypes.create_string_buffer(filter_, len(filter_))
+    argument = Fprog(len(filter_) // 8, ctypes.cast(buffer, ctypes.c_void_p))
+    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(
+        PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(argument), 0, 0
+    ):
+        raise OSError(ctypes.get_errno(), "seccomp filter refused")

@@ -1,0 +1,101 @@
+"""The sheet: what the evaluators have answered so far, and the score that it comes to."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import probes
+from .probes import Losses, Probe
+from .questions import Question, Text
+from .shadow import Shadow, standard_error
+
+MAX_SUMS = 512  # of losses in run.json: a record of dozens of runs must stay small
+
+
+class Sums:
+    """Losses of one text's windows, summed: nats in fp64, and targets counted, [windows] each."""
+
+    def __init__(self, text: Text) -> None:
+        self.tokens = text.tokens
+        self.loss_sums = np.zeros(len(text))
+        self.counts = np.zeros(len(text), np.int64)
+
+    def add(self, window: int, losses: Losses) -> None:
+        self.loss_sums[window] += losses.sum(dtype=np.float64)
+        self.counts[window] += len(losses)
+
+    @property
+    def count(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def loss_sum(self) -> float:
+        return math.fsum(self.loss_sums)
+
+    @property
+    def mean(self) -> float:
+        """Nats per token."""
+        return self.loss_sum / self.count
+
+    def means(self) -> npt.NDArray[np.float64]:
+        """Nats per token of every window."""
+        return self.loss_sums / self.counts
+
+    def summary(self) -> dict[str, Any]:
+        """The sums of neighbouring windows together, at most MAX_SUMS of them."""
+        per_sum = -(-len(self.counts) // MAX_SUMS)
+        starts = np.arange(0, len(self.counts), per_sum)
+        return {
+            "tokens": self.tokens,
+            "windows_per_sum": per_sum,
+            "loss_sums": np.add.reduceat(self.loss_sums, starts).tolist(),
+            "counts": np.add.reduceat(self.counts, starts).tolist(),
+        }
+
+
+class Sheet:
+    """Of one exam."""
+
+    def __init__(self, text: Text, shadow: Shadow | None, drawn: Sequence[Probe]) -> None:
+        self.scored = Sums(text)
+        self._shadow, self._unscored = shadow, None if shadow is None else Sums(shadow.text)
+        self._probed: dict[int, Losses | None] = {probe.window: None for probe in drawn}
+        self._copies: list[tuple[Probe, Losses]] = []
+
+    def enter(self, question: Question, losses: Losses) -> None:
+        """One answer: the loss of every target in nats, fp32 [targets]."""
+        if question.role == "scored":
+            self.scored.add(question.window, losses)
+            if question.window in self._probed:
+                self._probed[question.window] = losses
+        elif question.role == "shadow" and self._unscored is not None:
+            self._unscored.add(question.window, losses)
+        elif question.probe is not None:
+            self._copies.append((question.probe, losses))
+
+    def score(self) -> dict[str, Any]:
+        """As the schema's `Score`, when every question has its answer."""
+        real = {window: losses for window, losses in self._probed.items() if losses is not None}
+        return {
+            "val_loss": round(self.scored.mean, 7),
+            "loss_sum": self.scored.loss_sum,
+            "count": self.scored.count,
+            "windows": self.scored.summary(),
+            "probes": probes.compare(real, self._copies),
+            "shadow": self._shadow_score(),
+        }
+
+    def _shadow_score(self) -> dict[str, Any] | None:
+        if self._shadow is None or self._unscored is None:
+            return None
+        return {
+            "source": self._shadow.source,
+            "seed": self._shadow.seed,
+            "count": self._unscored.count,
+            "val_loss": round(self._unscored.mean, 7),
+            "gap": round(self._unscored.mean - self.scored.mean, 7),
+            "standard_error": standard_error(self.scored.means(), self._unscored.means()),
+        }

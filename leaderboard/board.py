@@ -1,0 +1,60 @@
+"""A board: the rows of a track, imported records first, then ours, then local runs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness import layout
+from harness.errors import RecordError
+from harness.record import read_records
+from harness.run import RunRecord, read_run
+from harness.standings import Standing, standings
+from harness.track import Track
+
+from .imported import below, imported_standings
+
+LOCAL_ROWS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Rows in the order they are shown, and a sentence for everything that had to be left out."""
+
+    track: Track
+    rows: tuple[Standing, ...]
+    broken: tuple[str, ...]
+
+    @property
+    def held(self) -> list[Standing]:
+        """The rows with a place, first record first."""
+        return [row for row in self.rows if row.place is not None]
+
+
+def read_board(track: Track, *, local: int | None = 0, fresh: bool = False) -> Board:
+    """The board of a track with its last `local` runs (None: all). fresh: read every record, index or not."""
+    records, broken = read_records(track.name)
+    runs, broken_runs = _local_runs(track, local)
+    rows = below(imported_standings(track), standings(records, runs))
+    return Board(track, tuple(rows), (*broken, *broken_runs))
+
+
+def _local_runs(track: Track, most: int | None) -> tuple[list[RunRecord], list[str]]:
+    """The newest runs on a track, oldest first; no more are read than asked for."""
+    runs: list[RunRecord] = []
+    broken: list[str] = []
+    for found in _newest_runs():
+        if most is not None and len(runs) >= most:
+            break
+        if isinstance(found, str):
+            broken.append(found)
+        elif found.track.name == track.name:
+            runs.append(found)
+    return runs[::-1], broken[::-1]
+
+
+def _newest_runs() -> Iterator[RunRecord | str]:
+    """Local runs and sentences about broken ones, newest first."""
+    for folder in reversed(layout.local_run_dirs(layout.runs_root())):
+        try:
+            yield read_run(folder)
+        except RecordError as error:
+            yield str(error)

@@ -1,0 +1,56 @@
+"""Progress: the loss curve that a run reported, read from progress.jsonl line by line, with suspicion.
+
+A submission reports its own training loss, and a run in progress may be writing the last line: what is torn, odd or
+not finite is left out.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import layout
+from harness.errors import UserError
+from harness.plainfile import read_plain
+
+MAX_PROGRESS_BYTES = 32 * 2**20
+_LARGEST = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One report of rank 0. train_loss: nats per token, by the submission's own word."""
+
+    step: int
+    elapsed_s: float  # since GO, on the referee's clock
+    train_loss: float | None
+    tokens: int | None
+
+
+def read_progress(run_folder: Path) -> list[Report]:
+    """Every readable report of a run, in order; none where the file cannot be read."""
+    try:
+        content = read_plain(run_folder / layout.PROGRESS_FILE, MAX_PROGRESS_BYTES)
+    except UserError:
+        return []
+    return [report for line in content.splitlines() if (report := parse_report(line)) is not None]
+
+
+def parse_report(line: bytes) -> Report | None:
+    """A line of progress.jsonl; None for anything else."""
+    try:
+        found = json.loads(line)
+        step, elapsed_ns = found["step"], found["elapsed_ns"]
+        loss, tokens = found.get("train_loss"), found.get("tokens")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    if not (_is_count(step) and _is_count(elapsed_ns)):
+        return None
+    loss = float(loss) if isinstance(loss, int | float) and not isinstance(loss, bool) and abs(loss) < 1e300 else None
+    if loss is not None and not math.isfinite(loss):
+        loss = None
+    return Report(step, elapsed_ns / 1e9, loss, tokens if _is_count(tokens) else None)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST

@@ -1,0 +1,121 @@
+"""References: what a person calls a record, found among the tracks of this checkout.
+
+A record is called by its name, track/name, path, or any part that only it has; an imported one by track/number
+(gpt2-small-8xh100/88), by the name on the board (modded-nanogpt 88), or by a part of its title.
+"""
+
+import difflib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import layout
+from harness.errors import UserError
+
+from .history import History, ImportedRecord, read_history
+
+SHOWN = 6  # names in a sentence
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRecord:
+    """A record folder of this checkout, readable or not."""
+
+    track: str
+    folder: Path
+
+    @property
+    def key(self) -> str:
+        return f"{self.track}/{self.folder.name}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.key, self.folder.name
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedRow:
+    """A record of another competition; index: its row in the history."""
+
+    track: str
+    history: History
+    index: int
+    number: str  # with -2 where a table has it twice
+
+    @property
+    def record(self) -> ImportedRecord:
+        return self.history.records[self.index]
+
+    @property
+    def key(self) -> str:
+        return f"{self.track}/{self.number}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.key, f"{self.history.source.repository.rpartition('/')[2]} {self.number}", self.record.title
+
+
+Reference = OwnRecord | ImportedRow
+
+
+def find_record(text: str, track: str | None = None) -> Reference:
+    """The record that somebody means. Raises UserError with the nearest names, or with those it could be."""
+    if (given := _by_path(text)) is not None:
+        return given
+    known = list(references(track))
+    wanted = text.strip("/").casefold()
+    for matches in (
+        [found for found in known if wanted in (name.casefold() for name in found.names)],
+        [found for found in known if wanted and any(wanted in name.casefold() for name in found.names)],
+    ):
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise UserError(f"expected the name of one record, found {text!r}, which could be {_listed(matches)}")
+    names = {name: found for found in known for name in found.names}
+    close = [names[name] for name in difflib.get_close_matches(text, names, n=3)]
+    hint = f"; did you mean {_listed(close)}?" if close else "; `speedrun leaderboard` lists them"
+    raise UserError(f"expected a record by name, track/name, path or part of its name, found {text!r}{hint}")
+
+
+def references(track: str | None = None) -> Iterator[Reference]:
+    """Every record of a track, or of all."""
+    for name in [track] if track else [path.parent.name for path in layout.track_files()]:
+        for folder in layout.record_dirs(name):
+            yield OwnRecord(name, folder)
+        history = read_history(name)
+        if history is not None:
+            for index, number in enumerate(row_numbers(history)):
+                yield ImportedRow(name, history, index, number)
+
+
+def row_numbers(history: History) -> list[str]:
+    """The numbers of a history's records, made distinct: 21, 21-2."""
+    seen: Counter[int] = Counter()
+    numbers = []
+    for record in history.records:
+        seen[record.number] += 1
+        times = seen[record.number]
+        numbers.append(f"{record.number}" if times == 1 else f"{record.number}-{times}")
+    return numbers
+
+
+def _by_path(text: str) -> OwnRecord | None:
+    """A folder on disk that is, or was meant to be, a record."""
+    if "/" not in text and not text.startswith("."):
+        return None
+    folder = Path(text).absolute()
+    if folder.name == layout.RECORD_FILE:
+        folder = folder.parent
+    try:
+        is_record = folder.is_dir() and (folder / layout.RECORD_FILE).exists()
+    except (OSError, ValueError):  # a name no file system would take
+        return None
+    return OwnRecord(folder.parent.name, folder) if is_record else None
+
+
+def _listed(found: list[Reference]) -> str:
+    names = list(dict.fromkeys(one.key for one in found))
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,1 @@
+"""The web site: a folder of pages about records, readable without a server or a network"""

@@ -1,0 +1,221 @@
+"""Building the site: every track's pages, then those that all tracks share; what did not change is left alone."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness import layout
+from harness.errors import UserError
+from harness.plainfile import read_plain
+
+from . import addresses, downloads
+from .audit_page import audit_page
+from .charts import Draw
+from .collection import Collection, Own, read_collection, track_folders
+from .feed import feed
+from .imported_page import imported_view
+from .output import Group, Output, files_below, fingerprint
+from .record_page import attempted, record_view
+from .rendering import ASSETS, Page, Renderer
+from .rows import Row, address_of, rows_of
+from .shared_pages import Summary, shared_pages
+from .source_pages import diff_view, read_source, source_view
+from .track_page import track_pages
+
+MAX_MUSEUM_BYTES = 2**20
+Progress = Callable[[str, int, int], None]  # what, how many of how many
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What a build did."""
+
+    folder: str
+    files: int
+    written: tuple[str, ...]
+    removed: tuple[str, ...]
+    tracks: tuple[str, ...]  # whose pages were made again
+    broken: tuple[str, ...]  # a sentence for each thing that does not verify
+
+
+def build(out: Path, *, base_url: str = "", full: bool = False, on_progress: Progress = lambda *_: None) -> Built:
+    """Build or bring up to date the site in `out`. Raises UserError where that folder is something else."""
+    output, renderer = Output(out, full=full), Renderer()
+    code = code_fingerprint()
+    folders, summaries, made = track_folders(), [], []
+    for number, folder in enumerate(folders):
+        on_progress(folder.name, number, len(folders) + 1)
+        name, print_ = f"track {folder.name}", track_fingerprint(folder, code)
+        kept = output.unchanged(name, print_)
+        summary = None if kept is None else _summary_from(kept)
+        if summary is None:
+            summary = _build_track(folder, output.begin(name, print_), output, renderer)
+            made.append(folder.name)
+        summaries.append(summary)
+    on_progress("shared pages", len(folders), len(folders) + 1)
+    _build_shared(summaries, output, renderer, code, base_url)
+    output.finish()
+    return Built(
+        folder=str(out),
+        files=output.pages,
+        written=tuple(output.written),
+        removed=tuple(output.removed),
+        tracks=tuple(made),
+        broken=tuple(_sentences(summaries)),
+    )
+
+
+def code_fingerprint() -> str:
+    """Of everything that decides how a page looks, but the records."""
+    packages = [layout.ROOT / "harness", layout.ROOT / "leaderboard", layout.ROOT / "data" / "manifests"]
+    found = [path for package in packages for path in files_below(package) if path.suffix != ".pyc"]
+    return fingerprint(found)
+
+
+def track_fingerprint(folder: Path, code: str) -> str:
+    return fingerprint(files_below(folder), code)
+
+
+def museum_file() -> Path:
+    return layout.ROOT / "docs" / "museum.md"
+
+
+def site_fingerprint() -> str:
+    """Of everything a build reads."""
+    code = code_fingerprint()
+    return fingerprint([museum_file()], *(track_fingerprint(folder, code) for folder in track_folders()))
+
+
+def _sentences(summaries: list[Summary]) -> Iterator[str]:
+    for summary in summaries:
+        if summary.problem:
+            yield f"{summary.name}: {summary.problem}"
+        yield from (f"{summary.name}/{name}: {why}" for name, _, why in summary.broken)
+
+
+# ------------------------------------------------------------------------------------------------- one track
+
+
+def _build_track(folder: Path, group: Group, output: Output, renderer: Renderer) -> Summary:
+    def draw(key: str, make: Callable[[], str]) -> str:
+        return output.fragment(group, key, make)
+
+    collection = read_collection(folder)
+    pages, files = track_pages(collection, draw)
+    for page in [*pages, *_pages_of(collection, draw)]:
+        output.put(group, page.address, renderer.render(page))
+    rows = rows_of(collection)
+    files |= {
+        addresses.standings(collection.name, "json"): downloads.standings_json(collection.name, rows),
+        addresses.standings(collection.name, "csv"): downloads.standings_csv(rows),
+        addresses.runs(collection.name): downloads.runs_csv(collection),
+    }
+    for own in collection.own:
+        files |= _files_of(own, collection)
+    for address, content in files.items():
+        output.put(group, address, content)
+    summary = _summary(collection, rows)
+    group.summary = json.loads(TypeAdapter(Summary).dump_json(summary))
+    return summary
+
+
+def _pages_of(collection: Collection, draw: Draw) -> Iterator[Page]:
+    """Of every record, and the audit."""
+    track = collection.name
+    for own in collection.own:
+        view = record_view(own, collection, draw)
+        title = view.record.statement.title if view.record else own.name
+        yield Page(addresses.record(track, own.name), "record.html", title, view)
+        if view.record is not None:
+            files = read_source(own)
+            yield Page(
+                addresses.source(track, own.name), "source.html", f"Source of {title}", source_view(own, track, files)
+            )
+            yield Page(
+                addresses.difference(track, own.name), "diff.html", f"Changes of {title}", diff_view(own, collection, files)
+            )
+    for found in collection.imported:
+        view_of = imported_view(found, collection)
+        yield Page(address_of(collection, found), "imported.html", found.record.title, view_of)
+    audited = audit_page(collection)
+    if audited is not None:
+        yield audited
+
+
+def _files_of(own: Own, collection: Collection) -> dict[str, bytes]:
+    """The bytes behind a record's pages: its source as text, every run.json as it lies in the record."""
+    if own.record is None or not own.record.runs:
+        return {}
+    track, name = collection.name, own.name
+    files = {addresses.raw_source(track, name, n): content for n, content in enumerate(read_source(own).values())}
+    for found in attempted(own.record):
+        path = own.report.path / layout.RECORD_RUNS_DIR / Path(found.run.run_id).name / layout.RUN_FILE
+        try:
+            files[addresses.run(track, name, found.number)] = read_plain(path, layout.MAX_RECORD_BYTES)
+        except UserError as error:
+            files[addresses.run(track, name, found.number)] = json.dumps({"error": str(error)}).encode()
+    return files
+
+
+def _summary(collection: Collection, rows: list[Row]) -> Summary:
+    track, reigning = collection.track, collection.reigning
+    address = address_of(collection, reigning) if reigning else ""
+    return Summary(
+        name=collection.name,
+        title=track.title if track else collection.name,
+        metric=track.metric if track else "train_time",
+        target=track.target_val_loss if track else None,
+        device=_device(collection),
+        refereed=track.refereed if track else False,
+        problem=collection.problem or (collection.findings[0].sentence if collection.findings else ""),
+        rows=tuple(rows),
+        reigning=next((row for row in rows if row.address == address), None),
+        runs=sum(row.standing.runs for row in rows),
+        broken=tuple((own.name, addresses.record(collection.name, own.name), own.problem) for own in collection.broken),
+        flagged=sum(bool(found.audited.flags) for found in collection.imported),
+        imported=len(collection.imported),
+    )
+
+
+def _device(collection: Collection) -> str:
+    if collection.track is None:
+        return ""
+    hardware = collection.track.hardware
+    what = "CPU core" if hardware.device == "cpu" else " / ".join(hardware.gpu_models) or "any GPU"
+    return f"{hardware.world_size}x {what}"
+
+
+def _summary_from(group: Group) -> Summary | None:
+    """Of a group that is kept; None where it is not what this build would write, so that it is written again."""
+    try:
+        return TypeAdapter(Summary).validate_python(group.summary)
+    except ValidationError:
+        return None
+
+
+# ------------------------------------------------------------------------------------------------- all tracks
+
+
+def _build_shared(summaries: list[Summary], output: Output, renderer: Renderer, code: str, base_url: str) -> None:
+    known = json.dumps(json.loads(TypeAdapter(list[Summary]).dump_json(summaries)), sort_keys=True)
+    print_ = fingerprint([museum_file()], code, known, base_url)
+    if output.unchanged("shared", print_) is not None:
+        return
+    group = output.begin("shared", print_)
+    for page in shared_pages(summaries, _museum()):
+        output.put(group, page.address, renderer.render(page))
+    rows = [row for summary in summaries for row in summary.rows]
+    output.put(group, addresses.FEED, feed(rows, base_url))
+    for path in sorted(ASSETS.iterdir()):
+        if path.is_file():
+            output.put(group, f"assets/{path.name}", path.read_bytes())
+
+
+def _museum() -> str:
+    try:
+        return read_plain(museum_file(), MAX_MUSEUM_BYTES).decode(errors="replace")
+    except UserError:
+        return ""

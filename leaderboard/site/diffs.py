@@ -1,0 +1,94 @@
+"""Diffs: two versions of a source tree side by side, hunk by hunk."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from markupsafe import Markup
+
+from .highlighting import highlighted, source_text
+
+CONTEXT_LINES = 4
+MAX_LINES = 8000  # of one side; matching takes time with the square of it
+MAX_ROWS = 4000  # shown of one file
+
+Kind = Literal["same", "changed", "added", "removed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One line of one version."""
+
+    number: int
+    html: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of both versions beside each other; None where one has none."""
+
+    kind: Kind
+    old: Side | None
+    new: Side | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileDiff:
+    """What became of one file."""
+
+    name: str
+    status: Literal["unchanged", "changed", "added", "removed", "too large"]
+    added: int = 0  # lines
+    removed: int = 0
+    hunks: tuple[tuple[Line, ...], ...] = ()
+    cut: bool = False  # not every row is shown
+
+
+def diff_trees(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[FileDiff]:
+    """Every file of both trees, by name."""
+    return [_diff_file(name, old.get(name), new.get(name)) for name in sorted({*old, *new})]
+
+
+def _diff_file(name: str, old: bytes | None, new: bytes | None) -> FileDiff:
+    if old == new:
+        return FileDiff(name=name, status="unchanged")
+    texts = [source_text(content) if content is not None else "" for content in (old, new)]
+    lines = [text.removesuffix("\n").split("\n") if text else [] for text in texts]
+    if max(map(len, lines)) > MAX_LINES:
+        return FileDiff(name=name, status="too large")
+    matcher = difflib.SequenceMatcher(None, *lines, autojunk=len(lines[0]) + len(lines[1]) > MAX_LINES // 2)
+    groups = list(matcher.get_grouped_opcodes(CONTEXT_LINES))
+    shown = [highlighted(name, text) for text in texts]
+    hunks, cut = _within(tuple(tuple(_lines(group, *shown)) for group in groups))
+    changed = [code for group in groups for code in group if code[0] != "equal"]
+    return FileDiff(
+        name=name,
+        status="added" if old is None else "removed" if new is None else "changed",
+        added=sum(code[4] - code[3] for code in changed),
+        removed=sum(code[2] - code[1] for code in changed),
+        hunks=hunks,
+        cut=cut,
+    )
+
+
+def _lines(
+    group: Sequence[tuple[str, int, int, int, int]], old: Sequence[Markup], new: Sequence[Markup]
+) -> Iterator[Line]:
+    for tag, old_start, old_end, new_start, new_end in group:
+        for i in range(max(old_end - old_start, new_end - new_start)):
+            left = Side(old_start + i + 1, old[old_start + i]) if old_start + i < old_end else None
+            right = Side(new_start + i + 1, new[new_start + i]) if new_start + i < new_end else None
+            kind: Kind = "same" if tag == "equal" else "added" if not left else "removed" if not right else "changed"
+            yield Line(kind, left, right)
+
+
+def _within(hunks: tuple[tuple[Line, ...], ...]) -> tuple[tuple[tuple[Line, ...], ...], bool]:
+    """At most MAX_ROWS of them, and whether that left any out."""
+    kept, rows = [], 0
+    for hunk in hunks:
+        if rows >= MAX_ROWS:
+            return tuple(kept), True
+        kept.append(hunk[: MAX_ROWS - rows])
+        rows += len(hunk)
+    return tuple(kept), rows > MAX_ROWS

@@ -1,0 +1,82 @@
+"""Downloads: the numbers of a track for machines, as JSON and CSV, every run among them."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from harness.evidence import measure
+
+from .collection import Collection, Imported, Own
+from .rows import Row, address_of
+
+ROW_KEYS = (
+    "place", "name", "title", "authors", "date", "tier", "official", "runs", "train_time_s", "train_time_low_s",
+    "train_time_high_s", "train_time_sd_s", "steps", "val_loss", "p_value", "saving", "ratio", "placed_by", "hardware",
+    "sandbox", "status", "reached_target", "challenges", "refutations", "techniques", "flags", "signer", "page",
+)  # fmt: skip
+RUN_KEYS = ("record", "run", "arm", "slot", "counted", "seed", "status", "train_time_s", "val_loss", "steps", "page")
+
+
+def standings_json(track: str, rows: Sequence[Row]) -> bytes:
+    """The same rows as in the table, all columns."""
+    return (json.dumps({"track": track, "standings": [_row(row) for row in rows]}, default=str, indent=1) + "\n").encode()
+
+
+def standings_csv(rows: Sequence[Row]) -> bytes:
+    return _csv(ROW_KEYS, (_joined(_row(row)) for row in rows))
+
+
+def runs_csv(collection: Collection) -> bytes:
+    """Every run behind the rows: attempts of ours, counted or not, and the runs of imported logs."""
+    return _csv(RUN_KEYS, _runs(collection))
+
+
+def _row(row: Row) -> dict[str, Any]:
+    values = asdict(row.standing) | {"official": row.official, "page": row.address}
+    values["date"] = None if row.date is None else row.date.isoformat()
+    return {key: values[key] for key in ROW_KEYS}
+
+
+def _joined(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: "; ".join(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def _runs(collection: Collection) -> Iterator[dict[str, Any]]:
+    for found in collection.imported:
+        yield from _of_imported(found, address_of(collection, found))
+    for own in collection.own:
+        yield from _of_own(own, address_of(collection, own))
+
+
+def _of_own(own: Own, page: str) -> Iterator[dict[str, Any]]:
+    record = own.record
+    if record is None:
+        return
+    attempts = record.bundle.attempts if record.bundle else ()
+    found = [(a.slot.arm, a.slot.index, a.counted, a.run) for a in attempts] or [
+        ("candidate", i, True, run) for i, run in enumerate(record.runs)
+    ]
+    for arm, slot, counted, run in found:
+        time_s, loss = measure(run) or (None, None)
+        values = (own.name, run.run_id, arm, slot, counted, run.seed, run.status, time_s, loss, None, page)
+        yield dict(zip(RUN_KEYS, values, strict=True))
+
+
+def _of_imported(found: Imported, page: str) -> Iterator[dict[str, Any]]:
+    for index in found.record.runs:
+        run = found.history.runs[index]
+        time_s = None if run.train_time_ms is None else run.train_time_ms / 1000
+        path = f"{found.history.path(run)}#{run.position}"
+        values = (found.standing.name, path, "candidate", None, True, None, "imported", time_s, run.val_loss, run.step)
+        yield dict(zip(RUN_KEYS, (*values, page), strict=True))
+
+
+def _csv(keys: Sequence[str], rows: Iterator[dict[str, Any]]) -> bytes:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, keys, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().encode("utf-8", "replace")

@@ -1,0 +1,250 @@
+"""The page of a record: its evidence, and the way from every number to the runs it comes from."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from harness import layout
+from harness.environment import Environment
+from harness.errors import UserError
+from harness.evidence import ArmEvidence, arm_evidence, measure
+from harness.plainfile import read_plain
+from harness.record import Record
+from harness.run import Finding, RunRecord
+from harness.track import Track
+
+from . import addresses, numbers
+from .charts import CurvePoint, Draw, Figure, RunPoint, curves, scatter
+from .collection import Collection, Own
+from .prose import prose, without_title
+from .strips import Strip, strip
+from .tables import Cell, Column, Part, Table, cell
+from .visible import one_line
+
+MAX_README_BYTES = 2**18
+MAX_CURVE_BYTES = 2**22
+CURVE_RUNS, CURVE_POINTS = 40, 64  # drawn at most
+NS = 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempted:
+    """One run of a record as the page shows it."""
+
+    number: int
+    run: RunRecord
+    arm: str
+    slot: int
+    pair: int | None
+    counted: bool
+
+    @property
+    def anchor(self) -> str:
+        return f"run-{self.number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A finding, and the reason that waives it."""
+
+    finding: Finding
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordView:
+    """What record.html shows. record is None where its folder cannot be read: then there is little but findings."""
+
+    own: Own
+    track: Track
+    record: Record | None
+    is_reigning: bool = False
+    arms: tuple[ArmEvidence, ...] = ()
+    strip: Strip | None = None
+    runs: Table | None = None
+    findings: tuple[Judged, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    packages: tuple[tuple[str, str], ...] = ()
+    parents: tuple[Part, ...] = ()
+    raced: Part | None = None
+    readme: Markup = Markup("")
+    files: tuple[tuple[str, str], ...] = ()  # name -> raw address
+
+
+def record_view(own: Own, collection: Collection, draw: Draw) -> RecordView:
+    """Raises nothing: what cannot be read is not shown, and the findings say so."""
+    assert collection.track is not None
+    findings = tuple(
+        [Judged(finding=finding) for finding in own.report.findings]
+        + [Judged(finding=waived.finding, reason=waived.reason) for waived in own.report.waived]
+    )
+    record, track, here = own.record, collection.track, addresses.record(collection.name, own.name)
+    if record is None or not record.runs:
+        return RecordView(own=own, track=track, record=None, findings=findings)
+    attempts = attempted(record)
+    arms = _arms(record, track)
+    names = {other.name for other in collection.own}
+    baseline = record.bundle.plan.arm("baseline") if record.bundle else None
+    return RecordView(
+        own=own,
+        track=track,
+        record=record,
+        is_reigning=collection.reigning is own,
+        arms=arms,
+        strip=strip(arms[0].losses, track.target_val_loss),
+        runs=_runs_table(attempts, collection.name, own.name),
+        findings=findings,
+        figures=tuple(_figures(own.report.path, attempts, track, here, draw)),
+        environment=tuple(_environment(record.runs[0])),
+        packages=tuple(sorted(record.runs[0].environment.packages.items(), key=lambda pair: pair[0].lower())),
+        parents=tuple(_lineage(name, names, collection.name) for name in record.statement.parents),
+        raced=None if baseline is None else _lineage(baseline.record or "its own baseline", names, collection.name),
+        readme=_readme(own.report.path),
+        files=tuple(
+            (name, addresses.raw_source(collection.name, own.name, number))
+            for number, name in enumerate(record.submission.files)
+        ),
+    )
+
+
+def attempted(record: Record) -> list[Attempted]:
+    """Every attempt of its campaign in the order of the ledger; of a first-form record its runs."""
+    if record.bundle is None:
+        return [
+            Attempted(number=i, run=run, arm="candidate", slot=i, pair=None, counted=True)
+            for i, run in enumerate(record.runs)
+        ]
+    return [
+        Attempted(number=i, run=a.run, arm=a.slot.arm, slot=a.slot.index, pair=a.slot.pair, counted=a.counted)
+        for i, a in enumerate(record.bundle.attempts)
+    ]
+
+
+def _arms(record: Record, track: Track) -> tuple[ArmEvidence, ...]:
+    if record.evidence is None:
+        return (arm_evidence("candidate", record.runs, track),)
+    found = (record.evidence.candidate, record.evidence.baseline)
+    return tuple(arm for arm in found if arm is not None)
+
+
+RUN_COLUMNS = (
+    Column("run", "run", wide=True),
+    Column("arm", "arm"),
+    Column("pair", "pair", "number", "runs of a pair shared a seed and stood next to each other"),
+    Column("seed", "seed", "number", "drawn by the harness before the first run"),
+    Column("time", "time", "number", "GO to STOP on the referee's clock"),
+    Column("loss", "val_loss", "number", "nats per token"),
+    Column("prepare", "prepare", "number", "untimed, bounded by the track"),
+    Column("score", "score", "number", "untimed"),
+    Column("gap", "shadow gap", "number", "nats by which text that nobody could know is harder"),
+    Column("probe", "probes", "number", "largest difference between two evaluators on one prefix, nats"),
+    Column("status", "status"),
+)
+
+
+def _runs_table(attempts: list[Attempted], track: str, name: str) -> Table:
+    rows = tuple(_run_cells(found, addresses.run(track, name, found.number)) for found in attempts)
+    anchors = tuple(found.anchor for found in attempts)
+    return Table("runs-table", "Runs", RUN_COLUMNS, rows, (), anchors).without_empty_columns()
+
+
+def _run_cells(found: Attempted, address: str) -> tuple[Cell, ...]:
+    run, (time_s, loss) = found.run, measure(found.run) or (None, None)
+    score, phases = run.score, run.phases
+    status = run.errors[0].id if run.errors else str(run.status)
+    return (
+        cell(one_line(run.run_id, 60), address),
+        cell(found.arm, notes=[] if found.counted else ["does not count"]),
+        cell("" if found.pair is None else str(found.pair), sort=found.pair),
+        cell(str(run.seed), sort=run.seed),
+        cell(numbers.seconds(time_s), address, sort=time_s),
+        cell(numbers.loss(loss, 5), address, sort=loss),
+        cell(_ns(phases.prepare_ns), sort=phases.prepare_ns),
+        cell(_ns(phases.score_ns), sort=phases.score_ns),
+        cell("" if score is None or score.shadow is None else f"{score.shadow.gap:+.4f}",
+             sort=score.shadow.gap if score and score.shadow else None),
+        cell("" if score is None else f"{score.probes.max_abs_difference:.1e}",
+             sort=score.probes.max_abs_difference if score else None),
+        cell(status, notes=[] if status == "complete" else [one_line(run.sentence)]),
+    )  # fmt: skip
+
+
+def _ns(value: int | None) -> str:
+    return "" if value is None else numbers.seconds(value / NS)
+
+
+def _figures(folder: Path, attempts: list[Attempted], track: Track, here: str, draw: Draw) -> Iterator[Figure]:
+    counted = [found for found in attempts if found.counted]
+    points = [point for found in counted[:CURVE_RUNS] for point in _curve(folder, found)]
+    measured = [(found, measure(found.run)) for found in counted]
+    dots = [
+        RunPoint(found.run.run_id, found.arm, values[0], values[1], f"{here}#{found.anchor}")
+        for found, values in measured
+        if values is not None
+    ]
+    figures = (scatter(dots, track.target_val_loss, here, draw), curves(points, here, draw))
+    yield from (figure for figure in figures if figure is not None)
+
+
+def _curve(folder: Path, found: Attempted) -> list[CurvePoint]:
+    """Finite points of a run's progress.jsonl, thinned; none where it cannot be read."""
+    if found.run.run_id != Path(found.run.run_id).name:
+        return []  # an id that leaves its folder
+    try:
+        path = folder / layout.RECORD_RUNS_DIR / found.run.run_id / layout.PROGRESS_FILE
+        lines = read_plain(path, MAX_CURVE_BYTES).splitlines()
+    except UserError:
+        return []
+    points = [point for line in lines if (point := _curve_point(line, found)) is not None]
+    if len(points) <= CURVE_POINTS:
+        return points
+    return [points[i * (len(points) - 1) // (CURVE_POINTS - 1)] for i in range(CURVE_POINTS)]
+
+
+def _curve_point(line: bytes, found: Attempted) -> CurvePoint | None:
+    try:
+        row = json.loads(line)
+        step, elapsed_s, loss = int(row["step"]), row["elapsed_ns"] / NS, float(row["train_loss"])
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return None
+    if not all(map(math.isfinite, (elapsed_s, loss))):
+        return None
+    return CurvePoint(found.run.run_id, found.arm, step, round(elapsed_s, 4), round(loss, 5))
+
+
+def _environment(run: RunRecord) -> Iterator[tuple[str, str]]:
+    found: Environment = run.environment
+    gpus = sorted({gpu.name for gpu in found.gpus})
+    yield "sandbox", run.sandbox or "none"
+    yield "ranks", f"{run.world_size} on {run.device}"
+    if gpus:
+        yield "GPUs", f"{len(found.gpus)}x {' / '.join(gpus)}"
+        yield "driver", ", ".join(sorted({gpu.driver for gpu in found.gpus}))
+        yield "power limit", ", ".join(sorted({f"{gpu.power_limit_w} W" for gpu in found.gpus}))
+        yield "largest SM clock", ", ".join(sorted({f"{gpu.max_sm_clock_mhz} MHz" for gpu in found.gpus}))
+        yield "ECC", ", ".join(sorted({gpu.ecc for gpu in found.gpus}))
+    yield "CPU", f"{found.cpu_cores} cores, {found.cpu_model}"
+    yield "memory", numbers.size(found.memory_bytes)
+    yield "kernel", found.kernel
+    yield "Python", found.python
+    yield "torch", (found.torch or "none") + (f", CUDA {found.cuda}" if found.cuda else "")
+    yield "harness commit", found.commit or "unknown"
+    yield "dataset", run.track.dataset
+    yield "data at GO", run.data_at_go or "none"
+
+
+def _lineage(name: str, known: set[str], track: str) -> Part:
+    return Part(name, addresses.record(track, name) if name in known else "")
+
+
+def _readme(folder: Path) -> Markup:
+    try:
+        text = read_plain(folder / layout.README_FILE, MAX_README_BYTES).decode(errors="replace")
+    except UserError:
+        return Markup("")
+    return prose(without_title(text), heading=3)

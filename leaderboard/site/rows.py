@@ -1,0 +1,125 @@
+"""Rows: standings as cells of a table, each number linked to the runs behind it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from harness.standings import Standing
+
+from ..imported import UNDATED
+from . import addresses, numbers
+from .collection import Collection, Imported, Own
+from .tables import Cell, Column, Part, Table, cell, linked
+from .visible import one_line
+
+SAVED = "share of the previous record's time that this one saves"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A standing, the track it stands on and the page that tells everything about it."""
+
+    track: str
+    address: str
+    standing: Standing
+    official: bool = True  # False: an imported row that held no record
+
+    @property
+    def date(self) -> date | None:
+        return None if self.standing.date == UNDATED else self.standing.date
+
+
+def rows_of(collection: Collection) -> list[Row]:
+    """Imported rows, then ours, oldest first."""
+    imported = [
+        Row(
+            track=collection.name, address=addresses.imported(collection.name, found.key),
+            standing=found.standing, official=found.record.official,
+        )
+        for found in collection.imported
+    ]  # fmt: skip
+    own = [
+        Row(track=collection.name, address=addresses.record(collection.name, found.name), standing=found.standing)
+        for found in collection.own
+        if found.standing is not None
+    ]
+    return imported + own
+
+
+def address_of(collection: Collection, found: Own | Imported) -> str:
+    if isinstance(found, Imported):
+        return addresses.imported(collection.name, found.key)
+    return addresses.record(collection.name, found.name)
+
+
+COLUMNS = (
+    Column("place", "#", "number", "the order of acceptance"),
+    Column("record", "record", wide=True),
+    Column("time", "time", "number", "GO to STOP on the referee's clock, mean over the runs; of imported rows the claim"),
+    Column("saved", "saved", "number", SAVED),
+    Column("loss", "val_loss", "number", "mean over the runs, nats per token"),
+    Column("runs", "n", "number", "runs that count"),
+    Column("p", "p", "number", "of the track's test against its target"),
+    Column("flags", "flags", "number", "things in the imported logs that a reader should look at"),
+    Column("tier", "tier", explain="how the number was obtained"),
+    Column("techniques", "techniques"),
+    Column("date", "date"),
+)
+TRACK = Column("track", "track")
+
+
+def standings_table(id: str, caption: str, rows: Sequence[Row], *, with_track: bool = False) -> Table:
+    """One row per standing, in the order given; columns that nobody fills are left out."""
+    lines = [(*_cells(row), *([_track_cell(row)] if with_track else [])) for row in rows]
+    tiers = tuple(dict.fromkeys(row.standing.tier for row in rows))
+    columns = (*COLUMNS, TRACK) if with_track else COLUMNS
+    return Table(id, caption, columns, tuple(lines), tiers if len(tiers) > 1 else ()).without_empty_columns()
+
+
+def _cells(row: Row) -> tuple[Cell, ...]:
+    found, runs = row.standing, f"{row.address}#runs"
+    return (
+        cell(_place(row), sort=found.place),
+        cell(one_line(found.title), row.address, notes=_authors(found.authors)),
+        _time(found, runs),
+        cell(numbers.share(found.saving), runs, sort=found.saving, notes=["by ratio"] * (found.placed_by == "ratio")),
+        cell(
+            numbers.loss(found.val_loss), runs, sort=found.val_loss,
+            notes=["above the target"] if found.reached_target is False else [],
+        ),
+        cell(numbers.count(found.runs), runs, sort=found.runs),
+        cell(numbers.p_value(found.p_value), runs, sort=found.p_value),
+        cell(str(len(found.flags) or ""), f"{row.address}#flags", sort=len(found.flags)),
+        _tier(found, row.address),
+        linked((name, addresses.technique(name)) for name in found.techniques),
+        cell("" if row.date is None else row.date.isoformat()),
+    )  # fmt: skip
+
+
+def _place(row: Row) -> str:
+    if row.standing.place is not None:
+        return str(row.standing.place)
+    return f"({row.standing.name.rpartition(' ')[2]})" if row.standing.tier == "reported" else ""
+
+
+def _authors(names: Iterable[str]) -> tuple[Part, ...]:
+    return tuple(Part(one_line(name, 60), addresses.author(name)) for name in names)
+
+
+def _time(found: Standing, runs: str) -> Cell:
+    if found.steps is not None:
+        return cell(f"{found.steps:,} steps", runs, sort=found.steps)
+    interval = numbers.span_seconds(found.train_time_low_s, found.train_time_high_s)
+    note = interval or numbers.minutes(found.train_time_s)
+    return cell(numbers.seconds(found.train_time_s), runs, sort=found.train_time_s, notes=[note])
+
+
+def _tier(found: Standing, address: str) -> Cell:
+    notes: list[Part | str] = [found.hardware]
+    if found.refutations:
+        notes.append(Part("refuted", f"{address}#challenges"))
+    return cell(found.tier, addresses.ABOUT + "#tiers", notes=notes)
+
+
+def _track_cell(row: Row) -> Cell:
+    return cell(row.track, addresses.track(row.track))

@@ -1,0 +1,67 @@
+"""Fixtures for records: a folder of tracks of its own, SSH keys, invented bundles that become records."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import layout
+from harness.submitting import Claims, draft, write
+
+TINY = Path(__file__).resolve().parent.parent / "tracks" / "tiny" / "track.toml"
+
+
+@pytest.fixture
+def contest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the tiny track among records of its own, where SPEEDRUN_RECORDS points."""
+    folder = tmp_path / "records" / "tiny"
+    folder.mkdir(parents=True)
+    shutil.copy(TINY, folder / layout.TRACK_FILE)
+    monkeypatch.setenv("SPEEDRUN_RECORDS", str(folder.parent))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_key(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """make_key(name, kind="ed25519"): a private key without a passphrase, made once for each name."""
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("needs ssh-keygen")
+    folder = tmp_path_factory.mktemp("keys")
+
+    def make(name: str, kind: str = "ed25519") -> Path:
+        path = folder / f"{name}-{kind}"
+        if not path.exists():
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", name, "-f", str(path)], check=True, timeout=60
+            )
+        return path
+
+    return make
+
+
+@pytest.fixture
+def allow(contest: Path) -> Callable[..., Path]:
+    """allow(name=key, ...): the track's allowed_signers."""
+
+    def write_signers(**keys: Path) -> Path:
+        lines = [f"{name} {key.with_suffix('.pub').read_text()}" for name, key in keys.items()]
+        (contest / layout.SIGNERS_FILE).write_text("".join(lines))
+        return contest / layout.SIGNERS_FILE
+
+    return write_signers
+
+
+@pytest.fixture
+def make_record(contest: Path) -> Callable[..., Path]:
+    """make_record(bundle, title, key=None, day=..., **claims): a bundle submitted to the tiny track."""
+
+    def make(bundle: Path, title: str, key: Path | None = None, day: date = date(2026, 1, 3), **claims: Any) -> Path:
+        drafted = draft(bundle, Claims(title=title, authors=("Ada",), date=day, **claims), key)
+        write(drafted, key)
+        return drafted.folder
+
+    return make

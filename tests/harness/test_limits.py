@@ -1,0 +1,275 @@
+"""Nothing else on the machine suffers: hogs, bombs, fillers, flooders and sleepers are contained, and none is left."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import groups, namespaces, processes, sandbox
+from harness.cell import Cell
+from harness.errors import RunFailure
+from harness.sandbox import LEVELS
+from harness.status import Status
+from harness.view import Limits, View
+
+MIB = 2**20
+needs_groups = pytest.mark.skipif("pids" not in groups.parents(), reason="no control group for processes to be made")
+
+
+def require(level: str) -> None:
+    if level not in sandbox.available_levels():
+        pytest.skip(f"no {level} on this machine: {sandbox.lacking(level)}")
+
+
+def python(script: str) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", script]
+
+
+@pytest.fixture
+def cell_of(tmp_path: Path) -> Any:
+    """cell_of(level, limits...): a cell with a home; killed and closed at the end, and nobody left."""
+    made: list[Cell] = []
+    processes.adopt_orphans()
+    (tmp_path / "home").mkdir()
+
+    def make(level: str, **limits: int) -> Cell:
+        require(level)
+        made.append(Cell(level, View(readable=(), home=tmp_path / "home", limits=Limits(**limits))))
+        return made[-1]
+
+    yield make
+    for cell in made:
+        cell.kill()
+        processes.kill_children()
+        assert cell._process is not None
+        cell._process.communicate()
+        cell.close()
+    assert processes.children(os.getpid()) == []
+    assert not [folder for parent in groups.parents().values() for folder in parent.glob(f"speedrun-*-{os.getpid()}-*")]
+
+
+def watched(cell: Cell, script: str, seconds: float = 60) -> RunFailure:
+    """Start a script and watch it until a limit is passed."""
+    cell.start(python(script))
+    deadline = time.monotonic() + seconds
+    try:
+        while time.monotonic() < deadline:
+            cell.watch()
+            time.sleep(min(0.05, cell.watch_s))
+    except RunFailure as failure:
+        return failure
+    raise AssertionError("no limit was passed")
+
+
+SLOW_BOMB = """
+import os, time
+for _ in range(400):
+    if os.fork() == 0:
+        os.setsid()
+        time.sleep(600)
+    time.sleep(0.002)
+time.sleep(600)
+"""
+BOMB = """
+import os
+while True:
+    try: os.fork()
+    except OSError: pass
+"""
+HOG = """
+import time
+kept = []
+while True:
+    kept.append(bytearray(16 * 2**20))
+    time.sleep(0.005)
+"""
+FILLER = """
+import os, time
+places, kept = [os.environ["HOME"], "/tmp", "/dev/shm"], 0
+for place in places:
+    try:
+        with open(place + "/filler", "wb") as file:
+            while True:
+                kept += file.write(bytes(2**20))
+                time.sleep(0.001)
+    except OSError as error:
+        print(place, error.errno, flush=True)
+print("kept", kept, flush=True)
+"""
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_too_many_processes_are_seen_without_control_groups(
+    cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    monkeypatch.setattr(groups, "parents", dict)
+    failure = watched(cell_of(level, processes=100), SLOW_BOMB)
+    assert failure.status == Status.PROCESS_LIMIT
+    assert "at most 100 processes and threads" in failure.sentence
+
+
+@pytest.mark.skipif(not namespaces.can_hold_processes(), reason="no pid_max for each namespace in this kernel")
+def test_a_fork_bomb_meets_the_pid_max_of_its_namespace(
+    cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "parents", dict)
+    before = Path("/proc/sys/kernel/pid_max").read_text()
+    cell = cell_of("namespaces", processes=350)
+    count = "import os, time\nfor n in range(1000):\n    if os.fork() == 0: time.sleep(600)"
+    process = cell.start(python(f"print(open('/proc/sys/kernel/pid_max').read(), flush=True)\n{count}"))
+    assert b"BlockingIOError" in process.communicate(timeout=60)[0]
+    assert Path("/proc/sys/kernel/pid_max").read_text() == before  # the machine's own
+
+
+@needs_groups
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_fork_bomb_meets_the_kernel(cell_of: Callable[..., Cell], level: str) -> None:
+    cell = cell_of(level, processes=150)
+    failure = watched(cell, BOMB)
+    assert failure.status == Status.PROCESS_LIMIT
+    assert len(cell._members()) <= 150
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_memory_hog_is_seen(cell_of: Callable[..., Cell], level: str) -> None:
+    failure = watched(cell_of(level, memory_bytes=200 * MIB), HOG)
+    assert failure.status == Status.MEMORY_LIMIT
+    assert "209,715,200 bytes of memory" in failure.sentence
+
+
+def test_files_in_memory_count(cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three file systems of a quarter each, and a process that holds the rest."""
+    monkeypatch.setattr(groups, "parents", dict)
+    cell = cell_of("namespaces", memory_bytes=256 * MIB)
+    failure = watched(cell, f"import time\nheld = bytearray(120 * 2**20)\n{FILLER}\ntime.sleep(600)")
+    assert failure.status == Status.MEMORY_LIMIT
+
+
+def test_a_disk_filler_fills_its_own_memory_only(cell_of: Callable[..., Cell]) -> None:
+    cell = cell_of("namespaces", memory_bytes=400 * MIB)
+    process = cell.start(python(FILLER))
+    *places, kept = process.communicate(timeout=60)[0].decode().splitlines()
+    assert [line.split()[1] for line in places] == ["28", "28", "28"]  # ENOSPC
+    assert 0 < int(kept.split()[1]) <= 3 * 100 * MIB + MIB
+
+
+@pytest.mark.parametrize("level", ["landlock", "process"])
+def test_a_disk_filler_is_seen(cell_of: Callable[..., Cell], level: str) -> None:
+    script = FILLER.replace('"/tmp", "/dev/shm"', "") + "time.sleep(600)"
+    failure = watched(cell_of(level, memory_bytes=128 * MIB), script)
+    assert failure.status == Status.SCRATCH_LIMIT
+    assert "33,554,432 bytes of files" in failure.sentence
+
+
+def test_a_folder_on_disk_that_others_fill_is_not_held_against_a_cell(
+    cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = cell_of("process", memory_bytes=128 * MIB)
+    cell.start(python("import time; time.sleep(600)"))
+    monkeypatch.setattr(cell, "_free_bytes", cell._free_bytes + 2**40)
+    cell._look_at_files()
+    (cell.view.home / "mine").write_bytes(bytes(40 * MIB))
+    with pytest.raises(RunFailure):
+        cell._look_at_files()
+
+
+BOUNDS = """
+import os, resource
+for name in ("CORE", "NOFILE", "FSIZE", "RTPRIO", "AS"):
+    print(*resource.getrlimit(getattr(resource, f"RLIMIT_{name}")))
+print(open("/proc/self/oom_score_adj").read())
+print(open("/proc/self/status").read())
+"""
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_each_process_is_bounded(cell_of: Callable[..., Cell], level: str) -> None:
+    done = cell_of(level, memory_bytes=64 * MIB).start(python(BOUNDS)).communicate(timeout=60)[0].decode()
+    core, files, size, priority, addresses, victim, *status = done.splitlines()
+    assert core == priority == "0 0"
+    assert int(files.split()[1]) <= 65536
+    assert size == f"{64 * MIB} {64 * MIB}"
+    assert addresses == "-1 -1"  # CUDA reserves far more than it uses
+    assert victim == "1000"
+    facts = dict(line.split(":\t") for line in status if ":\t" in line)
+    if level != "process":
+        assert facts["NoNewPrivs"] == "1"
+        assert facts["Seccomp"] == "2"
+        assert {facts[name] for name in ("CapEff", "CapPrm", "CapBnd")} == {"0" * 16}
+
+
+def test_limits_leave_something_to_others() -> None:
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert Limits(memory_bytes=2**60).within_this_machine().memory_bytes == installed * 9 // 10
+    assert Limits(memory_bytes=MIB).within_this_machine() == Limits(memory_bytes=MIB)
+    assert Limits(memory_bytes=8 * MIB, processes=7).shared_by(2) == Limits(memory_bytes=4 * MIB, processes=3)
+
+
+RUNNER = """
+import os, subprocess, sys, time
+from harness import processes
+processes.adopt_orphans()
+subprocess.Popen([sys.executable, "-S", "-c", sys.argv[1]], start_new_session=True)
+time.sleep(0.3)
+started = time.monotonic()
+processes.kill_children()
+print(len(processes.tree(os.getpid())), time.monotonic() - started < processes.KILL_S)
+"""
+RUNAWAY = """
+import os
+while True:
+    if os.fork():
+        os._exit(0)  # the child goes on, with another pid, before anybody can look
+    os.setsid()
+"""
+
+
+def test_a_child_that_forks_and_exits_for_ever_is_caught() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER, RUNAWAY],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.split() == ["0", "True"], done.stderr
+
+
+RUNS = [
+    ("fork bomb in PREPARE", {"prepare": BOMB}, {"processes": 100}, "process_limit"),
+    ("fork bomb in SCORE", {"load": BOMB}, {"processes": 300}, "process_limit"),
+    ("memory hog in TRAIN", {"train": HOG.replace("bytearray(16 * 2**20)", "torch.ones(2**23)")},
+     {"memory_bytes": 1_500_000_000}, "memory_limit"),
+    ("memory hog in SCORE", {"logits": HOG.replace("bytearray(16 * 2**20)", "torch.ones(2**23)")},
+     {"memory_bytes": 2_000_000_000}, "memory_limit"),
+    ("disk filler", {"train": FILLER}, {"memory_bytes": 1_000_000_000}, "complete"),
+    ("log flooder", {"train": "for _ in range(3000): print('x' * 1000, flush=True)"}, {}, "complete"),
+    ("sleeper", {"train": "time.sleep(600)"}, {"train_s": 1}, "train_timeout"),
+]  # fmt: skip
+
+QUICK = ("fork bomb in PREPARE", "memory hog in SCORE", "log flooder")  # one per phase
+
+
+@needs_groups
+@pytest.mark.parametrize(
+    ("name", "parts", "budget", "status"),
+    [
+        pytest.param(*run, id=run[0].replace(" ", "-"), marks=[] if run[0] in QUICK else [pytest.mark.slow])
+        for run in RUNS
+    ],
+)
+def test_a_run_that_would_take_the_machine_is_recorded_and_gone(
+    name: str, parts: dict[str, str], budget: dict[str, object], status: str, speedrun: Any, tmp_path: Path,
+    write_submission: Any, write_track: Any,
+) -> None:  # fmt: skip
+    outcome = speedrun.run(write_submission(tmp_path, **parts), "--nproc", "1", track=write_track(tmp_path, **budget))
+    assert outcome.record["status"] == status, outcome.record["sentence"] + outcome.log[-500:]  # and nothing is left
+    if status != "complete":
+        assert outcome.code == 4
+    if name == "log flooder":
+        assert outcome.record["log_truncated"]
