@@ -126,9 +126,7 @@ def _workplace(request: Request, folder: RunFolder) -> Iterator[_Place]:
                 home=temporary / "home",
                 environment={"OMP_NUM_THREADS": str(threads)},
                 cuda=request.device == "cuda",
-                limits=Limits(
-                    memory_bytes=request.track.budget.memory_bytes, processes=request.track.budget.processes
-                ),
+                limits=Limits(memory_bytes=request.track.budget.memory_bytes, processes=request.track.budget.processes),
             ),
         )
     finally:

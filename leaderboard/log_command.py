@@ -16,7 +16,7 @@ from harness.errors import UserError
 from .embedded import digest
 from .grammars import BY_NAME, GRAMMARS, Grammar, Reading
 from .logs import LoggedRun, TrainingLog, file_chunks, read_log
-from .plot import curve, robust_top
+from .terminal_plot import curve, robust_top
 
 SHOWN_RUNS = 40
 CURVE_POINTS = 20_000  # of --json

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 from harness import layout
 from harness.errors import RecordError, UserError
@@ -99,13 +100,13 @@ def curve_points(reference: Reference) -> list[CurvePoint]:
     """What the candidate's counted runs of a record reported. Raises UserError where there is nothing to draw."""
     if isinstance(reference, ImportedRow):
         raise UserError(
-            f"expected a record of this checkout, found {reference.key}, which is imported: its curves are in its logs; "
+            f"expected a record of this checkout, found {reference.key}, which is imported; its curves are in its logs: "
             "`speedrun log FILE --plot` draws one"
         )
     record = read_record(reference.folder)
     found: list[CurvePoint] = []
     for run in record.runs:
-        reports = read_progress(reference.folder / layout.RECORD_RUNS_DIR / run.run_id)
+        reports = read_progress(reference.folder / layout.RECORD_RUNS_DIR / Path(run.run_id).name)
         losses = [(report, report.train_loss) for report in reports if report.train_loss is not None]
         thinned = losses if len(losses) <= CURVE_POINTS else losses[:: -(-len(losses) // CURVE_POINTS)]
         found += [

@@ -93,9 +93,9 @@ def plot(
         if not log or mark.y > 0:
             grid.letter(place(mark.x, mark.y), mark.letter)
     labels = {0: y_ends[1], height - 1: y_ends[0]} | ({height // 2: sum(y_ends) / 2} if height > 6 else {})
-    texts = {row: f"{math.exp(value) if log else value:.4g}" for row, value in labels.items()}
+    texts = {row: _number(math.exp(value) if log else value) for row, value in labels.items()}
     lines = [f"{texts.get(row, ''):>{LABEL_CELLS}} {line}" for row, line in enumerate(grid.lines())]
-    left, right = f"{x_ends[0]:g}", f"{x_ends[1]:g}"
+    left, right = map(_number, x_ends)
     return [*lines, " " * (LABEL_CELLS + 1) + left + right.rjust(grid.cells - len(left))]
 
 
@@ -158,6 +158,18 @@ def _draw(grid: _Grid, places: list[tuple[int, int]], series: Series) -> None:
             grid.line(start, end)
     if places and series.letter:
         grid.letter(places[-1], series.letter)
+
+
+def smoothed(ys: Sequence[float], share: float = 0.08) -> list[float]:
+    """Running means over such a share of the points around each: the trend of a noisy curve."""
+    reach = int(len(ys) * share / 2)
+    windows = [ys[max(i - reach, 0) : i + reach + 1] for i in range(len(ys))]
+    return [math.fsum(window) / len(window) for window in windows]
+
+
+def _number(value: float) -> str:
+    """Four digits, and more where they stand before the point."""
+    return f"{value:.4g}" if abs(value) < 1e4 or abs(value) >= 1e9 else f"{value:.0f}"
 
 
 def _scaled(value: float, log: bool) -> float:

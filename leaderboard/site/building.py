@@ -135,7 +135,10 @@ def _pages_of(collection: Collection, draw: Draw) -> Iterator[Page]:
                 addresses.source(track, own.name), "source.html", f"Source of {title}", source_view(own, track, files)
             )
             yield Page(
-                addresses.difference(track, own.name), "diff.html", f"Changes of {title}", diff_view(own, collection, files)
+                addresses.difference(track, own.name),
+                "diff.html",
+                f"Changes of {title}",
+                diff_view(own, collection, files),
             )
     for found in collection.imported:
         view_of = imported_view(found, collection)

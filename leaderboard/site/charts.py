@@ -1,18 +1,23 @@
 """Charts: declarations in altair, drawn as SVG while the site is built, so that a page needs no script to show one.
 
-Colours are those of Okabe and Ito, which colour-blind readers tell apart; style.css maps each of them, and the greys, to
-the theme. Text in a chart is somebody else's: the drawing is taken apart and put together again from the few elements
-and attributes that a picture needs.
+Colours are those of Okabe and Ito, which colour-blind readers tell apart; style.css maps each of them, and the greys,
+to the theme. Text in a chart is somebody else's: the drawing is taken apart and put together again from the few
+elements and attributes that a picture needs.
 """
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import date
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
 from markupsafe import Markup
+
+from harness.campaign import ARMS
 
 from . import addresses
 from .visible import one_line
@@ -22,18 +27,19 @@ if TYPE_CHECKING:
 
 BLUE, VERMILLION, GREEN, SKY = "#0072b2", "#d55e00", "#009e73", "#56b4e9"  # by their places: ours, baseline, ...
 INK, FAINT = "#55585f", "#e4e4e0"
-WIDTH, HEIGHT = 760, 300
+WIDTH, HEIGHT = 900, 340
 MAX_POINTS = 400
-LABELS = 7
+LABELS, LABEL_WIDTH, LABEL_HEIGHT = 7, 0.36, 0.075  # shares of the chart
 _BASE = "https://site.invalid/"  # vega insists on whole URLs; this part is cut off again
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 _ELEMENTS = frozenset({"svg", "g", "path", "text", "tspan", "rect", "line", "circle", "a"})
-_ATTRIBUTES = frozenset(
-    "viewBox width height d x y x1 x2 y1 y2 dx dy cx cy r transform fill fill-opacity stroke stroke-width stroke-opacity "
-    "stroke-dasharray stroke-linecap stroke-linejoin stroke-miterlimit opacity font-family font-size font-weight "
-    "font-style text-anchor aria-label aria-hidden role class display".split()
-)
+_ATTRIBUTES = frozenset({
+    "viewBox", "width", "height", "d", "x", "y", "x1", "x2", "y1", "y2", "dx", "dy", "cx", "cy", "r", "transform",
+    "fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "stroke-linecap",
+    "stroke-linejoin", "stroke-miterlimit", "opacity", "font-family", "font-size", "font-weight", "font-style",
+    "text-anchor", "aria-label", "aria-hidden", "role", "class", "display",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,9 @@ def scatter(points: Sequence[RunPoint], target: float | None, here: str, draw: D
     if len(points) < 2:
         return None
     svg = _drawn(draw, here, "scatter", [asdict(point) for point in points], target)
-    caption = f"{len(points)} runs, one point each" + ("" if target is None else f"; the line is the target, {target:g}")
+    caption = f"{len(points)} runs, one point each" + (
+        "" if target is None else f"; the line is the target, {target:g}"
+    )
     return Figure("Run to run", caption + ".", (Drawing("", svg),))
 
 
@@ -142,23 +150,30 @@ def _render(chart: "alt.TopLevelMixin") -> str:
     return svg
 
 
-def _progress_chart(rows: list[dict[str, Any]], unit: str, scale: str) -> "alt.TopLevelMixin":
+def _progress_chart(rows: list[dict[str, Any]], unit: str, scale: Literal["log", "linear"]) -> "alt.TopLevelMixin":
     import altair as alt
 
     dated = isinstance(rows[0]["when"], str)
-    x = alt.X("when:T" if dated else "when:Q", title=None if dated else "record", axis=_axis(grid=False))
-    if not dated:
+    if dated:
+        x = alt.X("when:T", title=None, axis=_axis(grid=False, format="%b %Y", tickCount=8))
+    else:
         x = alt.X("when:Q", title="record", axis=_axis(grid=False, format="d", tickMinStep=1))
-    y = alt.Y("value:Q", title=unit, scale=alt.Scale(type=scale, zero=False, nice=scale != "log", padding=12), axis=_axis())
-    base = alt.Chart(alt.Data(values=rows))
-    line = base.mark_line(interpolate="step-after", color=BLUE, strokeWidth=1.5, opacity=0.55, aria=False).encode(x=x, y=y)
+    y = alt.Y(
+        "value:Q", title=unit, scale=alt.Scale(type=scale, zero=False, nice=scale != "log", padding=12), axis=_axis()
+    )
+    base = alt.Chart(alt.InlineData(values=rows))
+    line = base.mark_line(interpolate="step-after", color=BLUE, strokeWidth=1.5, opacity=0.55, aria=False).encode(
+        x=x, y=y
+    )
     dots = base.mark_point(filled=True, size=58, color=BLUE, opacity=1).encode(
         x=x, y=y, href="address:N", description="label:N",
         shape=alt.Shape("tier:N", legend=None, scale=alt.Scale(
             domain=["reported", "refereed", "reproduced"], range=["circle", "square", "diamond"])),
     )  # fmt: skip
-    named = alt.Chart(alt.Data(values=_labelled(rows)))
-    text = named.mark_text(align="left", dx=7, dy=-7, fontSize=12, color=INK, aria=False).encode(x=x, y=y, text="techniques:N")
+    named = alt.Chart(alt.InlineData(values=_labelled(rows)))
+    text = named.mark_text(align="left", dx=7, dy=-7, fontSize=12, color=INK, aria=False).encode(
+        x=x, y=y, text="techniques:N"
+    )
     return _configured(line + dots + text)
 
 
@@ -168,7 +183,7 @@ def _curves_chart(rows: list[dict[str, Any]], axis: str) -> "alt.TopLevelMixin":
     title = {"elapsed_s": "seconds since GO", "step": "step"}[axis]
     losses = sorted(row["loss"] for row in rows)
     top = max(losses[int(len(losses) * 0.9)] * 1.05, losses[0] + 1e-6)
-    chart = alt.Chart(alt.Data(values=rows)).mark_line(clip=True, strokeWidth=1.2, opacity=0.75, aria=False)
+    chart = alt.Chart(alt.InlineData(values=rows)).mark_line(clip=True, strokeWidth=1.2, opacity=0.75, aria=False)
     return _configured(
         chart.encode(
             x=alt.X(f"{axis}:Q", title=title, axis=_axis(grid=False)),
@@ -184,13 +199,15 @@ def _scatter_chart(rows: list[dict[str, Any]], target: float | None) -> "alt.Top
 
     y = alt.Y("loss:Q", title="val_loss", scale=alt.Scale(zero=False, padding=14), axis=_axis())
     x = alt.X("time_s:Q", title="seconds, GO to STOP", scale=alt.Scale(zero=False, padding=14), axis=_axis(grid=False))
-    dots = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=70, opacity=0.85)
+    dots = alt.Chart(alt.InlineData(values=rows)).mark_point(filled=True, size=70, opacity=0.85)
     chart: alt.LayerChart | alt.Chart = dots.encode(
         x=x, y=y, color=_arm_colour(), href="address:N", description="run:N",
-        shape=alt.Shape("arm:N", legend=None, scale=alt.Scale(domain=["candidate", "baseline"], range=["circle", "square"])),
+        shape=alt.Shape("arm:N", legend=None, scale=alt.Scale(domain=list(ARMS), range=["circle", "square"])),
     )  # fmt: skip
     if target is not None:
-        rule = alt.Chart(alt.Data(values=[{"target": target}])).mark_rule(color=VERMILLION, strokeDash=[5, 4], aria=False)
+        rule = alt.Chart(alt.InlineData(values=[{"target": target}])).mark_rule(
+            color=VERMILLION, strokeDash=[5, 4], aria=False
+        )
         chart = rule.encode(y=alt.Y("target:Q")) + chart
     return _configured(chart)
 
@@ -236,14 +253,25 @@ def _thinned(points: Sequence[Point]) -> list[Point]:
 
 
 def _labelled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows whose techniques are named in the chart: the largest steps that lie apart from each other."""
-    gains = [(before["value"] / after["value"], i) for i, (before, after) in enumerate(zip(rows, rows[1:], strict=False), 1)]
+    """The rows whose techniques are named in the chart: the largest steps whose labels do not run into each other."""
+    places = _places(rows)
+    gains = sorted(((a["value"] / b["value"], i) for i, (a, b) in enumerate(pairwise(rows), 1)), reverse=True)
     chosen: list[int] = []
-    for gain, i in sorted(gains, reverse=True):
-        apart = all(abs(i - other) > len(rows) / 12 for other in chosen)
-        if gain > 1 and apart and rows[i]["techniques"] and i < len(rows) * 0.88 and len(chosen) < LABELS:
+    for gain, i in gains:
+        x, y = places[i]
+        apart = all(abs(x - places[j][0]) > LABEL_WIDTH or abs(y - places[j][1]) > LABEL_HEIGHT for j in chosen)
+        if gain > 1 and apart and rows[i]["techniques"] and x < 1 - LABEL_WIDTH and len(chosen) < LABELS:
             chosen.append(i)
-    return [rows[i] for i in sorted(chosen)] or rows[:1]
+    return [rows[i] for i in sorted(chosen)]
+
+
+def _places(rows: list[dict[str, Any]]) -> list[tuple[float, float]]:
+    """Where points lie on a log chart, as shares of its width and height."""
+    dated = isinstance(rows[0]["when"], str)
+    xs = [date.fromisoformat(row["when"]).toordinal() if dated else row["when"] for row in rows]
+    ys = [math.log(row["value"]) for row in rows]
+    spans = [(min(values), (max(values) - min(values)) or 1) for values in (xs, ys)]
+    return [((x - spans[0][0]) / spans[0][1], (y - spans[1][0]) / spans[1][1]) for x, y in zip(xs, ys, strict=True)]
 
 
 def _cleaned(svg: str, here: str) -> str:

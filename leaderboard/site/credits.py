@@ -49,9 +49,7 @@ def techniques(rows: Iterable[Row]) -> list[Credit]:
     return _credits(rows, lambda row: row.standing.techniques, addresses.technique)
 
 
-def _credits(
-    rows: Iterable[Row], names: Callable[[Row], Iterable[str]], address: Callable[[str], str]
-) -> list[Credit]:
+def _credits(rows: Iterable[Row], names: Callable[[Row], Iterable[str]], address: Callable[[str], str]) -> list[Credit]:
     found: dict[str, list[Row]] = {}
     for row in rows:
         for name in dict.fromkeys(names(row)):

@@ -53,13 +53,13 @@ def diff_trees(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[FileD
 def _diff_file(name: str, old: bytes | None, new: bytes | None) -> FileDiff:
     if old == new:
         return FileDiff(name=name, status="unchanged")
-    texts = [source_text(content) if content is not None else "" for content in (old, new)]
-    lines = [text.removesuffix("\n").split("\n") if text else [] for text in texts]
-    if max(map(len, lines)) > MAX_LINES:
+    before, after = (source_text(content or b"").removesuffix("\n") for content in (old, new))
+    a, b = (text.split("\n") if text else [] for text in (before, after))
+    if max(len(a), len(b)) > MAX_LINES:
         return FileDiff(name=name, status="too large")
-    matcher = difflib.SequenceMatcher(None, *lines, autojunk=len(lines[0]) + len(lines[1]) > MAX_LINES // 2)
+    matcher = difflib.SequenceMatcher(None, a, b, autojunk=len(a) + len(b) > MAX_LINES // 2)
     groups = list(matcher.get_grouped_opcodes(CONTEXT_LINES))
-    shown = [highlighted(name, text) for text in texts]
+    shown = highlighted(name, before), highlighted(name, after)
     hunks, cut = _within(tuple(tuple(_lines(group, *shown)) for group in groups))
     changed = [code for group in groups for code in group if code[0] != "equal"]
     return FileDiff(
@@ -85,7 +85,8 @@ def _lines(
 
 def _within(hunks: tuple[tuple[Line, ...], ...]) -> tuple[tuple[tuple[Line, ...], ...], bool]:
     """At most MAX_ROWS of them, and whether that left any out."""
-    kept, rows = [], 0
+    kept: list[tuple[Line, ...]] = []
+    rows = 0
     for hunk in hunks:
         if rows >= MAX_ROWS:
             return tuple(kept), True

@@ -22,7 +22,9 @@ RUN_KEYS = ("record", "run", "arm", "slot", "counted", "seed", "status", "train_
 
 def standings_json(track: str, rows: Sequence[Row]) -> bytes:
     """The same rows as in the table, all columns."""
-    return (json.dumps({"track": track, "standings": [_row(row) for row in rows]}, default=str, indent=1) + "\n").encode()
+    return (
+        json.dumps({"track": track, "standings": [_row(row) for row in rows]}, default=str, indent=1) + "\n"
+    ).encode()
 
 
 def standings_csv(rows: Sequence[Row]) -> bytes:

@@ -42,7 +42,9 @@ class Output:
     def __init__(self, folder: Path, *, full: bool = False) -> None:
         self.folder, self._private = folder, folder / addresses.PRIVATE
         if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not self._private.is_dir())):
-            raise UserError(f"expected an empty folder or an earlier site at {folder}, found something else; name another --out")
+            raise UserError(
+                f"expected an empty folder or an earlier site at {folder}, found something else; name another --out"
+            )
         (self._private / FRAGMENTS).mkdir(parents=True, exist_ok=True)
         self._before = _read_state(self._private / STATE)
         self._full, self._state = full, State()
@@ -133,7 +135,9 @@ def fingerprint(paths: Iterable[Path], *more: str) -> str:
             status = path.lstat()
         except OSError:
             continue
-        found.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}\n".encode(errors="surrogateescape"))
+        found.update(
+            f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}\n".encode(errors="surrogateescape")
+        )
     return found.hexdigest()
 
 

@@ -72,7 +72,7 @@ class RecordView:
     packages: tuple[tuple[str, str], ...] = ()
     parents: tuple[Part, ...] = ()
     raced: Part | None = None
-    readme: Markup = Markup("")
+    readme: Markup | None = None
     files: tuple[tuple[str, str], ...] = ()  # name -> raw address
 
 
@@ -242,9 +242,9 @@ def _lineage(name: str, known: set[str], track: str) -> Part:
     return Part(name, addresses.record(track, name) if name in known else "")
 
 
-def _readme(folder: Path) -> Markup:
+def _readme(folder: Path) -> Markup | None:
     try:
         text = read_plain(folder / layout.README_FILE, MAX_README_BYTES).decode(errors="replace")
     except UserError:
-        return Markup("")
+        return None
     return prose(without_title(text), heading=3)

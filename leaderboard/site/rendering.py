@@ -11,7 +11,7 @@ from . import addresses, numbers
 from .visible import one_line, visible
 
 if TYPE_CHECKING:
-    from jinja2 import Environment, Template
+    from jinja2 import Template
 
 HERE = Path(__file__).resolve().parent
 TEMPLATES, ASSETS = HERE / "templates", HERE / "assets"
@@ -45,7 +45,7 @@ class Renderer:
     def __init__(self) -> None:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-        self._environment: Environment = Environment(
+        self._environment = Environment(
             loader=FileSystemLoader(TEMPLATES),
             autoescape=True,
             undefined=StrictUndefined,
@@ -57,7 +57,12 @@ class Renderer:
             "seconds": numbers.seconds, "minutes": numbers.minutes, "loss": numbers.loss, "p": numbers.p_value,
             "share": numbers.share, "count": numbers.count, "size": numbers.size, "line": one_line,
         }  # fmt: skip
-        self._environment.globals |= {"policy": POLICY, "sections": SECTIONS, "at": addresses, "span": numbers.span_seconds}
+        self._environment.globals |= {
+            "policy": POLICY,
+            "sections": SECTIONS,
+            "at": addresses,
+            "span": numbers.span_seconds,
+        }
         self._templates: dict[str, Template] = {}
 
     def render(self, page: Page) -> bytes:

@@ -55,7 +55,9 @@ def address_of(collection: Collection, found: Own | Imported) -> str:
 COLUMNS = (
     Column("place", "#", "number", "the order of acceptance"),
     Column("record", "record", wide=True),
-    Column("time", "time", "number", "GO to STOP on the referee's clock, mean over the runs; of imported rows the claim"),
+    Column(
+        "time", "time", "number", "GO to STOP on the referee's clock, mean over the runs; of imported rows the claim"
+    ),
     Column("saved", "saved", "number", SAVED),
     Column("loss", "val_loss", "number", "mean over the runs, nats per token"),
     Column("runs", "n", "number", "runs that count"),

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness.errors import UserError
 
@@ -19,7 +19,9 @@ WIDE, PHONE = (1280, 900), (390, 844)
 
 def find_chromium() -> str:
     """Raises UserError where there is none."""
-    found = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+    found = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
     if found is None:
         raise UserError("expected a Chromium to take pictures with, found none; install chromium")
     return found
@@ -57,10 +59,14 @@ def _shots(site: Path) -> Iterator[tuple[str, str, str, tuple[int, int]]]:
         yield "changes-dark", records[-1].replace("index.html", "diff.html"), "dark", WIDE
 
 
-def _picture(browser: "Browser", site: Path, out: Path, name: str, page: str, theme: str, size: tuple[int, int]) -> Path:
+def _picture(
+    browser: "Browser", site: Path, out: Path, name: str, page: str, theme: str, size: tuple[int, int]
+) -> Path:
     width, height = size
-    scheme = "dark" if theme == "dark" else "light"
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce")
+    scheme: Literal["dark", "light"] = "dark" if theme == "dark" else "light"
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+    )
     tab, path = context.new_page(), out / f"{name}.png"
     tab.goto(f"{site.as_uri()}/{page}")
     tab.screenshot(path=path)

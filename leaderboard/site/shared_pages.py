@@ -85,7 +85,9 @@ def shared_pages(summaries: Sequence[Summary], museum: str) -> Iterator[Page]:
     """Every page but those of tracks and records. museum: Markdown, empty where there is none yet."""
     rows = [row for summary in summaries for row in summary.rows]
     yield Page(addresses.HOME, "home.html", "Training speedruns", _home(summaries, rows))
-    yield Page(addresses.AUDIT, "audit_front.html", "Audit of imported records", AuditFrontView(summaries=tuple(summaries)))
+    yield Page(
+        addresses.AUDIT, "audit_front.html", "Audit of imported records", AuditFrontView(summaries=tuple(summaries))
+    )
     yield Page(addresses.MUSEUM, "museum.html", "The museum of cheats", _museum(museum))
     yield Page(addresses.ABOUT, "about.html", "About these numbers", None)
     yield Page(addresses.DATA, "data.html", "Data", DataView(table=_downloads(summaries)))
@@ -98,7 +100,7 @@ def _home(summaries: Sequence[Summary], rows: list[Row]) -> HomeView:
     broken = [(Part(name, address), why) for s in summaries for name, address, why in s.broken]
     broken += [(Part(s.name, addresses.track(s.name)), s.problem) for s in summaries if s.problem]
     return HomeView(
-        cards=tuple(_card(summary) for summary in sorted(summaries, key=lambda s: (not s.rows, s.name))),
+        cards=tuple(_card(summary) for summary in sorted(summaries, key=lambda s: (-len(s.rows), s.name))),
         newest=standings_table("newest", "Newest records", newest, with_track=True),
         records=sum(row.official for row in rows),
         runs=sum(summary.runs for summary in summaries),

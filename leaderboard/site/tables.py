@@ -60,9 +60,7 @@ class Table:
         return Table(self.id, self.caption, columns, rows, self.choices, self.anchors)
 
 
-def cell(
-    text: str, address: str = "", *, sort: float | str | None = None, notes: Sequence[Part | str] = ()
-) -> Cell:
+def cell(text: str, address: str = "", *, sort: float | str | None = None, notes: Sequence[Part | str] = ()) -> Cell:
     """One text; empty text makes an empty cell."""
     small = tuple(note if isinstance(note, Part) else Part(note) for note in notes if note)
     return Cell((Part(text, address),) if text else (), text.lower() if sort is None and text else sort, small)

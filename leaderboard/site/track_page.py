@@ -127,7 +127,8 @@ def _rules(track: Track | None) -> tuple[RuleView, ...]:
         return ()
     of_runs = [(rule.id, str(rule.severity), rule.why, rule.answers, rule.number) for rule in RULES]
     of_source = [
-        (str(name), "error" if name in track.rules.blocking else "warning", f"Expected: {rule.expected}.", rule.answers, rule.number)
+        (str(name), "error" if name in track.rules.blocking else "warning", f"Expected: {rule.expected}.", rule.answers,
+         rule.number)
         for name, rule in SOURCE_RULES.items()
     ]  # fmt: skip
     return tuple(

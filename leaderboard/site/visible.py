@@ -4,7 +4,9 @@ import unicodedata
 
 _KEPT = frozenset("\n\t")
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
-_HIDING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # control, format, surrogate, private, none, line breaks
+_HIDING = frozenset(
+    {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+)  # control, format, surrogate, private, none, line breaks
 
 
 def visible(text: str) -> str:

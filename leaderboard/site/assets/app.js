@@ -116,9 +116,7 @@ class Grid {
   }
 
   sort(i) {
-    const number = this.heads[i].classList.contains("number");
-    const first = number || this.heads[i].dataset.key === "place" ? 1 : 1;
-    const down = this.sorted?.i === i ? -this.sorted.down : first;
+    const down = this.sorted?.i === i ? -this.sorted.down : 1;
     this.sorted = { i, down };
     this.heads.forEach((head, j) => {
       if (j === i) head.setAttribute("aria-sort", down > 0 ? "ascending" : "descending");
