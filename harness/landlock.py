@@ -60,7 +60,7 @@ def rules(view: View, version: int) -> list[tuple[Path, int]]:
     found = [(path, look) for tree in seen for path in _without(tree, view.hidden)]
     found += [(path, look) for path in view.readable]
     found += [(Path("/dev") / name, READ | WRITE | IOCTL & everything) for name in DEVICES]
-    found.append((view.home, everything))
+    found += [(path, everything) for path in (view.home, *view.writable)]
     if view.cuda:
         found += [(path, READ | WRITE | IOCTL & everything) for path in sorted(Path("/dev").glob("nvidia*"))]
         found += [(Path(name), look) for name in namespaces.CUDA_FILES]

@@ -25,6 +25,7 @@ runs/<run>/                                     single local runs, never submitt
     progress.jsonl    the train-loss curve as the referee received it
     source/           the bytes that ran
     weights.safetensors   only with --keep-weights
+runs/<run>/legacy.json, log.txt, checkpoint.pt  a self-timed script, run as it is: tier `reported`
 """
 
 import json
@@ -41,6 +42,9 @@ SCHEMAS = ROOT / "docs" / "schemas"  # generated
 TRACK_FILE = "track.toml"
 RECORD_FILE = "record.json"
 RUN_FILE = "run.json"
+LEGACY_FILE = "legacy.json"  # a run of a script that timed itself; never read as a run
+CHECKPOINT_FILE = "checkpoint.pt"
+REPORTED_DIR = "reported"  # of a track: legacy.json of results that stand on its board
 LOG_FILE = "log.txt"
 PROGRESS_FILE = "progress.jsonl"
 SOURCE_DIR = "source"
@@ -100,6 +104,11 @@ def track_file(name: str) -> Path:
 def history_file(track: str) -> Path:
     """Imported records of a track."""
     return records_root() / Path(track).name / HISTORY_FILE
+
+
+def reported_files(track: str) -> list[Path]:
+    """The results of self-timed scripts that stand on a track's board, oldest first."""
+    return sorted((records_root() / Path(track).name / REPORTED_DIR).glob("*.json"))
 
 
 def track_files() -> list[Path]:

@@ -97,6 +97,8 @@ def command(view: View, argv: list[str], filter_fd: int | None, gate: Gate | Non
     arguments += ["--size", size, "--tmpfs", str(view.home)]
     for path in view.readable:
         arguments += ["--ro-bind", str(path), str(path)]
+    for path in view.writable:
+        arguments += ["--bind", str(path), str(path)]
     for path in view.hidden:
         arguments += ["--remount-ro", str(path)]
     return [*arguments, "--chdir", str(view.home), "--", *argv]

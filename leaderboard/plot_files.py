@@ -105,7 +105,7 @@ def _noise_panel(
     label: str,
     values: Callable[[Scatter], tuple[tuple[float, ...], tuple[float, float] | None]],
     target: float | None,
-) -> "alt.LayerChart":
+) -> Any:
     import altair as alt
 
     runs = [{"record": one.record, "x": x} for one in found for x in values(one)[0]]
@@ -121,8 +121,7 @@ def _noise_panel(
     if target is not None:
         rule = alt.Chart({"values": [{"target": target}]}).mark_rule(strokeDash=[5, 4], color=COLOURS[2])
         layers.append(rule.encode(x=alt.X("target:Q", scale=scale, title=label)))
-    panel: alt.LayerChart = alt.layer(*layers)
-    return panel.properties(width=WIDTH // 2, height=max(24 * len(order), 120))
+    return alt.layer(*layers).properties(width=WIDTH // 2, height=max(24 * len(order), 120))
 
 
 def _colour(field: str) -> "alt.Color":

@@ -100,7 +100,7 @@ def curve_points(reference: Reference) -> list[CurvePoint]:
     """What the candidate's counted runs of a record reported. Raises UserError where there is nothing to draw."""
     if isinstance(reference, ImportedRow):
         raise UserError(
-            f"expected a record of this checkout, found {reference.key}, which is imported; its curves are in its logs: "
+            f"expected a record of this checkout, found {reference.key}, which is imported; its logs have its curves: "
             "`speedrun log FILE --plot` draws one"
         )
     record = read_record(reference.folder)

@@ -6,6 +6,8 @@ not finite is left out.
 
 import json
 import math
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from harness.errors import UserError
 from harness.plainfile import read_plain
 
 MAX_PROGRESS_BYTES = 32 * 2**20
+TAIL_BYTES = 2**16
 _LARGEST = 2**62
 
 
@@ -54,3 +57,26 @@ def parse_report(line: bytes) -> Report | None:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
+
+
+def read_last_report(run_folder: Path) -> tuple[Report, float] | None:
+    """The newest whole report of a run and when the file was last written (Unix time, s); None where there is none.
+
+    Only the end of the file is read, so that a long run costs a watcher nothing.
+    """
+    try:
+        descriptor = os.open(run_folder / layout.PROGRESS_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        tail = os.pread(descriptor, TAIL_BYTES, max(found.st_size - TAIL_BYTES, 0))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    reports = (parse_report(line) for line in reversed(tail.split(b"\n")))
+    last = next((report for report in reports if report is not None), None)
+    return None if last is None else (last, found.st_mtime)

@@ -16,7 +16,7 @@ from .tables import Part, Table, chunk_script
 from .visible import one_line
 
 PAGE_ROWS = 250
-CHUNK_ROWS = 2000
+CHUNK_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

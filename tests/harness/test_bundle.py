@@ -217,7 +217,7 @@ def test_a_run_that_contradicts_itself_or_its_plan_is_found_though_the_chain_hol
     assert "run_edited" in ids(read_bundle(folder))
 
 
-ENVIRONMENTS = {
+ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "torch": {"torch": "2.8.0"},
     "python": {"python": "3.13.0"},
     "CPU model": {"cpu_model": "Another CPU"},

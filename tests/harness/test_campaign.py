@@ -1,5 +1,6 @@
 """A plan is fixed: its order, its seeds, and which endings fill a slot."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def swap(raw: dict[str, Any], first: int, second: int) -> None:
     raw["slots"][first], raw["slots"][second] = raw["slots"][second], raw["slots"][first]
 
 
-FORGED = {
+FORGED: dict[str, Callable[[dict[str, Any]], object]] = {
     "slots in another order": lambda raw: swap(raw, 0, 1),
     "an order that is not ABBA": lambda raw: [
         slot.update(arm=arm) for slot, arm in zip(raw["slots"][2:4], ("candidate", "baseline"), strict=True)

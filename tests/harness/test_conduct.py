@@ -16,6 +16,7 @@ import pytest
 
 from data import datasets
 from harness import conduct as conducting
+from harness import environment
 from harness.bundle import Bundle, read_bundle
 from harness.campaign import Plan, Slot, make_plan
 from harness.clock import utc_now
@@ -23,6 +24,7 @@ from harness.conduct import Options, Sitting, begin, conduct, open_campaigns
 from harness.environment import Environment, collect
 from harness.errors import RunFailure, UserError
 from harness.facts import Request, first_record
+from harness.interrupts import Interrupts
 from harness.ledger import read_ledger
 from harness.observer import Observer
 from harness.run import Owner, RunRecord, encode_run
@@ -71,7 +73,7 @@ class Stand:
         self.arms: list[Submission] = [read_submission(self.source), read_submission(BIGRAM)]
         self.folder = begin(self.plan(), TRACK, self.arms, tmp_path / "runs")
         monkeypatch.setattr(conducting, "execute", self.execute)
-        monkeypatch.setattr(conducting.environment, "collect", this_machine)
+        monkeypatch.setattr(environment, "collect", this_machine)
 
     def plan(self, runs: int = 2) -> Plan:
         return make_plan(
@@ -235,7 +237,7 @@ def test_a_closed_campaign_stays_closed(stand: Stand) -> None:
 def test_runs_on_another_machine_do_not_join(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     stand.go(Status.COMPLETE, Status.DISK_FULL)
     other = this_machine().model_copy(update={"torch": "1.0.0"})
-    monkeypatch.setattr(conducting.environment, "collect", lambda: other)
+    monkeypatch.setattr(environment, "collect", lambda: other)
     before = (stand.folder / "runs").stat().st_nlink
     with pytest.raises(UserError) as refused:
         stand.go(resumed=True)
@@ -247,7 +249,7 @@ def test_runs_on_another_machine_do_not_join(stand: Stand, monkeypatch: pytest.M
 def test_other_data_does_not_join(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     stand.go(Status.COMPLETE, Status.DISK_FULL)
     changed = {**stand.digests, "embedded-tiny_val_000000.bin": "f" * 64}
-    monkeypatch.setattr(conducting.datasets, "verify", lambda *_: changed)
+    monkeypatch.setattr(datasets, "verify", lambda *_: changed)
     with pytest.raises(UserError, match=r"data embedded-tiny_val_000000\.bin .* before and f{64} now"):
         stand.go(resumed=True)
 
@@ -285,6 +287,21 @@ def test_a_signal_between_two_runs_ends_the_sitting(stand: Stand, number: signal
     assert len(stand.bundle().attempts) == 2, "the run that was over is in the ledger"
     assert stand.go(resumed=True).stopped_by is None
     assert stand.bundle().findings == ()
+
+
+def test_a_signal_that_comes_while_a_run_is_recorded_is_heard_by_its_campaign() -> None:
+    with Interrupts() as campaign:
+        with Interrupts():
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(RunFailure, match="SIGTERM"), campaign.raised():
+            pass
+
+
+def test_a_signal_that_comes_before_a_run_is_heard_by_the_run() -> None:
+    with Interrupts():
+        os.kill(os.getpid(), signal.SIGINT)
+        with Interrupts() as run, pytest.raises(RunFailure, match="SIGINT"), run.raised():
+            pass
 
 
 def test_open_campaigns_are_not_forgotten(stand: Stand, tmp_path: Path) -> None:
