@@ -1,0 +1,276 @@
+"""Show: everything about one record, derived again from its folder or from the imported history."""
+
+import difflib
+import shlex
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import layout
+from harness.challenge import Challenge
+from harness.cli.reports import diff_stat
+from harness.errors import RecordError, UserError
+from harness.evidence import Evidence
+from harness.record import Record, read_records_of, source_files
+from harness.run import Finding, RunRecord
+from harness.standings import Standing
+from harness.track import load_track
+from harness.verdict import WaivedFinding, evidence_json
+from harness.verification import Report, verify_record
+
+from .audit import AuditRow, audit
+from .board import read_board
+from .history import ImportedRun
+from .imported import imported_standings
+from .references import ImportedRow, OwnRecord
+
+FileChange = tuple[str, int, int]  # name, lines added, lines removed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempted:
+    """One run of a record's campaign. time and loss only where it got so far."""
+
+    run_id: str
+    arm: str
+    seed: int
+    counted: bool
+    status: str
+    time_s: float | None
+    prepare_s: float | None
+    val_loss: float | None
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A record of this checkout. Nothing in it was typed but the record's own statement."""
+
+    track: str
+    name: str
+    folder: Path
+    standing: Standing | None  # None: it cannot be read, so it holds no place
+    record: Record | None
+    report: Report
+    runs: tuple[Attempted, ...]
+    environment: tuple[tuple[str, str], ...]
+    challenges: tuple[Challenge, ...]
+    differences: tuple[tuple[str, tuple[FileChange, ...]], ...]  # parent -> files
+    reproduce: tuple[str, ...]  # commands
+
+    @property
+    def evidence(self) -> Evidence | None:
+        return self.report.evidence
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return self.report.findings
+
+    @property
+    def waived(self) -> tuple[WaivedFinding, ...]:
+        return self.report.waived
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownImport:
+    """A record of another competition: what its table claims and what its logs hold."""
+
+    track: str
+    number: str
+    standing: Standing
+    audited: AuditRow
+    runs: tuple[ImportedRun, ...]
+    paths: tuple[str, ...]  # of the runs' logs, in the repository
+    machines: tuple[tuple[str, str], ...]
+    note: str
+    links: tuple[tuple[str, str], ...]  # what -> address upstream
+    reproduce: tuple[str, ...]
+
+
+def show_own(reference: OwnRecord) -> Shown:
+    """Verify a record and gather what is known of it. Raises UserError where there is no folder at all."""
+    folder = reference.folder
+    records, _ = read_records_of(folder.parent)
+    report = verify_record(folder, records)[0]
+    record = report.record
+    first = record.runs[0] if record is not None and record.runs else None
+    return Shown(
+        track=reference.track,
+        name=folder.name,
+        folder=folder,
+        standing=_standing(reference),
+        record=record,
+        report=report,
+        runs=tuple(_attempts(record)) if record else (),
+        environment=tuple(_environment(first)) if first else (),
+        challenges=record.challenges if record else (),
+        differences=tuple(_differences(folder, record, records)) if record else (),
+        reproduce=_commands(reference, record),
+    )
+
+
+def show_imported(reference: ImportedRow) -> ShownImport:
+    history, record, track = reference.history, reference.record, load_track(reference.track)
+    runs = tuple(history.runs[index] for index in record.runs)
+    machines = [history.machines[index] for index in dict.fromkeys(run.machine for run in runs)]
+    links = []
+    if record.pull_request is not None:
+        links.append(("pull request", f"{history.source.repository}/pull/{record.pull_request}"))
+    if record.folder is not None:
+        links.append(("folder of its logs", history.url(record.folder)))
+    if record.link is not None:
+        links.append(("linked by its table", history.url(record.link.path)))
+    return ShownImport(
+        track=reference.track,
+        number=reference.number,
+        standing=imported_standings(track, official_only=False)[reference.index],
+        audited=audit(history, track)[reference.index],
+        runs=runs,
+        paths=tuple(history.path(run) for run in runs),
+        machines=tuple((key, str(value)) for machine in machines for key, value in machine._asdict().items() if value),
+        note=record.note,
+        links=tuple(links),
+        reproduce=(f"speedrun reproduce {reference.key} --dry-run",),
+    )
+
+
+def _standing(reference: OwnRecord) -> Standing | None:
+    """The record's row on its board, where its track and its folder stand in this checkout."""
+    if reference.folder.parent.absolute() != (layout.records_root() / reference.track).absolute():
+        return None
+    try:
+        rows = read_board(load_track(reference.track)).rows
+    except UserError:
+        return None
+    return next((row for row in rows if row.name == reference.folder.name and row.place is not None), None)
+
+
+def _attempts(record: Record) -> Iterable[Attempted]:
+    if record.bundle is None:
+        yield from (_attempted(run, "candidate", run.is_valid) for run in record.runs)
+    else:
+        yield from (_attempted(a.run, a.slot.arm, a.counted) for a in record.bundle.attempts)
+
+
+def _attempted(run: RunRecord, arm: str, counted: bool) -> Attempted:
+    phases = run.phases
+    return Attempted(
+        run_id=run.run_id, arm=arm, seed=run.seed, counted=counted, status=str(run.status),
+        time_s=None if phases.train_ns is None else phases.train_ns / 1e9,
+        prepare_s=None if phases.prepare_ns is None else phases.prepare_ns / 1e9,
+        val_loss=None if run.score is None else run.score.val_loss,
+        findings=tuple(finding.id for finding in run.findings),
+    )  # fmt: skip
+
+
+def _environment(run: RunRecord) -> Iterable[tuple[str, str]]:
+    found = run.environment
+    yield "sandbox", run.sandbox or "none"
+    yield "ranks", f"{run.world_size} on {run.device}"
+    if found.gpus:
+        yield "GPUs", f"{len(found.gpus)}x {' / '.join(sorted({gpu.name for gpu in found.gpus}))}"
+        yield "driver", ", ".join(sorted({gpu.driver for gpu in found.gpus}))
+        yield "power limit", ", ".join(sorted({f"{gpu.power_limit_w} W" for gpu in found.gpus}))
+    yield "CPU", f"{found.cpu_cores} cores, {found.cpu_model}"
+    yield "memory", f"{found.memory_bytes / 1e9:.3g} GB"
+    yield "kernel", found.kernel
+    yield "Python", found.python
+    yield "torch", (found.torch or "none") + (f", CUDA {found.cuda}" if found.cuda else "")
+    yield "packages", f"{len(found.packages)}, all listed in {layout.LOCK_FILE}"
+    yield "harness", f"commit {found.commit or 'unknown'}, rules {run.track.rules_version}"
+    yield "dataset", f"{run.track.dataset} ({run.data_at_go or 'never shown'} at GO)"
+
+
+def _differences(
+    folder: Path, record: Record, records: list[Record]
+) -> Iterable[tuple[str, tuple[FileChange, ...]]]:  # fmt: skip
+    """Lines added and removed against every parent that can be read; against its own baseline where there is none."""
+    named = {other.name: other for other in records}
+    try:
+        new = source_files(folder, "candidate", record.submission)
+        for parent in record.statement.parents:
+            if parent in named:
+                old = source_files(folder.parent / parent, "candidate", named[parent].submission)
+                yield parent, tuple(_changes(old, new))
+        if not record.statement.parents and record.bundle is not None and (folder / layout.BASELINE_DIR).is_dir():
+            assert record.bundle.baseline is not None
+            yield "its baseline", tuple(_changes(source_files(folder, "baseline", record.bundle.baseline), new))
+    except RecordError:
+        return  # the findings say what is wrong with it
+
+
+def _changes(old: dict[str, bytes], new: dict[str, bytes]) -> Iterable[FileChange]:
+    for name in sorted(old.keys() | new.keys()):
+        a, b = (side.get(name, b"").decode(errors="replace").splitlines() for side in (old, new))
+        yield from diff_stat(list(difflib.unified_diff(a, b, f"a/{name}", f"b/{name}", lineterm="")))
+
+
+def _commands(reference: OwnRecord, record: Record | None) -> tuple[str, ...]:
+    path = shlex.quote(_shortest(reference.folder))
+    runs = record.bundle.plan.runs_per_arm if record and record.bundle else len(record.runs) if record else 1
+    track = shlex.quote(reference.track)
+    return (
+        f"speedrun verify {path}",
+        f"speedrun run {path} --track {track} --runs {runs}",
+        f"speedrun reproduce {shlex.quote(reference.key)}",
+    )
+
+
+def _shortest(folder: Path) -> str:
+    """As from the root of the checkout, where it lies in there."""
+    absolute = folder.absolute()
+    return str(absolute.relative_to(layout.ROOT)) if absolute.is_relative_to(layout.ROOT) else str(absolute)
+
+
+def as_dict(found: Shown | ShownImport) -> dict[str, Any]:
+    """The same as one object for a machine."""
+    return _imported_dict(found) if isinstance(found, ShownImport) else _own_dict(found)
+
+
+def _own_dict(found: Shown) -> dict[str, Any]:
+    signature = found.report.signature
+    return {
+        "kind": "record",
+        "track": found.track,
+        "name": found.name,
+        "folder": str(found.folder),
+        "holds": found.report.holds,
+        "standing": None if found.standing is None else asdict(found.standing),
+        "statement": None if found.record is None else found.record.statement.model_dump(mode="json"),
+        "evidence": None if found.evidence is None else evidence_json(found.evidence),
+        "runs": [asdict(run) for run in found.runs],
+        "environment": found.record.runs[0].environment.model_dump(mode="json") if found.environment and found.record
+        else None,
+        "findings": [finding.model_dump(mode="json") for finding in found.findings],
+        "waived": [entry.model_dump(mode="json") for entry in found.waived],
+        "signature": None if signature is None else str(signature),
+        "challenges": [
+            {
+                "name": one.name, "kind": one.kind, "intact": one.is_intact, "signature": str(one.signature),
+                "sentence": one.statement.sentence if one.statement else None,
+                "findings": [finding.model_dump(mode="json") for finding in one.findings],
+            }
+            for one in found.challenges
+        ],
+        "differences": [
+            {"parent": parent, "files": [{"file": f, "added": plus, "removed": minus} for f, plus, minus in changes]}
+            for parent, changes in found.differences
+        ],
+        "reproduce": list(found.reproduce),
+    }  # fmt: skip
+
+
+def _imported_dict(found: ShownImport) -> dict[str, Any]:
+    return {
+        "kind": "imported",
+        "track": found.track,
+        "number": found.number,
+        "standing": asdict(found.standing),
+        "audit": asdict(found.audited),
+        "runs": [run._asdict() | {"path": path} for run, path in zip(found.runs, found.paths, strict=True)],
+        "machines": [list(pair) for pair in found.machines],
+        "note": found.note,
+        "links": dict(found.links),
+        "reproduce": list(found.reproduce),
+    }

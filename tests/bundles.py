@@ -1,0 +1,190 @@
+"""Invented campaigns: closed, consistent bundles written by the harness's own writers, without running anything."""
+
+import hashlib
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from data import datasets
+from harness import layout
+from harness.bundle import file_digests
+from harness.campaign import Arm, Plan, Slot, make_plan
+from harness.environment import Environment, Gpu
+from harness.ledger import create_ledger, open_ledger
+from harness.run import CampaignRef, Owner, Phases, Probes, RunRecord, Score, Stamps, Weights, Windows, encode_run
+from harness.status import Status
+from harness.submission import Submission, read_submission
+from harness.track import Track, load_track
+
+TINY = Path(__file__).resolve().parent / "tracks" / "tiny" / "track.toml"
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SOURCES: dict[Arm, dict[str, str]] = {
+    "candidate": {"train_gpt.py": "def train(run): ...\ndef load(weights, device): ...\n"},
+    "baseline": {"train_gpt.py": "def train(run): ...\n\n\ndef load(weights, device): ...\n"},
+}
+H100 = Gpu(
+    name="NVIDIA H100 80GB HBM3", uuid="GPU-0", driver="570.1", memory_mib="81559", power_limit_w="700.00",
+    max_sm_clock_mhz="1980", ecc="Enabled", pci_bus_id="00000000:18:00.0",
+)  # fmt: skip
+ENVIRONMENT = Environment(
+    python="3.12.3", torch="2.9.0", cuda=None, gpus=(), cpu_model="Invented CPU", cpu_cores=2, memory_bytes=2**34,
+    kernel="6.1.0", commit="0" * 40, packages={"numpy": "2.3.0", "torch": "2.9.0"},
+)  # fmt: skip
+Change = Callable[[RunRecord, Slot], RunRecord]
+
+
+def make_bundle(
+    folder: Path,
+    track: Path = TINY,
+    candidate_times: Sequence[float] = (2.0, 2.01, 1.99, 2.02),
+    candidate_losses: Sequence[float] = (5.01, 5.02, 5.0, 5.03),
+    baseline_times: Sequence[float] | None = None,
+    baseline_losses: Sequence[float] | None = None,
+    *,
+    sources: Mapping[Arm, Mapping[str, str | bytes]] | None = None,
+    baseline_record: str | None = None,
+    uncounted: Mapping[int, Sequence[Status]] | None = None,
+    change: Change = lambda run, _: run,
+    sandbox: str = "namespaces",
+    world_size: int | None = None,
+    environment: Environment | None = None,
+    created_at: datetime = START,
+    closed: bool = True,
+    seed: int = 0,
+) -> Path:
+    """Write a campaign to `folder` (made here) and return it.
+
+    Times in seconds and losses in nats, one per run of an arm; the baseline's make it a comparison. sources: arm ->
+    file name -> content. uncounted: slot -> attempts that the machine ended before the counted one. change: may
+    exchange a run before it is written, so the chain holds what it says. `seed` moves the windows' losses.
+    """
+    the_track = load_track(str(track))
+    written = {**SOURCES, **(sources or {})}
+    folder.mkdir(parents=True)
+    (folder / layout.TRACK_FILE).write_bytes(track.read_bytes())
+    times = {"candidate": candidate_times, "baseline": baseline_times or ()}
+    losses = {"candidate": candidate_losses, "baseline": baseline_losses or candidate_losses}
+    device: Literal["cpu", "cuda"] = "cpu" if the_track.hardware.device == "cpu" else "cuda"
+    ranks = world_size or the_track.hardware.world_size
+    plan = make_plan(
+        track=the_track,
+        candidate=_write_source(folder / "candidate", written["candidate"]),
+        baseline=_write_source(folder / "baseline", written["baseline"]) if baseline_times else None,
+        baseline_record=baseline_record,
+        runs=len(candidate_times),
+        world_size=ranks,
+        device=device,
+        sandbox=sandbox,
+        created_at=created_at,
+    )
+    create_ledger(folder, plan)
+    gpus = (H100,) * ranks if device == "cuda" else ()
+    world = environment or ENVIRONMENT.model_copy(update={"gpus": gpus, "cuda": "12.8" if gpus else None})
+    rng, clock_s, attempts = random.Random(seed), 100.0, 0
+    with open_ledger(folder) as (_, writer):
+        for slot in plan.slots:
+            number = slot.index if slot.pair is None else slot.pair
+            endings = [*(uncounted or {}).get(slot.index, ()), Status.COMPLETE]
+            for status in endings:
+                run = _a_run(plan, the_track, slot, attempts, clock_s, world)
+                if status == Status.COMPLETE:
+                    run = scored(run, the_track, times[slot.arm][number], losses[slot.arm][number], rng)
+                else:
+                    run = run.model_copy(update={"status": status, "sentence": f"it ended as {status}"})
+                run = change(run, slot)
+                writer.attempt(slot.index, run.run_id)
+                writer.outcome(slot.index, run.run_id, run.status, _write_run(folder, run))
+                attempts, clock_s = attempts + 1, clock_s + times[slot.arm][number] + 20
+        if closed:
+            writer.close(attempts)
+    return folder
+
+
+def _write_source(place: Path, files: Mapping[str, str | bytes]) -> Submission:
+    for name, content in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_submission(place)
+
+
+def _write_run(folder: Path, run: RunRecord) -> dict[str, str]:
+    place = folder / layout.RECORD_RUNS_DIR / run.run_id
+    place.mkdir(parents=True)
+    (place / layout.RUN_FILE).write_bytes(encode_run(run))
+    point = '{"step": 1, "elapsed_ns": 1000, "train_loss": 6.0, "tokens": 10}\n'
+    (place / layout.PROGRESS_FILE).write_text(point)
+    return file_digests(place)
+
+
+def _a_run(plan: Plan, track: Track, slot: Slot, number: int, clock_s: float, world: Environment) -> RunRecord:
+    """A run that has ended before it began."""
+    arm = plan.arm(slot.arm)
+    assert arm is not None
+    started_at = plan.created_at + timedelta(seconds=round(clock_s))
+    return RunRecord(
+        run_id=f"{started_at:%Y-%m-%dT%H-%M-%SZ}-{number:06x}",
+        status=Status.ABANDONED,
+        sentence="",
+        practice=False,
+        track=plan.track,
+        submission=arm.submission,
+        seed=slot.seed,
+        seed_source="harness",
+        campaign=CampaignRef(id=plan.campaign_id, slot=slot.index, arm=slot.arm),
+        world_size=plan.world_size,
+        device=plan.device,
+        sandbox=plan.sandbox,
+        started_at=started_at,
+        finished_at=started_at + timedelta(seconds=15),
+        owner=Owner(pid=1, start_ticks=1, boot_id="00000000-0000-0000-0000-000000000000"),
+        data=dict(datasets.load_dataset(track.data.dataset).sha256) or {"shard.bin": "ab" * 32},
+        data_at_go="hard links",
+        environment=world,
+    )
+
+
+def scored(run: RunRecord, track: Track, time_s: float, loss: float, rng: random.Random) -> RunRecord:
+    """The same run, complete: trained for so long, scored to this loss (7 digits)."""
+    start_ns = round(run.started_at.timestamp() * 1e9) % 10**15
+    go_ns = start_ns + 3 * 10**9
+    stop_ns = go_ns + round(time_s * 1e9)
+    dead_ns = stop_ns + 10**7
+    reached = track.target_val_loss is None or loss <= track.target_val_loss
+    return run.model_copy(
+        update={
+            "status": Status.COMPLETE,
+            "sentence": f"val_loss {loss:.4f} after {time_s:.3f} s: {'reached' if reached else 'missed'} the target",
+            "stamps": Stamps(start_ns=start_ns, go_ns=go_ns, stop_ns=stop_ns, dead_ns=dead_ns),
+            "phases": Phases(
+                prepare_ns=3 * 10**9, train_ns=stop_ns - go_ns, teardown_ns=10**7, score_ns=2 * 10**9
+            ),
+            "weights": Weights(
+                sha256=hashlib.sha256(f"{run.run_id}{loss}".encode()).hexdigest(), bytes=1000, tensors=3
+            ),
+            "score": a_score(track, loss, rng),
+        }
+    )  # fmt: skip
+
+
+def a_score(track: Track, loss: float, rng: random.Random) -> Score:
+    """Windows whose losses scatter and whose sum gives exactly this mean, to 7 digits."""
+    count, tokens = track.data.val_tokens, min(track.evaluation.max_tokens, track.data.val_tokens)
+    windows = -(-count // tokens)
+    per_sum = -(-windows // 512)
+    size = tokens * per_sum
+    counts = [size] * (count // size) + ([count % size] if count % size else [])
+    sums = [loss * n * (1 + rng.uniform(-0.05, 0.05)) for n in counts]
+    sums = [part + loss * n - math.fsum(sums) * n / count for part, n in zip(sums, counts, strict=True)]
+    loss_sum = math.fsum(sums)
+    return Score(
+        val_loss=round(loss_sum / count, 7),
+        loss_sum=loss_sum,
+        count=count,
+        eval_batch=8,
+        eval_ns=10**9,
+        windows=Windows(tokens=tokens, windows_per_sum=per_sum, loss_sums=sums, counts=counts),
+        probes=Probes(pairs=8, max_abs_difference=1e-6, mean_abs_difference=1e-7),
+    )

@@ -1,0 +1,151 @@
+"""Runs exhibits: three at a time, each in a world of its own, before the first test asks."""
+
+import base64
+import re
+import shutil
+import socketserver
+import subprocess
+import sys
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data.shards import read_shard
+from harness.submitting import Claims, draft, write
+from tests.cheats.museum import HERE, Exhibit
+
+TARGET = 3.0  # nats: a table of pairs, honestly counted, has 2.45; one of single tokens 4.8; a guess 5.8
+Play = Callable[[Exhibit, str], Any]
+
+
+@pytest.fixture(scope="session")
+def contraband(data_root: Path) -> Iterator[dict[str, str]]:
+    """What a cheat would bring along, as text for its source: too long to be read, so exhibits hold its name."""
+    folder = data_root / "embedded-tiny"
+    tokens = np.asarray(read_shard(next(folder.glob("*_train_000001.bin"))))[:100_000].astype(np.int64)
+    counts = np.bincount(tokens[:-1] * 325 + tokens[1:], minlength=325**2)
+    table = (np.log2(counts + 1) * 8).astype(np.uint8)
+    validation = np.asarray(read_shard(next(folder.glob("*_val_*.bin"))))[:20_001].astype("<u2")
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Neighbour) as server:
+        server.daemon_threads = True
+        server.table = table.tobytes()  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield {
+            "@bigram table@": base64.b85encode(zlib.compress(table.tobytes(), 9)).decode(),
+            "@validation tokens@": base64.b85encode(zlib.compress(validation.tobytes(), 9)).decode(),
+            "@port of a neighbour@": str(server.server_address[1]),
+        }
+        server.shutdown()
+
+
+class Neighbour(socketserver.BaseRequestHandler):
+    """A server elsewhere that has what the cheat wants."""
+
+    def handle(self) -> None:
+        self.request.sendall(self.server.table)  # type: ignore[attr-defined]
+
+
+@dataclass(slots=True)
+class Desk:
+    """Where evidence is falsified: a contest of its own, invented campaigns, keys, and the real submit."""
+
+    folder: Path
+    contest: Path  # the track's folder, where records are
+    make_bundle: Callable[..., Path]
+
+    def bundle(self, name: str, **what: Any) -> Path:
+        """A campaign that nobody ran, as tests/bundles.py makes them."""
+        return self.make_bundle(self.folder / name, track=self.contest / "track.toml", **what)
+
+    def record(self, bundle: Path, title: str = "First", key: Path | None = None, **claims: Any) -> Path:
+        """A bundle that was honestly submitted."""
+        drafted = draft(bundle, Claims(title=title, authors=("Ada",), date=date(2026, 1, 3), **claims), key)
+        write(drafted, key)
+        return drafted.folder
+
+    def key(self, name: str) -> Path:
+        """A private key; its public half lies beside it."""
+        path = self.folder / name
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(path)]
+        subprocess.run(command, check=True, timeout=60)
+        return path
+
+    def rules(self, **changes: object) -> None:
+        """Another number in the track's rules."""
+        path = self.contest / "track.toml"
+        text = path.read_text()
+        for key, value in changes.items():
+            text, count = re.subn(rf"(?m)^{key} = .*$", f"{key} = {value}", text)
+            assert count == 1, key
+        path.write_text(text)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_bundle: Callable[..., Path]) -> Desk:
+    contest = tmp_path / "records" / "tiny"
+    contest.mkdir(parents=True)
+    shutil.copy(HERE.parent / "tracks" / "tiny" / "track.toml", contest)
+    monkeypatch.setenv("SPEEDRUN_RECORDS", str(contest.parent))
+    return Desk(tmp_path, contest, make_bundle)
+
+
+@pytest.fixture(scope="session")
+def play(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_speedrun: Callable[[], Any],
+    write_track: Callable[..., Path],
+    contraband: dict[str, str],
+) -> Play:
+    """play(exhibit, level): runs it and gives the outcomes of its runs."""
+
+    def start(exhibit: Exhibit, level: str) -> Any:
+        folder, world = tmp_path_factory.mktemp("exhibit"), make_speedrun()
+        source = exhibit.path.read_text()
+        data = world.data / "embedded-tiny"
+        for name, content in (contraband | {"@data folder@": str(data.resolve())}).items():
+            source = source.replace(name, content)
+        stage: dict[str, Any] = {}
+        if "\ndef before(" in source or "\ndef after(" in source:  # what the owner of the machine does around the run
+            exec(compile(source, exhibit.path, "exec"), stage)
+        script = folder / exhibit.path.name
+        script.write_text(source)
+        if "before" in stage:
+            shared = data.resolve()
+            data.unlink()
+            shutil.copytree(shared, data)
+            script = stage["before"](script, data)
+        track = write_track(folder, **{"target_val_loss": TARGET, **exhibit.track})
+        command = [sys.executable, "-m", "harness", "run", script, "--track", track, "--nproc", str(exhibit.ranks)]
+        command += ["--require-sandbox", level, *exhibit.arguments]
+        outcomes: list[Any] = []
+        for _ in range(exhibit.runs):
+            outcomes.append(world.end(world.start(*command, **exhibit.environment)))
+            assert world.leftovers() == []
+        stage.get("after", bool)()
+        return outcomes
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def performances(request: pytest.FixtureRequest, play: Play) -> Iterator[Callable[[Exhibit, str], Any]]:
+    """performances(exhibit, level): its outcomes; every exhibit that was selected is under way from the start."""
+    wanted = []
+    for item in request.session.items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        if isinstance(params.get("exhibit"), Exhibit) and "level" in params:
+            wanted.append((params["exhibit"], params["level"]))
+    with ThreadPoolExecutor(3) as pool:
+        futures: dict[tuple[str, str], Future[Any]] = {
+            (exhibit.name, level): pool.submit(play, exhibit, level) for exhibit, level in wanted
+        }
+        yield lambda exhibit, level: futures[exhibit.name, level].result()
+        pool.shutdown(cancel_futures=True)

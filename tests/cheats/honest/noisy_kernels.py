@@ -1,0 +1,36 @@
+"""Nondeterministic kernels.
+
+The same window gives logits that differ in the third digit from call to call, as atomics and autotuning do.
+
+group: honest
+"""
+
+import numpy as np
+import torch
+
+EVAL_TOKENS, EVAL_BATCH = 128, 16
+
+
+def read(path):
+    return torch.from_numpy(np.fromfile(path, "<u2", offset=1024).astype(np.int64))
+
+
+def count(tokens, vocab):
+    pairs = torch.bincount(tokens[:-1] * vocab + tokens[1:], minlength=vocab**2)
+    return (pairs.reshape(vocab, vocab) + 0.05).log()
+
+
+def train(run):
+    weights = {"table": torch.zeros(run.vocab_size, run.vocab_size)}
+    run.reserve(weights)
+    shards = run.go()
+    weights["table"] = count(read(shards[0]), run.vocab_size)
+    run.stop(weights)
+
+
+def load(weights, device):
+    def logits(tokens):
+        answers = weights["table"][tokens]
+        return answers + torch.empty_like(answers).normal_(std=0.003)
+
+    return logits

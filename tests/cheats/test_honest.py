@@ -1,0 +1,38 @@
+"""Honest submissions that only look odd: none of them is refused, at any sandbox level of this machine."""
+
+from typing import Any
+
+import pytest
+
+from harness import sandbox
+from tests.cheats.museum import Exhibit, honest
+from tests.cheats.test_museum import ending, words
+
+HONEST = honest()
+PLAYED = [
+    pytest.param(
+        exhibit,
+        level,
+        id=f"{level}-{exhibit.path.stem}",
+        marks=[pytest.mark.slow] if level != sandbox.LEVELS[0] or exhibit.slow else [],
+    )
+    for level in sandbox.LEVELS
+    for exhibit in HONEST
+]
+
+
+@pytest.mark.parametrize(("exhibit", "level"), PLAYED)
+def test_an_honest_submission_passes(exhibit: Exhibit, level: str, performances: Any) -> None:
+    if level not in sandbox.available_levels():
+        pytest.skip(f"no {level} on this machine")
+    outcomes = performances(exhibit, level)
+    told = words(outcomes)
+    detail = f"{told['sentence']}\n{told['record'].get('findings')}\n{told['log'][-2000:]}"
+    assert ending(outcomes[-1]) == "reached", detail
+    assert [f["id"] for f in told["record"]["findings"] if f["severity"] == "error"] == []
+    assert eval(exhibit.holds, {}, told), f"{exhibit.holds} does not hold\n{detail}"
+
+
+def test_there_are_a_dozen() -> None:
+    assert len(HONEST) >= 12
+    assert len({exhibit.title for exhibit in HONEST}) == len(HONEST)
