@@ -118,7 +118,7 @@ class Cell:
                 raise self._over(Status.PROCESS_LIMIT, f"{count:,} processes and threads")
         if "memory" not in self._group.controls:
             self._look_at_memory(members)
-        if self.level != "namespaces":
+        if self.level != "namespaces" or self.view.writable:
             self._look_at_files()
 
     def _members(self) -> set[int]:
@@ -161,7 +161,7 @@ class Cell:
         """Where home is a folder on a disk: cheap when the disk is no fuller than before."""
         if self._free_bytes - _free_bytes(self.view.home) <= self.limits.scratch_bytes:
             return
-        found = _folder_bytes(self.view.home)
+        found = sum(_folder_bytes(place) for place in (self.view.home, *self.view.writable))
         if found > self.limits.scratch_bytes:
             raise self._over(Status.SCRATCH_LIMIT, f"{found:,} bytes in its folder for files")
 

@@ -144,7 +144,7 @@ def _train(request: Request, folder: RunFolder, facts: Facts, observer: Observer
     try:
         referee = Referee(_orders(request, facts, stage, place), listener, stage, place.log, curve, observer)
         facts.times, place.referee = referee.times, referee
-        with _held_to(machine.cores(request.track)):
+        with held_to(machine.cores(request.track)):
             return referee.train()
     finally:
         facts.altered_shards = stage.altered(facts.data)
@@ -154,7 +154,7 @@ def _train(request: Request, folder: RunFolder, facts: Facts, observer: Observer
 
 
 @contextmanager
-def _held_to(cores: set[int]) -> Iterator[None]:
+def held_to(cores: set[int]) -> Iterator[None]:
     """What is started inside inherits these cores; the referee itself may use any."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)

@@ -28,6 +28,7 @@ runs/<run>/                                     single local runs, never submitt
 runs/<run>/legacy.json, log.txt, checkpoint.pt  a self-timed script, run as it is: tier `reported`
 """
 
+import hashlib
 import json
 import os
 import re
@@ -90,6 +91,17 @@ def machine_lock() -> Path:
     own = os.environ.get("SPEEDRUN_LOCKS")
     folders = [Path(own)] if own else [Path("/run/lock"), Path("/tmp")]  # noqa: S108 - shared on purpose
     return next((f for f in folders if os.access(f, os.W_OK)), folders[-1]) / "speedrun-machine.lock"
+
+
+def index_file(track: str) -> Path:
+    """Where entries of a track's records are remembered: SPEEDRUN_CACHE, else the user's cache folder.
+
+    Not among the records, where somebody could hand one in.
+    """
+    own = os.environ.get("SPEEDRUN_CACHE")
+    cache = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "speedrun"
+    place = hashlib.sha256(os.fsencode(records_root().absolute() / track)).hexdigest()[:16]
+    return cache / f"index-{place}.json"
 
 
 def records_root() -> Path:

@@ -10,10 +10,11 @@ Schema history of record.json (never edited, only added to):
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -75,6 +76,22 @@ class _FirstStatement(Section):
     parents: tuple[str, ...] = ()
 
 
+class Placed(Protocol):
+    """What decides the order of acceptance."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def date(self) -> date: ...
+    @property
+    def predecessors(self) -> frozenset[str]: ...
+    @property
+    def began_at(self) -> datetime: ...
+
+
+P = TypeVar("P", bound=Placed)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """A record folder, read. Everything but the statement is derived."""
@@ -91,6 +108,10 @@ class Record:
     @property
     def submission(self) -> SubmissionRef:
         return self.runs[0].submission
+
+    @property
+    def date(self) -> date:
+        return self.statement.date
 
     @property
     def began_at(self) -> datetime:
@@ -194,15 +215,30 @@ def read_records_of(track_dir: Path) -> tuple[list[Record], list[str]]:
     return in_order(records), broken
 
 
-def in_order(records: list[Record]) -> list[Record]:
+def in_order(records: Sequence[P]) -> list[P]:
     """By acceptance: by date, within a day after the records they beat or build on, then by the campaign's start."""
-    generation = {record.name: 0 for record in records}
-    for _ in records:  # as many rounds as the longest chain can have links, so that a circle ends too
-        generation = {
-            record.name: 1 + max((generation[name] for name in record.predecessors if name in generation), default=0)
-            for record in records
-        }
-    return sorted(records, key=lambda r: (r.statement.date, generation[r.name], r.began_at, r.name))
+    generation = _generations(records)
+    return sorted(records, key=lambda r: (r.date, generation[r.name], r.began_at, r.name))
+
+
+def _generations(records: Sequence[P]) -> dict[str, int]:
+    """One more than the latest of its predecessors; as many as there are records in a circle, and behind one."""
+    before: dict[str, set[str]] = {record.name: set() for record in records}
+    after: dict[str, list[str]] = {record.name: [] for record in records}
+    for record in records:
+        before[record.name] = {name for name in record.predecessors if name in before}
+        for name in before[record.name]:
+            after[name].append(record.name)
+    waiting = {name: len(names) for name, names in before.items()}
+    generation = dict.fromkeys(before, len(records))
+    settled = [name for name, count in waiting.items() if not count]
+    for name in settled:  # grows as it goes
+        generation[name] = max((generation[earlier] + 1 for earlier in before[name]), default=0)
+        for later in after[name]:
+            waiting[later] -= 1
+            if not waiting[later]:
+                settled.append(later)
+    return generation
 
 
 def source_files(folder: Path, arm: Arm, submission: SubmissionRef) -> dict[str, bytes]:

@@ -6,11 +6,12 @@ ratio to the baseline beside it is. Local runs stand below, one row each: they w
 submitted them.
 """
 
-import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
+from .entry import Entry, entry_of, hardware
 from .record import Record
 from .run import RunRecord
 
@@ -52,78 +53,60 @@ class Standing:
 
 def standings(records: list[Record], local: list[RunRecord]) -> list[Standing]:
     """Records in order of acceptance, as they come, then local runs, oldest first."""
+    return standings_of([entry_of(record) for record in records], local)
+
+
+def standings_of(entries: Sequence[Entry], local: Sequence[RunRecord] = ()) -> list[Standing]:
+    """The same of entries, which an index may have kept."""
     rows: list[Standing] = []
-    previous: Record | None = None
-    for place, record in enumerate(records, start=1):
-        rows.append(_of_record(place, record, previous, rows[-1] if rows else None))
-        previous = record
+    previous: Entry | None = None
+    for place, entry in enumerate(entries, start=1):
+        rows.append(_of_entry(place, entry, previous, rows[-1] if rows else None))
+        previous = entry
     return rows + [_of_run(run) for run in local]
 
 
-def _of_record(place: int, record: Record, previous: Record | None, above: Standing | None) -> Standing:
-    times, losses = _measured(record)
-    mean_s = statistics.fmean(times) if times else None
-    valid = sum(run.is_valid for run in record.runs)
-    arm = record.evidence.candidate if record.evidence else None
-    comparison = record.evidence.comparison if record.evidence else None
-    span = arm.time_interval_s if arm else None
-    ratio = comparison.ratio if comparison else None
-    like = previous is None or machine(record.runs[0]) == machine(previous.runs[0])
-    saving = _saving(record, previous, mean_s, ratio, like)
-    intact = [challenge for challenge in record.challenges if challenge.is_intact]
+def _of_entry(place: int, entry: Entry, previous: Entry | None, above: Standing | None) -> Standing:
+    like = previous is None or entry.machine == previous.machine
+    saving = _saving(entry, previous, like)
     return Standing(
         place=place,
-        name=record.name,
-        title=record.statement.title,
-        authors=record.statement.authors,
-        date=record.statement.date,
-        tier=record.tier,
-        runs=len(record.runs),
-        train_time_s=mean_s,
-        train_time_sd_s=statistics.stdev(times) if len(times) > 1 else None,
-        val_loss=statistics.fmean(losses) if losses else None,
+        name=entry.name,
+        title=entry.title,
+        authors=entry.authors,
+        date=entry.date,
+        tier=entry.tier,
+        runs=entry.runs,
+        train_time_s=entry.mean_time_s,
+        train_time_sd_s=entry.sd_time_s,
+        val_loss=entry.mean_loss,
         saving=saving,
-        hardware=hardware(record.runs[0]),
-        sandbox=_shared([run.sandbox or "none" for run in record.runs]),
-        status="complete" if valid == len(record.runs) else f"{len(record.runs) - valid} runs not valid",
-        reached_target=bool(losses) and all(run.reached_target is not False for run in record.runs if run.is_valid),
-        train_time_low_s=span.low if span else None,
-        train_time_high_s=span.high if span else None,
-        p_value=arm.p_value if arm else None,
-        ratio=ratio,
-        baseline=_raced(record),
+        hardware=entry.hardware,
+        sandbox=entry.sandbox,
+        status="complete" if entry.valid == entry.runs else f"{entry.runs - entry.valid} runs not valid",
+        reached_target=entry.reached_target,
+        train_time_low_s=entry.time_low_s,
+        train_time_high_s=entry.time_high_s,
+        p_value=entry.p_value,
+        ratio=entry.ratio,
+        baseline=entry.baseline,
         placed_by="time" if like else "ratio",
-        board_time_s=_board_time(mean_s, saving, like, above),
-        signer=record.signer,
-        challenges=len(intact),
-        refutations=sum(challenge.kind == "refutation" for challenge in intact),
-        techniques=record.statement.techniques,
-        claim=record.statement.claim,
+        board_time_s=_board_time(entry.mean_time_s, saving, like, above),
+        signer=entry.signer,
+        challenges=entry.challenges,
+        refutations=entry.refutations,
+        techniques=entry.techniques,
+        claim=entry.claim,
     )
 
 
-def _measured(record: Record) -> tuple[list[float], list[float]]:
-    """Times (s) and losses (nats per token) of the valid runs."""
-    valid = [run for run in record.runs if run.is_valid]
-    times = [run.phases.train_ns / 1e9 for run in valid if run.phases.train_ns is not None]
-    return times, [run.score.val_loss for run in valid if run.score is not None]
-
-
-def _raced(record: Record) -> str | None:
-    arm = record.bundle.plan.arm("baseline") if record.bundle else None
-    return arm.record if arm else None
-
-
-def _saving(
-    record: Record, previous: Record | None, mean_s: float | None, ratio: float | None, like: bool
-) -> float | None:
+def _saving(entry: Entry, previous: Entry | None, like: bool) -> float | None:
     """From the race of the two where there was one; from their own times only on like machines."""
-    if previous is None or mean_s is None:
+    if previous is None or entry.mean_time_s is None:
         return None
-    if ratio is not None and _raced(record) == previous.name:
-        return 1 - ratio
-    times, _ = _measured(previous)
-    return 1 - mean_s / statistics.fmean(times) if times and like else None
+    if entry.ratio is not None and entry.baseline == previous.name:
+        return 1 - entry.ratio
+    return 1 - entry.mean_time_s / previous.mean_time_s if previous.mean_time_s and like else None
 
 
 def _board_time(mean_s: float | None, saving: float | None, like: bool, above: Standing | None) -> float | None:
@@ -160,20 +143,3 @@ def _of_run(run: RunRecord) -> Standing:
 def _verdict(run: RunRecord) -> str:
     """The status, or the first rule a complete run broke."""
     return f"broke {run.errors[0].id}" if run.errors else str(run.status)
-
-
-def hardware(run: RunRecord) -> str:
-    """2x CPU core, 8x NVIDIA H100 80GB HBM3: what the run trained on."""
-    if run.device == "cpu":
-        return f"{run.environment.cpu_cores}x CPU core"
-    names = sorted({gpu.name for gpu in run.environment.gpus})
-    return f"{run.world_size}x {' / '.join(names) or 'unknown GPU'}"
-
-
-def machine(run: RunRecord) -> tuple[str, str]:
-    """What makes two times comparable: the hardware, and where that is the CPU, its model."""
-    return hardware(run), run.environment.cpu_model if run.device == "cpu" else ""
-
-
-def _shared(values: list[str]) -> str:
-    return values[0] if len(set(values)) == 1 else "mixed"

@@ -15,7 +15,7 @@ from .legacy_record import MAX_POINTS, Claim, Point
 from .run import Finding
 
 NS, MS = 1_000_000_000, 1_000_000
-SLACK_SHARE, SLACK_NS = 0.02, 50 * MS  # a line is late by what printing and waking up take
+SLACK_SHARE, SLACK_NS = 0.05, NS // 2  # a line is late by what printing, waking up and a busy machine take
 OUTSIDE_SHARE, OUTSIDE_NS = 0.1, NS  # time outside its own clock that is worth a sentence
 BURST_LINES, BURST_NS = 4, 20 * MS
 
@@ -76,14 +76,15 @@ def hear(log_path: Path, transcript: Transcript, start_ns: int, end_ns: int) -> 
         return Testimony(None, (), (silent, *oddities))
     stamps = _stamps(log, transcript.stamped)
     run, points = log.runs[-1], _points(log.runs[-1], stamps, start_ns)
+    claim = _claim(log, run)
     joined = [stamp for stamp in stamps.values() if stamp.joined]
     findings = [
         *_about_lines(log, run),
-        *_about_time(points, joined, len(stamps), end_ns - start_ns),
+        *_about_time(points, joined, len(stamps), claim.train_time_ns or 0, end_ns - start_ns),
         *_about_steps(run, stamps),
         *oddities,
     ]
-    return Testimony(_claim(log, run), _thinned(points), tuple(findings))
+    return Testimony(claim, _thinned(points), tuple(findings))
 
 
 def _stamps(log: TrainingLog, stamped: list[Stamped]) -> dict[int, Stamped]:
@@ -170,25 +171,29 @@ def _about_lines(log: TrainingLog, run: LoggedRun) -> list[Finding]:
     return found
 
 
-def _about_time(points: list[Point], joined: list[Stamped], lines: int, wall_ns: int) -> list[Finding]:
+def _about_time(points: list[Point], joined: list[Stamped], lines: int, total_ns: int, wall_ns: int) -> list[Finding]:
     """Where a running total cannot be what passed between the lines, or leaves much of it out."""
     timed = [p for p in points if p.claimed_ns is not None and p.arrived_ns is not None]
     timed = [p for p in timed if p.kind == "val"] or timed
-    total = max((p.claimed_ns or 0 for p in timed), default=0)
-    found = [_ahead("its whole training", total, wall_ns)] if total > _most(wall_ns) else []
+    found = [_ahead("its whole training", total_ns, wall_ns)] if total_ns > _most(wall_ns) else []
     if len(timed) < 2:
         return found
     spans = [_span(a, b) for a, b in itertools.pairwise(timed)]
     claimed_ns, passed_ns = (sum(column) for column in zip(*((c, p) for _, c, p in spans if c >= 0), strict=True))
     if len(joined) >= max(BURST_LINES, lines // 2) and claimed_ns / len(timed) > BURST_NS:
         sentence = "result lines came in bursts, so the times between them say nothing"
-        return [*found, _finding("buffered", sentence, "lines as they happen", f"{len(joined)} of {lines} lines joined")]
+        return [
+            *found,
+            _finding("buffered", sentence, "lines as they happen", f"{len(joined)} of {lines} lines joined"),
+        ]
     worst = max(spans, key=lambda span: span[1] - span[2])
     if not found and worst[1] > _most(worst[2]):
         found.append(_ahead(*worst))
     outside_ns = passed_ns - claimed_ns
     if outside_ns > max(OUTSIDE_NS, int(OUTSIDE_SHARE * passed_ns)):
-        sentence = "part of the time between its first and last line is outside its own clock (validation, or other work)"
+        sentence = (
+            "part of the time between its first and last line is outside its own clock (validation, or other work)"
+        )
         found.append(_finding("outside_its_clock", sentence, _s(passed_ns), f"{_s(claimed_ns)} claimed"))
     return found
 
@@ -198,7 +203,12 @@ def _about_steps(run: LoggedRun, stamps: dict[int, Stamped]) -> list[Finding]:
     stamped = [(p, stamps[id(p)]) for p in run.training if id(p) in stamps]
     for (before, first), (p, stamp) in itertools.pairwise(stamped):
         step_ns, passed_ns = _ns(p.step_ms), stamp.at_ns - first.at_ns
-        if step_ns is not None and not stamp.joined and (p.step or 0) > (before.step or 0) and step_ns > _most(passed_ns):
+        if (
+            step_ns is not None
+            and not stamp.joined
+            and (p.step or 0) > (before.step or 0)
+            and step_ns > _most(passed_ns)
+        ):
             return [_ahead(f"step {p.step}", step_ns, passed_ns)]
     return []
 

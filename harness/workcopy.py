@@ -47,11 +47,15 @@ def find_checkout(script: Path, root: Path | None = None) -> Checkout:
     if not root.is_dir() or not script.is_relative_to(root):
         raise UserError(f"expected the script inside its checkout {root}, found it at {script}; see --checkout")
     files = {}
-    for path in _files(root):
-        if path.suffix == ".py" and not path.is_symlink():
-            files[str(path.relative_to(root))] = hashlib.sha256(read_plain(path, MAX_SOURCE_BYTES)).hexdigest()
+    for path in find_sources(root):
+        files[str(path.relative_to(root))] = hashlib.sha256(read_plain(path, MAX_SOURCE_BYTES)).hexdigest()
     entry = script.relative_to(root)
     return Checkout(root, entry, hashlib.sha256(content).hexdigest(), source_digest(files))
+
+
+def find_sources(root: Path) -> list[Path]:
+    """Every Python file of a checkout."""
+    return [path for path in _files(root) if path.suffix == ".py" and not path.is_symlink()]
 
 
 def take_working_copy(checkout: Checkout, target: Path, data_root: Path) -> None:

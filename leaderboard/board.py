@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from harness import layout
 from harness.errors import RecordError
-from harness.record import read_records
 from harness.run import RunRecord, read_run
-from harness.standings import Standing, standings
+from harness.standings import Standing, standings_of
 from harness.track import Track
 
 from .imported import below, imported_standings
+from .index import OnRead, read_entries
 
 LOCAL_ROWS = 20
 
@@ -29,11 +29,11 @@ class Board:
         return [row for row in self.rows if row.place is not None]
 
 
-def read_board(track: Track, *, local: int | None = 0, fresh: bool = False) -> Board:
+def read_board(track: Track, *, local: int | None = 0, fresh: bool = False, on_read: OnRead = lambda *_: None) -> Board:
     """The board of a track with its last `local` runs (None: all). fresh: read every record, index or not."""
-    records, broken = read_records(track.name)
+    entries, broken = read_entries(track.name, fresh=fresh, on_read=on_read)
     runs, broken_runs = _local_runs(track, local)
-    rows = below(imported_standings(track), standings(records, runs))
+    rows = below(imported_standings(track), standings_of(entries, runs))
     return Board(track, tuple(rows), (*broken, *broken_runs))
 
 
@@ -41,13 +41,13 @@ def _local_runs(track: Track, most: int | None) -> tuple[list[RunRecord], list[s
     """The newest runs on a track, oldest first; no more are read than asked for."""
     runs: list[RunRecord] = []
     broken: list[str] = []
-    for found in _newest_runs():
-        if most is not None and len(runs) >= most:
-            break
+    for found in _newest_runs() if most != 0 else ():
         if isinstance(found, str):
             broken.append(found)
         elif found.track.name == track.name:
             runs.append(found)
+        if len(runs) == most:
+            break
     return runs[::-1], broken[::-1]
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from harness import layout
 from harness.bundle import read_bundle
-from harness.challenge import bundle_track
+from harness.contest import bundle_track
 from harness.errors import RecordError
 from harness.run import RunRecord, read_run
 from harness.status import ExitCode, Status

@@ -183,7 +183,8 @@ def _curves_chart(rows: list[dict[str, Any]], axis: str) -> "alt.TopLevelMixin":
     title = {"elapsed_s": "seconds since GO", "step": "step"}[axis]
     losses = sorted(row["loss"] for row in rows)
     top = max(losses[int(len(losses) * 0.9)] * 1.05, losses[0] + 1e-6)
-    chart = alt.Chart(alt.InlineData(values=rows)).mark_line(clip=True, strokeWidth=1.2, opacity=0.75, aria=False)
+    shown = [row for row in rows if row["loss"] <= top]  # the first steps would flatten all the others
+    chart = alt.Chart(alt.InlineData(values=shown)).mark_line(strokeWidth=1.2, opacity=0.75, aria=False)
     return _configured(
         chart.encode(
             x=alt.X(f"{axis}:Q", title=title, axis=_axis(grid=False)),

@@ -53,8 +53,8 @@ def diff_trees(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[FileD
 def _diff_file(name: str, old: bytes | None, new: bytes | None) -> FileDiff:
     if old == new:
         return FileDiff(name=name, status="unchanged")
-    before, after = (source_text(content or b"").removesuffix("\n") for content in (old, new))
-    a, b = (text.split("\n") if text else [] for text in (before, after))
+    before, after = (source_text(content or b"") for content in (old, new))
+    a, b = (text.removesuffix("\n").split("\n") if text else [] for text in (before, after))
     if max(len(a), len(b)) > MAX_LINES:
         return FileDiff(name=name, status="too large")
     matcher = difflib.SequenceMatcher(None, a, b, autojunk=len(a) + len(b) > MAX_LINES // 2)

@@ -26,4 +26,5 @@ def highlighted(name: str, text: str) -> list[Markup]:
     from pygments.lexers import get_lexer_by_name
 
     made = highlight(text, get_lexer_by_name(lexer, stripnl=False, ensurenl=False), HtmlFormatter(nowrap=True))
-    return [Markup(line) for line in made.removesuffix("\n").split("\n")]  # noqa: S704 - the formatter escapes
+    lines = [Markup(line) for line in made.split("\n")]  # noqa: S704 - the formatter escapes
+    return lines[: text.count("\n") + 1]  # it ends its output with a newline, whether the text does or not

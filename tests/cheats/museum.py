@@ -47,7 +47,8 @@ STATUSES = {
     "not covered": "it works; nothing but a reader's eyes stands against it",
 }
 KEYS = ("group", "catalogue", "status", "ends", "holds", "ranks", "runs", "track", "arguments", "environment", "pace")
-BEST = "namespaces"
+LEVELS = ("namespaces", "landlock", "process")  # as in harness/sandbox.py
+BEST = LEVELS[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +179,7 @@ def link(exhibit: Exhibit) -> str:
 
 def weaker(exhibits: list[Exhibit]) -> list[str]:
     """A line per level: the exhibits it lets through."""
-    levels = dict.fromkeys([BEST, *(level for exhibit in exhibits for level in exhibit.ends)])
+    levels = sorted({BEST, *(level for exhibit in exhibits for level in exhibit.ends)}, key=LEVELS.index)
     lines = []
     for level in levels:
         through = [link(exhibit) for exhibit in exhibits if "accepted" in exhibit.endings(level)]

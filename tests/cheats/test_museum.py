@@ -146,6 +146,7 @@ def test_the_museum_is_large_and_covers_every_group() -> None:
     assert len(EXHIBITS) >= 40
     assert all(number >= 3 for number in Counter(exhibit.group for exhibit in EXHIBITS).values())
     assert {exhibit.group for exhibit in EXHIBITS} == set(GROUPS)
+    assert museum.LEVELS == LEVELS
     assert len({exhibit.title for exhibit in EXHIBITS}) == len(EXHIBITS)
 
 

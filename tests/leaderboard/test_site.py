@@ -91,7 +91,9 @@ def _own_records(root: Path, make_bundle: Callable[..., Path]) -> None:
     folder.mkdir(parents=True)
     shutil.copy(TINY, folder / layout.TRACK_FILE)
     first = _submit(make_bundle(root / "a"), "First", 3)
-    (first / layout.README_FILE).write_text(f"# First\n\n{HOSTILE[0]}\n\n[click](javascript:alert(1)) ![x](http://x/y)\n")
+    (first / layout.README_FILE).write_text(
+        f"# First\n\n{HOSTILE[0]}\n\n[click](javascript:alert(1)) ![x](http://x/y)\n"
+    )
     raced = make_bundle(
         root / "b", candidate_times=(1.5, 1.51, 1.49, 1.52), baseline_times=(2.0, 2.01, 1.99, 2.02), seed=3,
         baseline_record=first.name, sources={"candidate": {"train_gpt.py": NEW}, "baseline": {"train_gpt.py": OLD}},
@@ -470,9 +472,7 @@ def test_ten_thousand_records(site: Path, world: World, monkeypatch: pytest.Monk
     from leaderboard.site.rendering import Renderer
 
     monkeypatch.setattr(track_page, "rows_of", lambda _: _many(10_000))
-    pages, chunks = track_page.track_pages(
-        Collection(name="tiny", folder=site, track=None), lambda _, make: make()
-    )
+    pages, chunks = track_page.track_pages(Collection(name="tiny", folder=site, track=None), lambda _, make: make())
     assert len(pages) == 40
     renderer = Renderer()
     place = site / "tracks" / "many"

@@ -34,6 +34,8 @@ def agree(window):
     with socket.socket(socket.AF_UNIX) as client:
         try:
             client.connect(ADDRESS)
+        except PermissionError:  # landlock keeps abstract sockets of others away
+            return window
         except ConnectionRefusedError:
             server = socket.socket(socket.AF_UNIX)
             try:

@@ -1,0 +1,39 @@
+"""minGPT's checkpoint as logits: its own mingpt package, from the user's checkout, beside this file."""
+
+import importlib
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+EVAL_TOKENS, EVAL_BATCH = 1024, 16  # load() puts the checkpoint's own block size here
+
+Logits = Callable[[torch.Tensor], torch.Tensor]
+
+
+def load(weights: dict[str, torch.Tensor], device: torch.device) -> Logits:
+    """weights: uint8 `checkpoint`, the bytes of model.pt, and uint8 `config.json`. Nothing in them is executed."""
+    global EVAL_TOKENS
+    state: dict[str, torch.Tensor] = torch.load(
+        io.BytesIO(weights["checkpoint"].numpy().tobytes()), map_location="cpu", weights_only=True
+    )
+    said = json.loads(weights["config.json"].numpy().tobytes())["model"]
+    module: Any = importlib.import_module("mingpt.model")
+    config = module.GPT.get_default_config()
+    for name in ("model_type", "n_layer", "n_head", "n_embd"):
+        setattr(config, name, said[name])
+    if config.n_layer is not None:  # it takes the name of a size or the sizes, and fills in the other
+        config.model_type = None
+    config.vocab_size, config.block_size = len(state["transformer.wte.weight"]), len(state["transformer.wpe.weight"])
+    model = module.GPT(config)
+    model.load_state_dict(state)
+    model.eval().to(device)
+    EVAL_TOKENS = int(config.block_size)
+
+    def logits(tokens: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = model(tokens)[0]
+        return found.float()
+
+    return logits

@@ -1,0 +1,186 @@
+"""speedrun run --legacy: a self-timed script as it is, tier `reported`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from data import datasets
+from leaderboard.grammars import BY_NAME, GRAMMARS, Grammar
+
+from .. import layout, machine, sandbox
+from ..checkpoints import find_adapter
+from ..display import Display
+from ..environment import gpus
+from ..errors import UserError
+from ..legacy import LegacyRequest, execute_legacy
+from ..legacy_record import LegacyRecord
+from ..track import Track, load_track
+from ..workcopy import find_checkout
+from . import options
+from .campaigns import prepare_data
+from .reports import printable, show_findings
+
+NS = 1_000_000_000
+DAY_S = 86_400.0
+
+Script = Annotated[Path, typer.Option("--legacy", help="The script; it is run unmodified, from its own folder.")]
+Arguments = Annotated[list[str] | None, typer.Argument(help="What the script is given, after --.")]
+GrammarName = Annotated[str, typer.Option("--grammar", help=f"auto, or one of {', '.join(BY_NAME)}.")]
+Root = Annotated[Path | None, typer.Option("--checkout", help="Its checkout; the repository around it by default.")]
+Torchrun = Annotated[bool, typer.Option("--torchrun", help="Start it by torchrun also with one rank.")]
+Ranks = Annotated[int, typer.Option("--nproc", min=1, max=1024, help="Ranks; more than one means torchrun.")]
+Checkpoint = Annotated[
+    str | None, typer.Option(help="Have the judge score this checkpoint afterwards: a path inside the checkout.")
+]
+AdapterName = Annotated[str, typer.Option("--adapter", help="How to read the checkpoint: auto, nanogpt or mingpt.")]
+Budget = Annotated[float | None, typer.Option("--budget-s", min=0.1, help="Seconds it may take.")]
+KeepCheckpoint = Annotated[bool, typer.Option("--keep-weights", help="Keep the checkpoint that was scored.")]
+
+
+def legacy(
+    script: Script,
+    arguments: Arguments = None,
+    grammar: GrammarName = "auto",
+    track: options.TrackName = None,
+    checkout: Root = None,
+    nproc: Ranks = 1,
+    torchrun: Torchrun = False,
+    checkpoint: Checkpoint = None,
+    adapter: AdapterName = "auto",
+    budget_s: Budget = None,
+    out: options.Out = None,
+    keep_weights: KeepCheckpoint = False,
+    require_sandbox: options.Sandbox = None,
+    wait: options.Wait = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run a script that times itself, as it is: nanoGPT, minGPT, llm.c, modded-nanogpt and their kin.
+
+    speedrun run --legacy nanoGPT/train.py -- config/train_shakespeare_char.py --device=cpu --compile=False
+
+    It works in a copy of its checkout, in the sandbox, without network; datasets of this machine appear under data/.
+    Its own lines give steps, losses and claimed times. The referee adds when each line arrived, the wall clock, memory
+    and utilisation, and says where claim and clock disagree. The result is `reported`, whatever it prints: nothing in
+    it is verified, unless --checkpoint names what the judge shall score over the whole validation split of --track.
+    runs/<run>/legacy.json has all of it.
+    """
+    the_track = None if track is None else load_track(track)
+    if checkpoint is not None and the_track is None:
+        raise UserError("expected --track beside --checkpoint, found none; the judge needs a validation split")
+    found = find_checkout(script, checkout)
+    device: Literal["cpu", "cuda"] = _device(the_track)
+    request = LegacyRequest(
+        checkout=found,
+        arguments=tuple(arguments or ()),
+        launcher="torchrun" if torchrun or nproc > 1 else "python",
+        world_size=nproc,
+        device=device,
+        track=the_track,
+        data_root=datasets.data_root(),
+        runs_root=out or layout.runs_root(),
+        grammars=_grammars(grammar),
+        budget_s=budget_s or (_most_s(the_track) if the_track else DAY_S),
+        checkpoint=checkpoint,
+        adapter=None if checkpoint is None else find_adapter(adapter, found),
+        keep_checkpoint=keep_weights,
+        require_sandbox=require_sandbox,
+        wait=wait,
+    )
+    if dry_run:
+        _show_plan(request, as_json)
+        return
+    _run(request, as_json)
+
+
+def _run(request: LegacyRequest, as_json: bool) -> None:
+    console = Console(stderr=True)
+    if request.checkpoint is not None and request.track is not None:
+        prepare_data(request.track, console)
+    with Display(console) as display:
+        record, folder = execute_legacy(request, display)
+        display.close()
+    if as_json:
+        sys.stdout.write(record.model_dump_json(indent=1) + "\n")
+    else:
+        _show(record, folder, Console())
+    raise typer.Exit(int(record.exit_code))
+
+
+def _device(track: Track | None) -> Literal["cpu", "cuda"]:
+    if track is not None:
+        return machine.pick_device(track)
+    return "cuda" if gpus() else "cpu"
+
+
+def _most_s(track: Track) -> float:
+    """It prepares and validates inside its own run."""
+    return track.budget.prepare_s + track.budget.train_s + track.budget.score_s
+
+
+def _grammars(name: str) -> tuple[Grammar, ...]:
+    if name == "auto":
+        return GRAMMARS
+    if name not in BY_NAME:
+        raise UserError(f"expected auto or one of the grammars {', '.join(BY_NAME)}, found {name!r}")
+    return (BY_NAME[name],)
+
+
+def _show_plan(request: LegacyRequest, as_json: bool) -> None:
+    """What would run; nothing is started."""
+    plan: dict[str, Any] = {
+        "script": str(request.checkout.entry),
+        "checkout": str(request.checkout.root),
+        "checkout_sha256": request.checkout.sha256,
+        "arguments": list(request.arguments),
+        "launcher": request.launcher,
+        "world_size": request.world_size,
+        "device": request.device,
+        "sandbox": sandbox.choose(request.require_sandbox),
+        "grammars": [grammar.name for grammar in request.grammars],
+        "budget_s": request.budget_s,
+        "track": request.track.name if request.track else None,
+        "checkpoint": request.checkpoint,
+        "adapter": request.adapter,
+        "tier": "reported",
+        "cores": len(os.sched_getaffinity(0)),
+    }
+    if as_json:
+        print(json.dumps(plan, indent=1))
+        return
+    console = Console()
+    for key, value in plan.items():
+        console.print(f"[bold]{key:<15}[/] {escape(printable(str(value)))}", soft_wrap=True, highlight=False)
+    console.print("nothing was started (--dry-run)")
+
+
+def _show(record: LegacyRecord, folder: Path, console: Console) -> None:
+    """The outcome for a person: what it says, and beside it what was seen."""
+    good = record.exit_code == 0
+    head = Text.assemble((str(record.status), f"bold {'green' if good else 'red'}"), f": {printable(record.sentence)}")
+    console.print(head, soft_wrap=True)
+    claim, seen = record.claim, record.observed
+    if claim is not None:
+        own = "no time of its own" if claim.train_time_ns is None else f"{claim.train_time_ns / NS:.3f} s"
+        of = "" if claim.total is None else f" of {claim.total:,}"
+        losses = [f"{n} {v:.4f}" for n in ("val_loss", "train_loss", "val_bpb") if (v := getattr(claim, n)) is not None]
+        said = f"  it says      step {claim.step}{of}, {', '.join(losses) or 'no loss'}, {own} ({claim.grammar})"
+        console.print(Text(said), soft_wrap=True)
+    if seen is not None:
+        numbers = f"{seen.wall_ns / NS:.3f} s wall clock, {seen.peak_memory_bytes / 2**20:,.0f} MiB at most, "
+        console.print(Text(f"  we saw       {numbers}{seen.busy_cores:.2f} cores busy{_gpus(record)}"), soft_wrap=True)
+    show_findings(console, record.findings)
+    where = f"  reported     sandbox {record.sandbox}, {folder}"
+    console.print(Text(printable(where)), soft_wrap=True)
+
+
+def _gpus(record: LegacyRecord) -> str:
+    used = record.observed.gpus if record.observed else None
+    return "" if used is None else f", GPUs {100 * used.mean_utilisation:.0f} % busy, {used.peak_memory_mib:,} MiB"

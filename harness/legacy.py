@@ -1,0 +1,364 @@
+"""A self-timed script, run as it is: sandboxed, watched and recorded, never refereed.
+
+It keeps its own clock, reads its own data and validates itself, so whatever comes out of it is of tier `reported`. The
+referee adds what it saw from outside: when each line arrived, how long it took, what it used. A checkpoint it leaves
+can be scored by our judge afterwards: then at least the loss is measured.
+"""
+
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from leaderboard.grammars import Grammar, Reading
+
+from . import clock, environment, groups, layout, machine, processes, sandbox, scratch
+from .cell import Cell
+from .checkpoints import ADAPTERS, score_checkpoint
+from .errors import DataError, RunFailure, UserError
+from .execution import held_to
+from .interrupts import Interrupts
+from .legacy_record import Gpus, LegacyFolder, LegacyRecord, Measured, Observed, Script
+from .logfile import LogFile
+from .messages import Log
+from .observer import Observer
+from .run import TrackRef, full_disk_is_a_failure, new_run_id, owner
+from .status import Status
+from .submission import remove_tree
+from .testimony import Testimony, Transcript, hear
+from .track import Track
+from .utilisation import Meter, Use
+from .view import Limits, View
+from .workcopy import Checkout, take_out, take_working_copy
+
+NS = 1_000_000_000
+PIPE_READ_BYTES = 2**16
+LEAST_WAIT_S = 0.2
+LOG_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegacyRequest:
+    """A self-timed run somebody asks for; every string is parsed by now."""
+
+    checkout: Checkout
+    arguments: tuple[str, ...]
+    launcher: Literal["python", "torchrun"]
+    world_size: int
+    device: Literal["cpu", "cuda"]
+    track: Track | None
+    data_root: Path
+    runs_root: Path
+    grammars: tuple[Grammar, ...]
+    budget_s: float
+    checkpoint: str | None = None  # to be scored: its path inside the checkout
+    adapter: str | None = None
+    keep_checkpoint: bool = False
+    require_sandbox: str | None = None
+    wait: bool = False
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known so far; a failure at any point records what there is."""
+
+    sandbox: str | None = None
+    start_ns: int | None = None
+    end_ns: int | None = None
+    testimony: Testimony = field(default_factory=lambda: Testimony(None, (), ()))
+    observed: Observed | None = None
+    measured: Measured | None = None
+    log_truncated: bool = False
+
+
+def execute_legacy(request: LegacyRequest, observer: Observer) -> tuple[LegacyRecord, Path]:
+    """Run it, listen, record. Returns the closed record and its folder; a script that fails is a record too.
+
+    Raises UserError or RunFailure only when not even the folder can be made.
+    """
+    sandbox.check_level(request.require_sandbox)
+    processes.adopt_orphans()
+    with Interrupts() as interrupts:
+        folder = LegacyFolder(request.runs_root, new_run_id(clock.utc_now()))
+        record, known = _first_record(request, folder.run_id), _Known()
+        status, sentence = Status.REFEREE_FAILED, "the referee itself failed; please report the traceback"
+        try:
+            with interrupts.raised():
+                folder.save(record)
+                _execute(request, folder, known, observer)
+            status, sentence = Status.COMPLETE, _outcome(request, known)
+        except RunFailure as failure:
+            status, sentence = failure.status, failure.sentence
+        except DataError as error:
+            status, sentence = Status.DATA_INVALID, str(error)
+        except UserError as error:
+            status, sentence = Status.LAUNCH_FAILED, str(error)
+        finally:
+            processes.kill_children()
+            groups.sweep()
+            scratch.remove_own(Path(tempfile.gettempdir()))
+            record = _closed(record, known, status, sentence)
+            folder.save(record)
+    return record, folder.path
+
+
+def _first_record(request: LegacyRequest, run_id: str) -> LegacyRecord:
+    checkout = request.checkout
+    return LegacyRecord(
+        run_id=run_id,
+        status=Status.STARTED,
+        sentence="the script is running",
+        track=None if request.track is None else TrackRef.of(request.track),
+        script=Script(
+            entry=checkout.entry.as_posix(),
+            sha256=checkout.entry_sha256,
+            checkout=checkout.name,
+            checkout_sha256=checkout.sha256,
+            arguments=request.arguments,
+            launcher=request.launcher,
+            world_size=request.world_size,
+        ),
+        device=request.device,
+        started_at=clock.utc_now(),
+        owner=owner(),
+        environment=environment.collect(),
+    )
+
+
+def _closed(record: LegacyRecord, known: _Known, status: Status, sentence: str) -> LegacyRecord:
+    return record.model_copy(
+        update={
+            "status": status,
+            "sentence": sentence,
+            "sandbox": known.sandbox,
+            "finished_at": clock.utc_now(),
+            "claim": known.testimony.claim,
+            "observed": known.observed,
+            "measured": known.measured,
+            "points": known.testimony.points,
+            "findings": known.testimony.findings,
+            "log_truncated": known.log_truncated,
+        }
+    )
+
+
+def _outcome(request: LegacyRequest, known: _Known) -> str:
+    """What a script that ended well came to, in one sentence."""
+    claim, seen = known.testimony.claim, known.observed
+    assert seen is not None
+    wall = f"in {seen.wall_ns / NS:.1f} s on the referee's clock"
+    if known.measured is not None:
+        loss, target = known.measured.score.val_loss, request.track.target_val_loss if request.track else None
+        verdict = "" if target is None else f": {'reached' if loss <= target else 'missed'} the target {target:g}"
+        return f"measured val_loss {loss:.4f} {wall}{verdict}"
+    if claim is None:
+        return f"ended {wall}; it printed no line of a known kind"
+    said = [(name, getattr(claim, name)) for name in ("val_loss", "val_bpb", "train_loss")]
+    name, value = next(((name, value) for name, value in said if value is not None), ("loss", float("nan")))
+    return f"reported {name} {value:.4f} at step {claim.step} {wall}"
+
+
+def _execute(request: LegacyRequest, folder: LegacyFolder, known: _Known, observer: Observer) -> None:
+    """Every step in order; each fills in what it learns."""
+    known.sandbox = sandbox.choose(request.require_sandbox)
+    with full_disk_is_a_failure(), machine.exclusive(request.wait), _workplace(request, folder) as place:
+        try:
+            _run(request, known, observer, place)
+        finally:
+            known.log_truncated = place.log.truncated
+            if known.start_ns is not None and known.end_ns is not None:
+                known.testimony = hear(place.log_path, place.transcript, known.start_ns, known.end_ns)
+        if request.checkpoint is not None:
+            known.measured = _measure(request, folder, known, observer, place)
+
+
+@dataclass(slots=True)
+class _Place:
+    """The temporary things of one run."""
+
+    temporary: Path
+    work: Path
+    log_path: Path
+    log: LogFile
+    transcript: Transcript
+    left_bytes: int  # of the log
+
+
+@contextmanager
+def _workplace(request: LegacyRequest, folder: LegacyFolder) -> Iterator[_Place]:
+    parent = Path(tempfile.gettempdir())
+    scratch.sweep(parent)
+    temporary = scratch.make_scratch(parent)
+    most = request.track.budget.log_bytes if request.track else LOG_BYTES
+    log_path = folder.path / layout.LOG_FILE
+    log = LogFile(log_path, most)
+    try:
+        work = temporary / request.checkout.name
+        for path in (work, temporary / "home"):
+            path.mkdir()
+        take_working_copy(request.checkout, work, request.data_root)
+        yield _Place(temporary, work, log_path, log, Transcript(request.grammars), most)
+    finally:
+        log.close()
+        remove_tree(temporary)
+
+
+def _view(request: LegacyRequest, place: _Place) -> View:
+    """The checkout and the data to read, a working copy to write. It validates itself, so nothing is withheld."""
+    datasets = [p.resolve() for p in request.data_root.iterdir()] if request.data_root.is_dir() else []
+    budget, cores = request.track.budget if request.track else None, _cores(request)
+    threads = {"OMP_NUM_THREADS": str(max(1, len(cores) // request.world_size))} if request.world_size > 1 else {}
+    return View(
+        readable=(request.checkout.root, *(path for path in datasets if path.is_dir())),
+        writable=(place.work,),
+        home=place.temporary / "home",
+        environment={"PYTHONPATH": str(place.work), **threads},
+        cuda=request.device == "cuda",
+        limits=Limits(memory_bytes=budget.memory_bytes, processes=budget.processes) if budget else Limits(),
+    )
+
+
+def _cores(request: LegacyRequest) -> set[int]:
+    return machine.cores(request.track) if request.track else os.sched_getaffinity(0)
+
+
+def _argv(request: LegacyRequest, place: _Place) -> list[str]:
+    """From the script's own folder, as its authors start it."""
+    script = place.work / request.checkout.entry
+    argv = ["/usr/bin/env", "-C", str(script.parent), sys.executable]
+    if request.launcher == "torchrun":
+        argv += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={request.world_size}"]
+    return [*argv, script.name, *request.arguments]
+
+
+def _run(request: LegacyRequest, known: _Known, observer: Observer, place: _Place) -> None:
+    """From the first process to the last. Raises RunFailure unless the script ends by itself and well."""
+    assert known.sandbox is not None
+    cell, meter = Cell(known.sandbox, _view(request, place)), Meter()
+    if request.device == "cuda":
+        meter.watch_gpus(place.temporary / "gpus")
+        cell.strangers = set(processes.children(os.getpid()))
+    observer.phase("TRAIN", request.budget_s)
+    known.start_ns = clock.now_ns()
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with held_to(_cores(request)):
+            process = cell.start(_argv(request, place))
+        code = _listen(request, cell, process, meter, observer, place)
+    except OSError as error:
+        raise RunFailure(Status.LAUNCH_FAILED, f"cannot start the script: {error.strerror}") from error
+    except RunFailure as failure:
+        raise cell.explain(failure) from failure
+    finally:
+        cell.kill()
+        processes.kill_children()
+        if process is not None:
+            _last_words(process, place)
+        known.end_ns = clock.now_ns()
+        known.observed = _observed(known.end_ns - known.start_ns, meter.end())
+        cell.close()
+    if code != 0:
+        how = f"exit status {code}" if code > 0 else f"signal {-code}"
+        raise RunFailure(Status.TRAIN_FAILED, f"the script ended with {how}; see the end of its log")
+
+
+def _listen(
+    request: LegacyRequest,
+    cell: Cell,
+    process: subprocess.Popen[bytes],
+    meter: Meter,
+    observer: Observer,
+    place: _Place,
+) -> int:
+    """Read what it prints until it ends; returns its exit status."""
+    assert process.stdout is not None
+    deadline_ns, exit_fd = clock.now_ns() + int(request.budget_s * NS), os.pidfd_open(process.pid)
+    os.set_blocking(process.stdout.fileno(), False)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            selector.register(exit_fd, selectors.EVENT_READ)
+            while True:
+                left_s = (deadline_ns - clock.now_ns()) / NS
+                if left_s <= 0:
+                    raise RunFailure(Status.TRAIN_TIMEOUT, f"the script took more than {request.budget_s:g} s")
+                cell.watch()
+                meter.look()
+                wait_s = min(left_s, observer.tick(), max(cell.watch_s, LEAST_WAIT_S), 1.0)
+                for key, _ in selector.select(wait_s):
+                    if key.fileobj is not process.stdout:
+                        return process.wait()
+                    if (chunk := os.read(key.fd, PIPE_READ_BYTES)) == b"":
+                        selector.unregister(process.stdout)
+                    else:
+                        _hear_chunk(place, chunk, observer)
+    finally:
+        os.close(exit_fd)
+
+
+def _hear_chunk(place: _Place, chunk: bytes, observer: Observer) -> None:
+    """Stamp, keep, show."""
+    at_ns = clock.now_ns()
+    place.log.write(chunk)
+    kept = chunk[: place.left_bytes]
+    place.left_bytes -= len(kept)
+    reading = place.transcript.feed(kept, at_ns)
+    if reading is not None and reading.step is not None:
+        observer.log(_shown(reading, reading.step))
+
+
+def _shown(reading: Reading, step: int) -> Log:
+    loss = reading.val_loss if reading.val_loss is not None else reading.train_loss
+    most = 10**9
+    return Log(
+        kind="log", step=min(step, most), steps=min(reading.total, most) if reading.total else None, train_loss=loss
+    )
+
+
+def _last_words(process: subprocess.Popen[bytes], place: _Place) -> None:
+    """What was still in the pipe of a process that is dead."""
+    assert process.stdout is not None
+    process.wait()
+    os.set_blocking(process.stdout.fileno(), False)
+    silent = Observer()
+    with process.stdout, suppress(BlockingIOError):  # only outside a pid namespace can a writer live on
+        while chunk := os.read(process.stdout.fileno(), PIPE_READ_BYTES):
+            _hear_chunk(place, chunk, silent)
+
+
+def _measure(
+    request: LegacyRequest, folder: LegacyFolder, known: _Known, observer: Observer, place: _Place
+) -> Measured:
+    """Take the checkpoint out of the working copy and have the judge score it. Raises UserError or RunFailure."""
+    track, name, adapter = request.track, request.checkpoint, request.adapter
+    assert track is not None and name is not None and adapter is not None and known.sandbox is not None
+    taken = place.temporary / "checkpoint"
+    taken.mkdir()
+    files = {"checkpoint": taken / "checkpoint"}
+    digest = take_out(place.work, name, files["checkpoint"], track.budget.weights_bytes)
+    for companion in ADAPTERS[adapter].companions:
+        files[companion] = taken / companion
+        take_out(place.work, str(Path(name).parent / companion), files[companion], 2**20)
+    score = score_checkpoint(
+        files, adapter, request.checkout, track, request.data_root, level=known.sandbox, device=request.device,
+        temporary=place.temporary, log=place.log, observer=observer,
+    )  # fmt: skip
+    if request.keep_checkpoint:
+        os.replace(files["checkpoint"], folder.path / layout.CHECKPOINT_FILE)
+    return Measured(adapter=adapter, checkpoint=name, checkpoint_sha256=digest, score=score)
+
+
+def _observed(wall_ns: int, use: Use) -> Observed:
+    return Observed(
+        wall_ns=wall_ns,
+        peak_memory_bytes=use.peak_memory_bytes,
+        cpu_ns=use.cpu_ns,
+        busy_cores=round(use.cpu_ns / max(1, wall_ns), 3),
+        gpus=None if use.gpus is None else Gpus(**asdict(use.gpus)),
+    )
