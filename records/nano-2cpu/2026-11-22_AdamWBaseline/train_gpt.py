@@ -21,7 +21,7 @@ HEADS = 4
 LAYERS = 4
 
 # training
-STEPS = 2000
+STEPS = 2500
 BATCH = 4  # sequences of LENGTH tokens per step, all ranks together
 LEARNING_RATE = 3e-3
 FINAL_LEARNING_RATE = 1e-4
