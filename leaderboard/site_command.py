@@ -1,4 +1,4 @@
-"""speedrun site: the leaderboard as a web site, built into a folder or served on this machine"""
+"""speedrun site: the leaderboard as a web site, built into a folder or served here"""
 
 import json
 import threading

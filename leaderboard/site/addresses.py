@@ -51,9 +51,9 @@ def raw_source(track: str, name: str, number: int) -> str:
     return f"records/{track}/{name}/source-{number}.txt"
 
 
-def run(track: str, name: str, number: int) -> str:
-    """The run.json of an attempt."""
-    return f"records/{track}/{name}/run-{number}.json"
+def run(track: str, name: str, number: int, challenge: int | None = None) -> str:
+    """The run.json of an attempt of a record's campaign, or of one of its challenges."""
+    return f"records/{track}/{name}/{'' if challenge is None else f'challenge-{challenge}-'}run-{number}.json"
 
 
 def imported(track: str, key: str) -> str:
@@ -86,10 +86,18 @@ def runs(track: str) -> str:
 
 
 def relative(here: str, there: str) -> str:
-    """What a page at `here` writes to link to `there`."""
+    """What a page at `here` writes to link to `there`; an address of the web stays as it is."""
+    if there.startswith("https://"):
+        return there
     path, hash, fragment = there.partition("#")
     found = posixpath.relpath(path, posixpath.dirname(here) or ".") if path else ""
     return quote(found) + hash + quote(fragment)
+
+
+def web(url: str) -> str:
+    """The URL if it is plainly one of the web, else nothing: only those become links."""
+    plain = url.isascii() and url.isprintable() and not set(url) & set(" \"'<>\\")
+    return url if url.startswith("https://") and plain else ""
 
 
 def _digest(text: str) -> str:

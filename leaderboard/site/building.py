@@ -1,4 +1,4 @@
-"""Building the site: every track's pages, then those that all tracks share; what did not change is left alone."""
+"""Building the site: each track's pages, then those all share; what is unchanged stays."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -17,15 +17,15 @@ from .charts import Draw
 from .collection import Collection, Own, read_collection, track_folders
 from .feed import feed
 from .imported_page import imported_view
-from .output import Group, Output, files_below, fingerprint
-from .record_page import attempted, record_view
+from .output import Group, Output, files_below, fingerprint, open_output
+from .record_page import MAX_RUNS, Attempted, attempted, challenge_attempts, record_view
 from .rendering import ASSETS, Page, Renderer
 from .rows import Row, address_of, rows_of
 from .shared_pages import Summary, shared_pages
 from .source_pages import diff_view, read_source, source_view
 from .track_page import track_pages
 
-MAX_MUSEUM_BYTES = 2**20
+MAX_DOCUMENT_BYTES = 2**18
 Progress = Callable[[str, int, int], None]  # what, how many of how many
 
 
@@ -43,21 +43,21 @@ class Built:
 
 def build(out: Path, *, base_url: str = "", full: bool = False, on_progress: Progress = lambda *_: None) -> Built:
     """Build or bring up to date the site in `out`. Raises UserError where that folder is something else."""
-    output, renderer = Output(out, full=full), Renderer()
-    code = code_fingerprint()
-    folders, summaries, made = track_folders(), [], []
-    for number, folder in enumerate(folders):
-        on_progress(folder.name, number, len(folders) + 1)
-        name, print_ = f"track {folder.name}", track_fingerprint(folder, code)
-        kept = output.unchanged(name, print_)
-        summary = None if kept is None else _summary_from(kept)
-        if summary is None:
-            summary = _build_track(folder, output.begin(name, print_), output, renderer)
-            made.append(folder.name)
-        summaries.append(summary)
-    on_progress("shared pages", len(folders), len(folders) + 1)
-    _build_shared(summaries, output, renderer, code, base_url)
-    output.finish()
+    renderer, code, folders = Renderer(), code_fingerprint(), track_folders()
+    summaries: list[Summary] = []
+    made: list[str] = []
+    with open_output(out, full=full) as output:
+        for number, folder in enumerate(folders):
+            on_progress(folder.name, number, len(folders) + 1)
+            name, print_ = f"track {folder.name}", track_fingerprint(folder, code)
+            kept = output.unchanged(name, print_)
+            summary = None if kept is None else _summary_from(kept)
+            if summary is None:
+                summary = _build_track(folder, output.begin(name, print_), output, renderer)
+                made.append(folder.name)
+            summaries.append(summary)
+        on_progress("shared pages", len(folders), len(folders) + 1)
+        _build_shared(summaries, output, renderer, code, base_url)
     return Built(
         folder=str(out),
         files=output.pages,
@@ -79,14 +79,15 @@ def track_fingerprint(folder: Path, code: str) -> str:
     return fingerprint(files_below(folder), code)
 
 
-def museum_file() -> Path:
-    return layout.ROOT / "docs" / "museum.md"
+def documents() -> list[Path]:
+    """The museum of cheats and the notes on the audit, which pages of the site show."""
+    return [layout.ROOT / "docs" / "museum.md", layout.ROOT / "docs" / "audit-notes.md"]
 
 
 def site_fingerprint() -> str:
     """Of everything a build reads."""
     code = code_fingerprint()
-    return fingerprint([museum_file()], *(track_fingerprint(folder, code) for folder in track_folders()))
+    return fingerprint(documents(), *(track_fingerprint(folder, code) for folder in track_folders()))
 
 
 def _sentences(summaries: list[Summary]) -> Iterator[str]:
@@ -132,13 +133,16 @@ def _pages_of(collection: Collection, draw: Draw) -> Iterator[Page]:
         if view.record is not None:
             files = read_source(own)
             yield Page(
-                addresses.source(track, own.name), "source.html", f"Source of {title}", source_view(own, track, files)
+                addresses.source(track, own.name),
+                "source.html",
+                f"Source of {title}",
+                source_view(own, track, files, draw),
             )
             yield Page(
                 addresses.difference(track, own.name),
                 "diff.html",
                 f"Changes of {title}",
-                diff_view(own, collection, files),
+                diff_view(own, collection, files, draw),
             )
     for found in collection.imported:
         view_of = imported_view(found, collection)
@@ -154,13 +158,20 @@ def _files_of(own: Own, collection: Collection) -> dict[str, bytes]:
         return {}
     track, name = collection.name, own.name
     files = {addresses.raw_source(track, name, n): content for n, content in enumerate(read_source(own).values())}
-    for found in attempted(own.record):
-        path = own.report.path / layout.RECORD_RUNS_DIR / Path(found.run.run_id).name / layout.RUN_FILE
-        try:
-            files[addresses.run(track, name, found.number)] = read_plain(path, layout.MAX_RECORD_BYTES)
-        except UserError as error:
-            files[addresses.run(track, name, found.number)] = json.dumps({"error": str(error)}).encode()
+    campaigns: list[tuple[int | None, Path, list[Attempted]]] = [(None, own.report.path, attempted(own.record))]
+    campaigns += [(n, report.path, challenge_attempts(report)) for n, report in enumerate(own.challenges)]
+    for challenge, folder, attempts in campaigns:
+        for found in attempts[:MAX_RUNS]:
+            path = folder / layout.RECORD_RUNS_DIR / Path(found.run.run_id).name / layout.RUN_FILE
+            files[addresses.run(track, name, found.number, challenge)] = _bytes_of(path)
     return files
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return read_plain(path, layout.MAX_RECORD_BYTES)
+    except UserError:
+        return b'{"error": "expected a run.json in the record, found none that can be read"}\n'
 
 
 def _summary(collection: Collection, rows: list[Row]) -> Summary:
@@ -173,7 +184,7 @@ def _summary(collection: Collection, rows: list[Row]) -> Summary:
         target=track.target_val_loss if track else None,
         device=_device(collection),
         refereed=track.refereed if track else False,
-        problem=collection.problem or (collection.findings[0].sentence if collection.findings else ""),
+        problem=collection.problem,
         rows=tuple(rows),
         reigning=next((row for row in rows if row.address == address), None),
         runs=sum(row.standing.runs for row in rows),
@@ -204,11 +215,11 @@ def _summary_from(group: Group) -> Summary | None:
 
 def _build_shared(summaries: list[Summary], output: Output, renderer: Renderer, code: str, base_url: str) -> None:
     known = json.dumps(json.loads(TypeAdapter(list[Summary]).dump_json(summaries)), sort_keys=True)
-    print_ = fingerprint([museum_file()], code, known, base_url)
+    print_ = fingerprint(documents(), code, known, base_url)
     if output.unchanged("shared", print_) is not None:
         return
     group = output.begin("shared", print_)
-    for page in shared_pages(summaries, _museum()):
+    for page in shared_pages(summaries, *map(_document, documents())):
         output.put(group, page.address, renderer.render(page))
     rows = [row for summary in summaries for row in summary.rows]
     output.put(group, addresses.FEED, feed(rows, base_url))
@@ -217,8 +228,9 @@ def _build_shared(summaries: list[Summary], output: Output, renderer: Renderer, 
             output.put(group, f"assets/{path.name}", path.read_bytes())
 
 
-def _museum() -> str:
+def _document(path: Path) -> str:
+    """Its Markdown; empty where there is none."""
     try:
-        return read_plain(museum_file(), MAX_MUSEUM_BYTES).decode(errors="replace")
+        return read_plain(path, MAX_DOCUMENT_BYTES).decode(errors="replace")
     except UserError:
         return ""

@@ -1,4 +1,4 @@
-"""Charts: declarations in altair, drawn as SVG while the site is built, so that a page needs no script to show one.
+"""Charts: declarations in altair, drawn as SVG while the site is built. A page needs no script to show one.
 
 Colours are those of Okabe and Ito, which colour-blind readers tell apart; style.css maps each of them, and the greys,
 to the theme. Text in a chart is somebody else's: the drawing is taken apart and put together again from the few
@@ -11,7 +11,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import cache
+from importlib.metadata import version
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
@@ -135,12 +138,16 @@ def _drawn(draw: Draw, here: str, kind: str, rows: list[dict[str, Any]], *option
         row |= {key: one_line(value, 120) for key, value in row.items() if isinstance(value, str)}
         if "address" in row:
             row["address"] = _BASE + row["address"]
-    key = hashlib.sha256(json.dumps([_VERSION, kind, rows, options]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([_version(), kind, rows, options]).encode()).hexdigest()
     svg = draw(key, lambda: _render(_CHARTS[kind](rows, *options)))
     return Markup(_cleaned(svg, here))  # noqa: S704 - rebuilt from allowed elements and attributes
 
 
-_VERSION = 1  # of these declarations: a cached drawing of another one is not used
+@cache
+def _version() -> str:
+    """Of these declarations and of what draws them: a drawing of another version is drawn again."""
+    drawn_by = [f"{name} {version(name)}" for name in ("altair", "vl-convert-python")]
+    return hashlib.sha256(Path(__file__).read_bytes() + " ".join(drawn_by).encode()).hexdigest()
 
 
 def _render(chart: "alt.TopLevelMixin") -> str:
@@ -187,10 +194,10 @@ def _curves_chart(rows: list[dict[str, Any]], axis: str) -> "alt.TopLevelMixin":
     chart = alt.Chart(alt.InlineData(values=shown)).mark_line(strokeWidth=1.2, opacity=0.75, aria=False)
     return _configured(
         chart.encode(
-            x=alt.X(f"{axis}:Q", title=title, axis=_axis(grid=False)),
+            x=alt.X(f"{axis}:Q", title=title, axis=_axis(grid=False, tickCount=10)),
             y=alt.Y("loss:Q", title="training loss", scale=alt.Scale(domain=[losses[0], top], nice=True), axis=_axis()),
             detail="run:N",
-            color=_arm_colour(),
+            color=_arm_colour(rows),
         )
     )
 
@@ -199,10 +206,15 @@ def _scatter_chart(rows: list[dict[str, Any]], target: float | None) -> "alt.Top
     import altair as alt
 
     y = alt.Y("loss:Q", title="val_loss", scale=alt.Scale(zero=False, padding=14), axis=_axis())
-    x = alt.X("time_s:Q", title="seconds, GO to STOP", scale=alt.Scale(zero=False, padding=14), axis=_axis(grid=False))
+    x = alt.X(
+        "time_s:Q",
+        title="seconds, GO to STOP",
+        scale=alt.Scale(zero=False, padding=14),
+        axis=_axis(grid=False, tickCount=8),
+    )
     dots = alt.Chart(alt.InlineData(values=rows)).mark_point(filled=True, size=70, opacity=0.85)
     chart: alt.LayerChart | alt.Chart = dots.encode(
-        x=x, y=y, color=_arm_colour(), href="address:N", description="run:N",
+        x=x, y=y, color=_arm_colour(rows), href="address:N", description="run:N",
         shape=alt.Shape("arm:N", legend=None, scale=alt.Scale(domain=list(ARMS), range=["circle", "square"])),
     )  # fmt: skip
     if target is not None:
@@ -218,14 +230,16 @@ _CHARTS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-def _arm_colour() -> "alt.Color":
+def _arm_colour(rows: list[dict[str, Any]]) -> "alt.Color":
+    """One for each arm, with a legend where there are two."""
     import altair as alt
 
-    return alt.Color(
-        "arm:N",
-        scale=alt.Scale(domain=["candidate", "baseline"], range=[BLUE, VERMILLION]),
-        legend=alt.Legend(title=None, orient="top", symbolOpacity=1, labelColor=INK, labelFontSize=13),
-    )
+    both = len({row["arm"] for row in rows}) > 1
+    legend = alt.Legend(
+        title=None, orient="top", symbolOpacity=1, labelColor=INK, labelFontSize=13, columnPadding=18
+    )  # fmt: skip
+    scale = alt.Scale(domain=list(ARMS), range=[BLUE, VERMILLION])
+    return alt.Color("arm:N", scale=scale, legend=legend if both else None)
 
 
 def _axis(**more: Any) -> "alt.Axis":

@@ -1,4 +1,4 @@
-"""A collection: everything the site shows of one track, read from its folder and verified."""
+"""A collection: all that the site shows of one track, read from its folder and verified."""
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -7,7 +7,6 @@ from pathlib import Path
 from harness import layout
 from harness.errors import RecordError, TrackError
 from harness.record import Record, in_order
-from harness.run import Finding
 from harness.standings import Standing, standings
 from harness.track import Track, load_track
 from harness.verification import Report, verify_track
@@ -59,7 +58,6 @@ class Collection:
     track: Track | None
     own: tuple[Own, ...] = ()  # in order of acceptance
     imported: tuple[Imported, ...] = ()  # in the order of their table
-    findings: tuple[Finding, ...] = ()  # about the track's folder
     problem: str = ""
 
     @property
@@ -97,8 +95,7 @@ def read_collection(folder: Path) -> Collection:
         track=track,
         own=tuple(_below(found, offset) for found in own),
         imported=imported,
-        findings=reports[0].findings,
-        problem=problem,
+        problem=problem or (reports[0].findings[0].sentence if reports[0].findings else ""),
     )
 
 

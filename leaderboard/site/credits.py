@@ -66,7 +66,7 @@ def credits_table(id: str, caption: str, noun: str, found: Sequence[Credit]) -> 
         Column("together", "saved together", "number", "share of time its records save, one after the other"),
         Column("median", "median saving", "number", "of one of its records"),
         Column("tracks", "tracks"),
-        Column("latest", "latest"),
+        Column("latest", "latest", "short"),
     )
     return Table(id, caption, columns, tuple(_line(credit) for credit in found)).without_empty_columns()
 

@@ -3,15 +3,15 @@
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 from markupsafe import Markup
 
-from .highlighting import highlighted, source_text
+from .highlighting import Allowance, Keep, at_once, highlighted, source_text
 
 CONTEXT_LINES = 4
 MAX_LINES = 8000  # of one side; matching takes time with the square of it
-MAX_ROWS = 4000  # shown of one file
 
 Kind = Literal["same", "changed", "added", "removed"]
 
@@ -45,12 +45,13 @@ class FileDiff:
     cut: bool = False  # not every row is shown
 
 
-def diff_trees(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> list[FileDiff]:
+def diff_trees(old: Mapping[str, bytes], new: Mapping[str, bytes], keep: Keep = at_once) -> list[FileDiff]:
     """Every file of both trees, by name."""
-    return [_diff_file(name, old.get(name), new.get(name)) for name in sorted({*old, *new})]
+    allowance = Allowance()
+    return [_diff_file(name, old.get(name), new.get(name), allowance, keep) for name in sorted({*old, *new})]
 
 
-def _diff_file(name: str, old: bytes | None, new: bytes | None) -> FileDiff:
+def _diff_file(name: str, old: bytes | None, new: bytes | None, allowance: Allowance, keep: Keep) -> FileDiff:
     if old == new:
         return FileDiff(name=name, status="unchanged")
     before, after = (source_text(content or b"") for content in (old, new))
@@ -59,8 +60,8 @@ def _diff_file(name: str, old: bytes | None, new: bytes | None) -> FileDiff:
         return FileDiff(name=name, status="too large")
     matcher = difflib.SequenceMatcher(None, a, b, autojunk=len(a) + len(b) > MAX_LINES // 2)
     groups = list(matcher.get_grouped_opcodes(CONTEXT_LINES))
-    shown = highlighted(name, before), highlighted(name, after)
-    hunks, cut = _within(tuple(tuple(_lines(group, *shown)) for group in groups))
+    shown = highlighted(name, before, keep), highlighted(name, after, keep)
+    hunks, cut = _within([tuple(_lines(group, *shown)) for group in groups], allowance)
     changed = [code for group in groups for code in group if code[0] != "equal"]
     return FileDiff(
         name=name,
@@ -83,13 +84,13 @@ def _lines(
             yield Line(kind, left, right)
 
 
-def _within(hunks: tuple[tuple[Line, ...], ...]) -> tuple[tuple[tuple[Line, ...], ...], bool]:
-    """At most MAX_ROWS of them, and whether that left any out."""
+def _within(hunks: Sequence[tuple[Line, ...]], allowance: Allowance) -> tuple[tuple[tuple[Line, ...], ...], bool]:
+    """The hunks that the page has room for, and whether that left any line out."""
     kept: list[tuple[Line, ...]] = []
-    rows = 0
     for hunk in hunks:
-        if rows >= MAX_ROWS:
+        fits = list(takewhile(lambda line: allowance.take([s.html for s in (line.old, line.new) if s]), hunk))
+        if fits:
+            kept.append(tuple(fits))
+        if len(fits) < len(hunk):
             return tuple(kept), True
-        kept.append(hunk[: MAX_ROWS - rows])
-        rows += len(hunk)
-    return tuple(kept), rows > MAX_ROWS
+    return tuple(kept), False

@@ -1,6 +1,7 @@
-"""The page of an imported record: what its table claims, what its logs hold, and where to read them."""
+"""The page of an imported record: what its table claims, what its logs hold."""
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from harness.track import Track
 
@@ -53,9 +54,9 @@ def imported_view(found: Imported, collection: Collection) -> ImportedView:
         if runs
         else None,
         hidden_runs=max(len(runs) - MAX_RUNS, 0),
-        table_url=_web(history.url("README.md")),
-        log_url=_web(history.url(record.link.path)) if record.link and record.link.exists else "",
-        pull_request_url=_web(request),
+        table_url=addresses.web(history.url("README.md")),
+        log_url=addresses.web(history.url(quote(record.link.path))) if record.link and record.link.exists else "",
+        pull_request_url=addresses.web(request),
         before=_neighbour(collection, position - 1),
         after=_neighbour(collection, position + 1),
     )
@@ -80,7 +81,7 @@ def _run_cells(history: History, number: int, run: ImportedRun) -> tuple[Cell, .
     committed = "" if script.committed is not False else "never committed"
     return (
         cell(one_line(run.file, 80) + (f", run {run.position + 1}" if run.position else ""),
-             notes=[one_line(history.folders[run.folder], 120)]),
+             addresses.web(history.url(quote(history.path(run)))), notes=[one_line(history.folders[run.folder], 120)]),
         cell(numbers.seconds(time_s), sort=time_s),
         cell(numbers.loss(run.val_loss), sort=run.val_loss),
         cell(numbers.count(run.step), sort=run.step),
@@ -107,8 +108,3 @@ def _neighbour(collection: Collection, position: int) -> Part | None:
         return None
     found = collection.imported[position]
     return Part(f"{found.key}: {found.record.title}", addresses.imported(collection.name, found.key))
-
-
-def _web(url: str) -> str:
-    """Only what is plainly an address of the web becomes a link."""
-    return url if url.startswith("https://") and url.isascii() and url.isprintable() and " " not in url else ""

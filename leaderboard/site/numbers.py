@@ -32,6 +32,11 @@ def p_value(value: float | None) -> str:
     return "< 1e-99" if value < 1e-99 else f"{value:.2g}"
 
 
+def tiny(value: float) -> str:
+    """1.2e-06, and 0 where it is exactly that."""
+    return f"{value:.1e}" if value else "0"
+
+
 def share(value: float | None, digits: int = 1) -> str:
     """+3.2 % saved; a minus is a real one."""
     return "" if value is None else f"{100 * value:+.{digits}f} %".replace("-", "−")

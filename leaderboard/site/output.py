@@ -1,15 +1,16 @@
-"""The output folder: writes what changed, removes what no page is any more, and remembers both for the next build."""
+"""The output folder: what changed is written, what is gone removed, all remembered."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from data.files import TEMPORARY_SUFFIX
+from data.files import TEMPORARY_SUFFIX, locked
 from harness.errors import RecordError, UserError
 from harness.plainfile import read_plain
 
@@ -36,16 +37,29 @@ class State:
     groups: dict[str, Group] = field(default_factory=dict)
 
 
-class Output:
-    """A site's folder while it is built. Raises UserError for a folder that holds something else."""
+@contextmanager
+def open_output(folder: Path, *, full: bool = False) -> Iterator["Output"]:
+    """A site's folder to build in, one build at a time; finished where nothing is raised.
 
-    def __init__(self, folder: Path, *, full: bool = False) -> None:
+    full: write everything, whatever the last build left. Raises UserError for a folder that holds something else.
+    """
+    private = folder / addresses.PRIVATE
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not private.is_dir())):
+        raise UserError(
+            f"expected an empty folder or an earlier site at {folder}, found something else; name another --out"
+        )
+    (private / FRAGMENTS).mkdir(parents=True, exist_ok=True)
+    with locked(private / "lock"):
+        output = Output(folder, full=full)
+        yield output
+        output.finish()
+
+
+class Output:
+    """A site's folder while it is built."""
+
+    def __init__(self, folder: Path, *, full: bool) -> None:
         self.folder, self._private = folder, folder / addresses.PRIVATE
-        if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not self._private.is_dir())):
-            raise UserError(
-                f"expected an empty folder or an earlier site at {folder}, found something else; name another --out"
-            )
-        (self._private / FRAGMENTS).mkdir(parents=True, exist_ok=True)
         self._before = _read_state(self._private / STATE)
         self._full, self._state = full, State()
         self.written: list[str] = []

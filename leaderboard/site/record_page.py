@@ -1,4 +1,4 @@
-"""The page of a record: its evidence, and the way from every number to the runs it comes from."""
+"""The page of a record: its evidence, and the way from every number to its runs."""
 
 import json
 import math
@@ -9,13 +9,16 @@ from pathlib import Path
 from markupsafe import Markup
 
 from harness import layout
+from harness.bundle import Bundle, read_bundle
+from harness.challenge import ChallengeStatement
 from harness.environment import Environment
-from harness.errors import UserError
+from harness.errors import RecordError, UserError
 from harness.evidence import ArmEvidence, arm_evidence, measure
 from harness.plainfile import read_plain
 from harness.record import Record
 from harness.run import Finding, RunRecord
 from harness.track import Track
+from harness.verification import Report
 
 from . import addresses, numbers
 from .charts import CurvePoint, Draw, Figure, RunPoint, curves, scatter
@@ -28,6 +31,7 @@ from .visible import one_line
 MAX_README_BYTES = 2**18
 MAX_CURVE_BYTES = 2**22
 CURVE_RUNS, CURVE_POINTS = 40, 64  # drawn at most
+MAX_RUNS, MAX_FINDINGS, MAX_PACKAGES = 400, 200, 1000  # shown at most; data/<track>-runs.csv has every run
 NS = 1e9
 
 
@@ -56,6 +60,15 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Challenged:
+    """A challenge, what it says, and its runs."""
+
+    report: Report
+    statement: ChallengeStatement | None
+    runs: Table | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordView:
     """What record.html shows. record is None where its folder cannot be read: then there is little but findings."""
 
@@ -70,6 +83,7 @@ class RecordView:
     figures: tuple[Figure, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     packages: tuple[tuple[str, str], ...] = ()
+    challenges: tuple[Challenged, ...] = ()
     parents: tuple[Part, ...] = ()
     raced: Part | None = None
     readme: Markup | None = None
@@ -80,13 +94,13 @@ def record_view(own: Own, collection: Collection, draw: Draw) -> RecordView:
     """Raises nothing: what cannot be read is not shown, and the findings say so."""
     assert collection.track is not None
     findings = tuple(
-        [Judged(finding=finding) for finding in own.report.findings]
-        + [Judged(finding=waived.finding, reason=waived.reason) for waived in own.report.waived]
+        [Judged(finding=finding) for finding in own.report.findings[:MAX_FINDINGS]]
+        + [Judged(finding=waived.finding, reason=waived.reason) for waived in own.report.waived[:MAX_FINDINGS]]
     )
     record, track, here = own.record, collection.track, addresses.record(collection.name, own.name)
     if record is None or not record.runs:
         return RecordView(own=own, track=track, record=None, findings=findings)
-    attempts = attempted(record)
+    attempts = attempted(record)[:MAX_RUNS]
     arms = _arms(record, track)
     names = {other.name for other in collection.own}
     baseline = record.bundle.plan.arm("baseline") if record.bundle else None
@@ -100,8 +114,9 @@ def record_view(own: Own, collection: Collection, draw: Draw) -> RecordView:
         runs=_runs_table(attempts, collection.name, own.name),
         findings=findings,
         figures=tuple(_figures(own.report.path, attempts, track, here, draw)),
-        environment=tuple(_environment(record.runs[0])),
-        packages=tuple(sorted(record.runs[0].environment.packages.items(), key=lambda pair: pair[0].lower())),
+        environment=tuple((name, one_line(value)) for name, value in _environment(record.runs[0])),
+        packages=_packages(record.runs[0].environment),
+        challenges=tuple(_challenge(n, report, own, collection.name) for n, report in enumerate(own.challenges)),
         parents=tuple(_lineage(name, names, collection.name) for name in record.statement.parents),
         raced=None if baseline is None else _lineage(baseline.record or "its own baseline", names, collection.name),
         readme=_readme(own.report.path),
@@ -119,10 +134,35 @@ def attempted(record: Record) -> list[Attempted]:
             Attempted(number=i, run=run, arm="candidate", slot=i, pair=None, counted=True)
             for i, run in enumerate(record.runs)
         ]
+    return _attempts(record.bundle)
+
+
+def _attempts(bundle: Bundle) -> list[Attempted]:
     return [
         Attempted(number=i, run=a.run, arm=a.slot.arm, slot=a.slot.index, pair=a.slot.pair, counted=a.counted)
-        for i, a in enumerate(record.bundle.attempts)
+        for i, a in enumerate(bundle.attempts)
     ]
+
+
+def _packages(environment: Environment) -> tuple[tuple[str, str], ...]:
+    found = sorted(environment.packages.items(), key=lambda pair: pair[0].lower())[:MAX_PACKAGES]
+    return tuple((one_line(name, 80), one_line(version, 80)) for name, version in found)
+
+
+def _challenge(number: int, report: Report, own: Own, track: str) -> Challenged:
+    """With its runs, where its campaign can be read."""
+    found = own.record.challenges if own.record else ()
+    told = next((challenge.statement for challenge in found if challenge.name == report.path.name), None)
+    runs = _runs_table(challenge_attempts(report), track, own.name, number) if report.evidence else None
+    return Challenged(report=report, statement=told, runs=runs)
+
+
+def challenge_attempts(report: Report) -> list[Attempted]:
+    """Every attempt of a challenge's campaign; none where it cannot be read."""
+    try:
+        return _attempts(read_bundle(report.path))[:MAX_RUNS]
+    except RecordError:
+        return []
 
 
 def _arms(record: Record, track: Track) -> tuple[ArmEvidence, ...]:
@@ -147,10 +187,13 @@ RUN_COLUMNS = (
 )
 
 
-def _runs_table(attempts: list[Attempted], track: str, name: str) -> Table:
-    rows = tuple(_run_cells(found, addresses.run(track, name, found.number)) for found in attempts)
-    anchors = tuple(found.anchor for found in attempts)
-    return Table("runs-table", "Runs", RUN_COLUMNS, rows, (), anchors).without_empty_columns()
+def _runs_table(attempts: list[Attempted], track: str, name: str, challenge: int | None = None) -> Table:
+    rows = tuple(_run_cells(found, addresses.run(track, name, found.number, challenge)) for found in attempts)
+    anchors = tuple(found.anchor if challenge is None else f"c{challenge}-{found.anchor}" for found in attempts)
+    id, caption = (
+        ("runs-table", "Runs") if challenge is None else (f"c{challenge}-runs", f"Runs of challenge {challenge + 1}")
+    )
+    return Table(id, caption, RUN_COLUMNS, rows, (), anchors).without_empty_columns()
 
 
 def _run_cells(found: Attempted, address: str) -> tuple[Cell, ...]:
@@ -168,7 +211,7 @@ def _run_cells(found: Attempted, address: str) -> tuple[Cell, ...]:
         cell(_ns(phases.score_ns), sort=phases.score_ns),
         cell("" if score is None or score.shadow is None else f"{score.shadow.gap:+.4f}",
              sort=score.shadow.gap if score and score.shadow else None),
-        cell("" if score is None else f"{score.probes.max_abs_difference:.1e}",
+        cell("" if score is None else numbers.tiny(score.probes.max_abs_difference),
              sort=score.probes.max_abs_difference if score else None),
         cell(status, notes=[] if status == "complete" else [one_line(run.sentence)]),
     )  # fmt: skip

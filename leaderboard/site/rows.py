@@ -63,18 +63,23 @@ COLUMNS = (
     Column("runs", "n", "number", "runs that count"),
     Column("p", "p", "number", "of the track's test against its target"),
     Column("flags", "flags", "number", "things in the imported logs that a reader should look at"),
-    Column("tier", "tier", explain="how the number was obtained"),
+    Column("tier", "tier", "short", explain="how the number was obtained"),
     Column("techniques", "techniques"),
-    Column("date", "date"),
+    Column("date", "date", "short"),
 )
-TRACK = Column("track", "track")
+TRACK = Column("track", "track", "short")
 
 
 def standings_table(id: str, caption: str, rows: Sequence[Row], *, with_track: bool = False) -> Table:
-    """One row per standing, in the order given; columns that nobody fills are left out."""
-    lines = [(*_cells(row), *([_track_cell(row)] if with_track else [])) for row in rows]
+    """One row per standing, in the order given; columns that nobody fills are left out.
+
+    with_track: rows of several tracks, each named; techniques give way to that.
+    """
     tiers = tuple(dict.fromkeys(row.standing.tier for row in rows))
-    columns = (*COLUMNS, TRACK) if with_track else COLUMNS
+    columns, lines = COLUMNS, [_cells(row) for row in rows]
+    if with_track:
+        columns = (*COLUMNS[:2], TRACK, *COLUMNS[2:-2], COLUMNS[-1])
+        lines = [(*line[:2], _track_cell(row), *line[2:-2], line[-1]) for row, line in zip(rows, lines, strict=True)]
     return Table(id, caption, columns, tuple(lines), tiers if len(tiers) > 1 else ()).without_empty_columns()
 
 

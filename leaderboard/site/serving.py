@@ -1,10 +1,11 @@
-"""Serving: the site on this machine only, built again whenever something it shows has changed."""
+"""Serving: the site on this machine only, built again when what it shows has changed."""
 
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ class Handler(SimpleHTTPRequestHandler):
         else:
             return True
         return False
+
+    def guess_type(self, path: str | PathLike[str]) -> str:
+        """Text is UTF-8, and what it is called decides nothing else."""
+        found = super().guess_type(path)
+        return f"{found}; charset=utf-8" if found.startswith("text/") else found
 
     def end_headers(self) -> None:
         for name, value in (

@@ -1,4 +1,4 @@
-"""The pages that no single track owns: home, authors, techniques, the audit's front page, the museum, data, about."""
+"""The pages that no single track owns: home, authors, techniques, audit, museum, data."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -79,16 +79,20 @@ class DataView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFrontView:
     summaries: tuple[Summary, ...]
+    notes: Markup
 
 
-def shared_pages(summaries: Sequence[Summary], museum: str) -> Iterator[Page]:
-    """Every page but those of tracks and records. museum: Markdown, empty where there is none yet."""
+def shared_pages(summaries: Sequence[Summary], museum: str, notes: str) -> Iterator[Page]:
+    """Every page but those of tracks and records. museum, notes on the audit: Markdown, empty where there is none."""
     rows = [row for summary in summaries for row in summary.rows]
     yield Page(addresses.HOME, "home.html", "Training speedruns", _home(summaries, rows))
     yield Page(
-        addresses.AUDIT, "audit_front.html", "Audit of imported records", AuditFrontView(summaries=tuple(summaries))
+        addresses.AUDIT,
+        "audit_front.html",
+        "Audit of imported records",
+        AuditFrontView(summaries=tuple(summaries), notes=_document(notes)),
     )
-    yield Page(addresses.MUSEUM, "museum.html", "The museum of cheats", _museum(museum))
+    yield Page(addresses.MUSEUM, "museum.html", "The museum of cheats", _document(museum))
     yield Page(addresses.ABOUT, "about.html", "About these numbers", None)
     yield Page(addresses.DATA, "data.html", "Data", DataView(table=_downloads(summaries)))
     yield from _credit_pages(authors(rows), "author", addresses.AUTHORS, "Authors")
@@ -128,7 +132,7 @@ def _credit_pages(found: list[Credit], noun: str, index: str, title: str) -> Ite
         yield Page(credit.address, "credit.html", credit.name, view)
 
 
-def _museum(markdown: str) -> Markup:
+def _document(markdown: str) -> Markup:
     return prose(without_title(markdown), heading=2)
 
 

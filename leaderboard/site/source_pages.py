@@ -11,7 +11,7 @@ from harness.record import Record, source_files
 from . import addresses
 from .collection import Collection, Own
 from .diffs import FileDiff, diff_trees
-from .highlighting import MAX_SHOWN, highlighted, source_text
+from .highlighting import Allowance, Keep, fitting, source_text
 from .tables import Part
 
 
@@ -64,23 +64,21 @@ def read_source(own: Own, arm: Arm = "candidate") -> dict[str, bytes]:
         return {}
 
 
-def source_view(own: Own, track: str, files: dict[str, bytes]) -> SourceView:
+def source_view(own: Own, track: str, files: dict[str, bytes], keep: Keep) -> SourceView:
     assert own.record is not None
-    shown, left = [], MAX_SHOWN
+    shown, allowance = [], Allowance()
     for number, (name, content) in enumerate(files.items()):
-        text = source_text(content)
-        lines = highlighted(name, text[:left].removesuffix("\n"))
+        lines, cut = fitting(name, source_text(content).removesuffix("\n"), allowance, keep)
         raw = addresses.raw_source(track, own.name, number)
-        shown.append(FileView(name=name, bytes=len(content), lines=tuple(lines), raw=raw, cut=len(text) > left))
-        left = max(left - len(text), 0)
+        shown.append(FileView(name=name, bytes=len(content), lines=tuple(lines), raw=raw, cut=cut))
     return SourceView(own=own, track=track, sha256=own.record.submission.sha256, files=tuple(shown))
 
 
-def diff_view(own: Own, collection: Collection, files: dict[str, bytes]) -> DiffView:
+def diff_view(own: Own, collection: Collection, files: dict[str, bytes], keep: Keep) -> DiffView:
     """Against its first parent of this track, else the record or the baseline it was raced against."""
     assert own.record is not None
     against, old = _ancestor(own, own.record, collection)
-    diffs = diff_trees(old, files) if against else []
+    diffs = diff_trees(old, files, keep) if against else []
     return DiffView(own=own, track=collection.name, against=against, files=tuple(diffs))
 
 

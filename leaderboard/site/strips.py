@@ -1,4 +1,4 @@
-"""Strips: drawings small enough to stand in a sentence: runs as dots on a line, a record going down."""
+"""Strips: drawings small enough for a sentence: runs as dots, a record going down."""
 
 import math
 from collections.abc import Sequence

@@ -36,7 +36,7 @@ class Column:
 
     key: str
     title: str
-    kind: Literal["text", "number"] = "text"
+    kind: Literal["text", "short", "number"] = "text"  # short: never broken over lines
     explain: str = ""
     wide: bool = False
 

@@ -1,4 +1,4 @@
-"""The page of a track: who reigns, how the record got there, every row, the rules, and how to take part."""
+"""The page of a track: who reigns, how it got there, every row, the rules."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -69,7 +69,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, bundles: ModuleType) -> Iterator[Path]:
+def site(tmp_path_factory: pytest.TempPathFactory, bundles: ModuleType) -> Path:
     """Two records and a challenge, a broken record, an imported history, a hostile one, a track without records."""
     root = tmp_path_factory.mktemp("world")
     with pytest.MonkeyPatch.context() as patch:
@@ -83,7 +83,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, bundles: ModuleType) -> Itera
         (root / "records" / "unreadable").mkdir()
         (root / "records" / "unreadable" / layout.TRACK_FILE).write_text("name = [")
         build(root / "site")
-    yield root / "site"
+    return root / "site"
 
 
 def _own_records(root: Path, make_bundle: Callable[..., Path]) -> None:
@@ -178,7 +178,7 @@ AUDIT = """() => {
   document.querySelectorAll('[tabindex]').forEach((node) => { if (node.tabIndex > 0) say('order', node); });
   document.querySelectorAll('table').forEach((table) => {
     if (!table.caption?.textContent.trim() && !table.closest('.prose')) say('no caption', table);
-    table.querySelectorAll('thead th').forEach((th) => { if (!th.scope && !table.closest('.prose')) say('scope', th); });
+    if (!table.closest('.prose')) table.querySelectorAll('thead th:not([scope])').forEach((th) => say('scope', th));
   });
   document.querySelectorAll('img:not([alt]), iframe, object, embed').forEach((node) => say('foreign', node));
   document.querySelectorAll('[style], style, script:not([src])').forEach((node) => {
@@ -192,7 +192,8 @@ AUDIT = """() => {
   });
   if (document.documentElement.scrollWidth > document.documentElement.clientWidth) say('wider than the window');
   const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const bright = (rgb) => rgb.slice(0, 3).map((c) => c / 255).map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+  const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  const bright = (rgb) => rgb.slice(0, 3).map((c) => linear(c / 255))
     .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
   const ground = (node) => {
     for (let at = node; at; at = at.parentElement) {
@@ -312,6 +313,15 @@ def test_a_record_tells_everything(world: World) -> None:
     assert page.locator(".drawing svg").count() == 3
     page.click("text=over steps")
     assert page.locator(".drawing:visible").count() == 2
+
+
+def test_a_challenge_leads_to_its_runs(world: World, site: Path) -> None:
+    page = world.open(SECOND)
+    page.click("#challenges + ul summary")
+    assert page.locator("#c0-runs tbody tr").count() == 4
+    page.click("#c0-run-2 td:first-child a")
+    run = json.loads((site / addresses.run("tiny", "2026-01-04_Second", 2, 0)).read_bytes())
+    assert json.loads(page.inner_text("pre"))["run_id"] == run["run_id"]
 
 
 def test_its_source_and_its_changes(world: World) -> None:
@@ -488,13 +498,13 @@ def test_ten_thousand_records(site: Path, world: World, monkeypatch: pytest.Monk
     assert opened.locator(".grid tbody tr").count() == track_page.PAGE_ROWS
     assert column(opened, "place")[0] == "10000"
     opened.click("th[data-key=place] button")
-    opened.wait_for_selector("th[data-key=place][aria-sort=ascending]")
-    opened.wait_for_function("document.querySelector('.grid tbody td').innerText === '1'")
+    opened.locator(".grid tbody tr:first-child td:first-child:text-is('1')").wait_for()
     assert opened.locator(".grid tbody tr").count() == track_page.PAGE_ROWS
     opened.click(".more")
     assert opened.locator(".grid tbody tr").count() == 2 * track_page.PAGE_ROWS
     opened.fill("input[name=text]", "number 9999")
-    opened.wait_for_function("document.querySelectorAll('.grid tbody tr').length === 1")
+    opened.locator(".grid output:text-is('1 row')").wait_for()
+    assert opened.locator(".grid tbody tr").count() == 1
     assert opened.locator(".grid tbody a").count() >= 8
     assert world.open("tracks/many/page-2.html").locator(".grid tbody tr").count() == track_page.PAGE_ROWS
     shutil.rmtree(place)

@@ -35,16 +35,30 @@ Make = Callable[..., Path]
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
 
 
-@pytest.fixture
-def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_bundle: Make) -> Path:
-    """The tiny track with one record, and a track with an imported history."""
-    folder = tmp_path / "records"
-    monkeypatch.setenv("SPEEDRUN_RECORDS", str(folder))
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, make_bundle: Make) -> Path:
+    """records/ and site/, built once: the tiny track with one record, and a track with an imported history."""
+    root = tmp_path_factory.mktemp("prepared")
+    folder = root / "records"
     (folder / "tiny").mkdir(parents=True)
     shutil.copy(TINY, folder / "tiny" / layout.TRACK_FILE)
     shutil.copytree(ROOT / "records" / "gpt2-medium-8xh100", folder / "gpt2-medium-8xh100")
-    submit(make_bundle(tmp_path / "a"), "First", 3)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPEEDRUN_RECORDS", str(folder))
+        submit(make_bundle(root / "a"), "First", 3)
+        build(root / "site")
+    return root
+
+
+@pytest.fixture
+def records(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Those records for one test, and in site/ nothing but the drawings that a build would take long to make."""
+    shutil.copytree(prepared / "records", tmp_path / "records")
+    shutil.copytree(
+        prepared / "site" / addresses.PRIVATE / "fragments", tmp_path / "site" / addresses.PRIVATE / "fragments"
+    )
+    monkeypatch.setenv("SPEEDRUN_RECORDS", str(tmp_path / "records"))
+    return tmp_path / "records"
 
 
 def submit(bundle: Path, title: str, day: int, **claims: Any) -> Path:
@@ -193,6 +207,17 @@ def test_the_command(records: Path, tmp_path: Path) -> None:
         runner.invoke(site_command.app, ["build", "--base-url", "ftp://x"], catch_exceptions=False)
 
 
+def test_two_builds_at_once_wait_for_each_other(records: Path, tmp_path: Path) -> None:
+    built: list[Built] = []
+    threads = [threading.Thread(target=lambda: built.append(build(tmp_path / "site"))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert sorted(len(one.written) for one in built)[:2] == [0, 0]
+    assert max(len(one.written) for one in built) == built[0].files
+
+
 # --------------------------------------------------------------------------------------------------- what is written
 
 
@@ -285,7 +310,8 @@ def test_prose_is_never_markup_of_its_own(text: str) -> None:
         ("[x](javascript:alert(1))", "<p>[x](javascript:alert(1))</p>\n"),
         ("[x](../../etc/passwd)", "<p><a>x</a></p>\n"),
         ("[x](https://a.b)", '<p><a href="https://a.b" rel="nofollow noopener noreferrer">x</a></p>\n'),
-        ("| a |\n|---|\n| 1 |", "<table>\n<thead>\n<tr>\n<th>a</th>\n</tr>\n</thead>\n<tbody>\n<tr>\n<td>1</td>\n</tr>\n</tbody>\n</table>\n"),
+        ("| a |\n|---|\n| 1 |", "<table>\n<thead>\n<tr>\n<th>a</th>\n</tr>\n</thead>\n"
+         "<tbody>\n<tr>\n<td>1</td>\n</tr>\n</tbody>\n</table>\n"),
     ],
 )  # fmt: skip
 def test_prose(markdown: str, wanted: str) -> None:
@@ -313,6 +339,23 @@ def test_a_diff_shows_every_change_and_nothing_else(old: list[str], new: list[st
 def test_files_that_came_or_went_or_are_too_long() -> None:
     found = diffs.diff_trees({"a": b"1\n", "c": b"x\n" * 9000}, {"b": b"1\n", "c": b"y\n" * 9000})
     assert [(file.name, file.status) for file in found] == [("a", "removed"), ("b", "added"), ("c", "too large")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = [" + "<" * 2_000_000 + "]\n", "a\n" * 400_000, "f(1, 'two', 3.0)  # four\n" * 8000],
+    ids=["wide", "long", "dense"],
+)
+def test_source_and_diff_of_any_size_make_a_light_page(text: str, request: pytest.FixtureRequest) -> None:
+    fits = "dense" in request.node.name  # in plain text
+    allowance = highlighting.Allowance()
+    lines, cut = highlighting.fitting("x.py", text, allowance)
+    assert cut != fits
+    assert sum(map(len, lines)) <= highlighting.PAGE_CHARACTERS
+    (found,) = diffs.diff_trees({"x.py": b""}, {"x.py": text.encode()})
+    shown = [line.new.html for hunk in found.hunks for line in hunk if line.new]
+    assert fits or found.cut or found.status == "too large"
+    assert sum(map(len, shown)) <= highlighting.PAGE_CHARACTERS
 
 
 @given(st.text(max_size=200))
@@ -360,8 +403,10 @@ def test_rows_for_the_script_are_json_with_text_made_visible() -> None:
     [
         (numbers.seconds(3.5432), "3.543 s"), (numbers.seconds(73.8), "73.80 s"), (numbers.seconds(2700), "2,700 s"),
         (numbers.seconds(None), ""), (numbers.share(0.2), "+20.0 %"), (numbers.share(-0.01), "−1.0 %"),
-        (numbers.p_value(0.000123), "0.00012"), (numbers.p_value(0.0), "< 1e-99"), (numbers.size(17_179_869_184), "17.2 GB"),
-        (numbers.span_seconds(1.5, 2.5), "1.500 – 2.500 s"), (numbers.minutes(90), "1.50 min"), (numbers.size(999), "999 B"),
+        (numbers.p_value(0.000123), "0.00012"), (numbers.p_value(0.0), "< 1e-99"),
+        (numbers.size(17_179_869_184), "17.2 GB"),
+        (numbers.span_seconds(1.5, 2.5), "1.500 – 2.500 s"), (numbers.minutes(90), "1.50 min"),
+        (numbers.size(999), "999 B"),
     ],
 )  # fmt: skip
 def test_numbers(found: str, wanted: str) -> None:
@@ -433,6 +478,9 @@ def test_it_is_served_to_this_machine_with_the_policy(served: int) -> None:
     assert status == 200
     assert b"Who trains fastest" in body
     assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-type"] == "text/html; charset=utf-8"
+    source = get(served, f"/{addresses.raw_source('tiny', '2026-01-03_First', 0)}")
+    assert source[1]["Content-type"] == "text/plain; charset=utf-8"
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
 
 
@@ -448,7 +496,7 @@ def test_another_name_for_this_address_is_refused(served: int) -> None:
 
 
 def test_a_port_that_is_taken_is_one_sentence(served: int, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="expected port .* to be free"):
+    with pytest.raises(UserError, match=r"expected port .* to be free"):
         serving.make_server(tmp_path, served)
 
 

@@ -145,7 +145,7 @@ class Grid {
     this.body.replaceChildren(...rows.slice(0, this.shown).map((row) => draw(row, this.heads, this.separated)));
     this.more.hidden = rows.length <= this.shown;
     if (this.pages) this.pages.hidden = true; // the table is whole now
-    if (this.form) this.form.querySelector("output").textContent = `${rows.length.toLocaleString("en")} rows`;
+    if (this.form) this.form.querySelector("output").textContent = `${rows.length.toLocaleString("en")} row${rows.length === 1 ? "" : "s"}`;
   }
 }
 
