@@ -51,6 +51,7 @@ GROUPS = {
     },
 }
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
+LEGACY = "harness.cli.legacy:legacy"  # `speedrun run --legacy`, with options of its own
 EXIT_CODES = """\
   0  complete, valid, target reached        4  over a budget of the track
   1  complete, but target missed or invalid 5  this machine could not do it
@@ -80,7 +81,7 @@ def _call(argv: list[str]) -> None:
     from harness.errors import RunFailure, UserError
     from harness.status import ExitCode
 
-    module, _, name = COMMANDS[argv[0]][0].partition(":")
+    module, _, name = (LEGACY if _is_legacy(argv) else COMMANDS[argv[0]][0]).partition(":")
     app = getattr(importlib.import_module(module), name)
     if not isinstance(app, typer.Typer):  # a function; a group of commands brings its own app
         function, app = app, typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -96,6 +97,12 @@ def _call(argv: list[str]) -> None:
     except Exception:  # noqa: BLE001 - the last resort: Python's own exit code 1 would read as "missed the target"
         traceback.print_exc()
         sys.exit(ExitCode.REFEREE)
+
+
+def _is_legacy(argv: list[str]) -> bool:
+    """Whether it is `run --legacy`; what stands behind -- is the script's."""
+    own = argv[1 : argv.index("--")] if "--" in argv else argv[1:]
+    return argv[0] == "run" and any(word.partition("=")[0] == "--legacy" for word in own)
 
 
 def _fail(argv: list[str], sentence: str, code: int) -> None:

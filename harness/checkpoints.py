@@ -96,7 +96,8 @@ def score_checkpoint(
         device=device,
         threads=max(1, len(machine.cores(track)) // 2),
     )
-    buffer = _sealed(files)
+    (temporary / "vocab_size").write_text(str(dataset.vocab_size))
+    buffer = _sealed({**files, "vocab_size": temporary / "vocab_size"})
     try:
         return Scorer(room, log, observer).score([buffer], _exam(track, dataset, data_root, digests))
     finally:

@@ -18,10 +18,9 @@ from data.files import replace_file
 
 from . import layout, processes
 from .environment import Environment
-from .errors import RecordError, RunFailure, UserError
+from .errors import RecordError, UserError
 from .lock import lock_bytes
 from .plainfile import read_plain
-from .status import Status
 from .submission import remove_tree
 
 MAX_LOCK_BYTES = 2**20
@@ -91,7 +90,7 @@ def place_for(parent: Path, python: Path, requirements: Sequence[str]) -> Path:
 def build(parent: Path, python: Path, requirements: Sequence[str]) -> Path:
     """Make the environment, or find it complete; returns its interpreter. Shows pip's own words on stderr.
 
-    Raises UserError or RunFailure where pip cannot install what was asked for.
+    Raises UserError where pip cannot install what was asked for.
     """
     folder = place_for(parent, python, requirements)
     interpreter = folder / "bin" / "python"
@@ -119,10 +118,10 @@ def _call(argv: list[str], expected: str) -> None:
     except OSError as error:
         raise UserError(f"expected {expected}, found that {argv[0]} cannot be started ({error.strerror})") from error
     complaint = ""
-    assert process.stdout is not None
-    for line in process.stdout:
-        sys.stderr.write(line)
-        if line.startswith("ERROR") and not complaint:
-            complaint = line.strip()
-    if process.wait() != 0:
-        raise RunFailure(Status.LAUNCH_FAILED, f"expected {expected}, found: {complaint or 'an error, shown above'}")
+    with process:
+        for line in process.stdout or ():
+            sys.stderr.write(line)
+            if line.startswith("ERROR") and not complaint:
+                complaint = line.strip()
+    if process.returncode != 0:
+        raise UserError(f"expected {expected}, found: {complaint or 'an error, shown above'}")

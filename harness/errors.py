@@ -17,8 +17,6 @@ from .status import Status
 
 __all__ = ["DataError", "RecordError", "RunFailure", "TrackError", "UserError", "first_problem"]
 
-MAX_SENTENCE = 600
-
 
 class TrackError(UserError):
     """A track file is not what its schema says, or there is no such track."""
@@ -29,17 +27,11 @@ class RecordError(UserError):
 
 
 class RunFailure(UserError):
-    """A run that was started has ended badly: what became of it, and one sentence for a person.
-
-    The sentence may quote a submission, so it is made one printable line: no newline, no escape sequence for a
-    terminal, no lone surrogate that JSON could not hold.
-    """
+    """A run that was started has ended badly: what became of it, and one sentence for a person."""
 
     def __init__(self, status: Status, sentence: str) -> None:
-        line = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(sentence.split()))
-        self.sentence = line if len(line) <= MAX_SENTENCE else line[: MAX_SENTENCE - 1] + "…"
+        super().__init__(sentence)
         self.status = status
-        super().__init__(self.sentence)
 
 
 def first_problem(error: ValidationError) -> str:

@@ -31,14 +31,15 @@ import torch.nn.functional as F
 from data.shards import read_shard
 
 from . import probes, questions, relabelling, shadow
-from .inside import Channel
+from .inside import Channel, page_lock
 from .questions import Dealer, Question
 from .sheet import Sheet
 
 SEAL_LENGTH = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 SLOTS = 2  # the evaluator fills one while the judge reads the other
 MAX_LOGIT_BYTES = 4
-CHUNK_ELEMENTS = 2**18  # logits turned to fp32 at once: stays in the cache, bounds the memory
+RING_BYTES = 2**33  # of one evaluator; only a single window that is larger may take more, and then has one slot
+CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**28}  # turned to fp32 at once: fits the cache, or bounds GPU memory
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -67,10 +68,10 @@ class Judge:
     def __init__(self, order: dict[str, Any]) -> None:
         """order: val_path, val_tokens, vocab_size, max_tokens, max_batch_tokens, probe_pairs, sockets.
 
-        Optional: val_sha256; shadow_source and shadow_tokens; relabelling_key, hexadecimal. Raises EvaluationError
-        when the validation shard is not what it was.
+        Optional: val_sha256; shadow_source and shadow_tokens; relabelling_key, hexadecimal; device, where losses are
+        computed. Raises EvaluationError when the validation shard is not what it was.
         """
-        self.order = order
+        self.order, self.device = order, torch.device(order.get("device", "cpu"))
         self.random = random.Random(secrets_seed())  # noqa: S311 - seeded by the operating system's entropy
         self.evaluators = [
             Evaluator("AB"[i], Channel(socket.socket(fileno=fd))) for i, fd in enumerate(order["sockets"])
@@ -85,8 +86,7 @@ class Judge:
         self._deal()
         self.started_ns = time.monotonic_ns()
         for evaluator in self.evaluators:
-            self._open_ring(evaluator)
-            for slot in range(SLOTS):
+            for slot in range(self._open_ring(evaluator)):
                 self._send_batch(evaluator, slot)
         total = sum(len(e.batches) + len(e.in_flight) for e in self.evaluators)
         for done, evaluator in enumerate(self._answers(), start=1):
@@ -110,8 +110,9 @@ class Judge:
         if asked[0] != asked[1]:
             raise EvaluationError("evaluator_failed", f"two evaluators ask for different windows: {asked}")
         tokens = min(asked[0][0], self.order["max_tokens"], self.count)
-        batch = max(1, min(asked[0][1], self.order["max_batch_tokens"] // tokens))
-        return tokens, batch
+        window_bytes = tokens * self.order["vocab_size"] * MAX_LOGIT_BYTES
+        within = min(self.order["max_batch_tokens"] // tokens, RING_BYTES // SLOTS // window_bytes)
+        return tokens, max(1, min(asked[0][1], within))
 
     def _deal(self) -> None:
         """Draw shadow text and probes, and give each evaluator its batches."""
@@ -138,17 +139,21 @@ class Judge:
         """Bytes of one batch of logits."""
         return int(self.batch * self.tokens * self.order["vocab_size"] * itemsize)
 
-    def _open_ring(self, evaluator: Evaluator) -> None:
+    def _open_ring(self, evaluator: Evaluator) -> int:
+        """Share memory with an evaluator. Returns how many batches it has room for."""
         slot_bytes = self._logits_bytes(MAX_LOGIT_BYTES)
+        slots = SLOTS if SLOTS * slot_bytes <= RING_BYTES else 1
         fd = os.memfd_create("logits", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(fd, SLOTS * slot_bytes)
+        os.ftruncate(fd, slots * slot_bytes)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEAL_LENGTH)  # a file cut short would end its reader (SIGBUS)
-        evaluator.memory = mmap.mmap(fd, SLOTS * slot_bytes)
-        ring = {"slots": SLOTS, "slot_bytes": slot_bytes, "batch": self.batch, "tokens": self.tokens}
+        evaluator.memory = mmap.mmap(fd, slots * slot_bytes)
+        page_lock(torch.frombuffer(evaluator.memory, dtype=torch.uint8), self.device)
+        ring = {"slots": slots, "slot_bytes": slot_bytes, "batch": self.batch, "tokens": self.tokens}
         try:
             self._send(evaluator, ring, fds=(fd,))
         finally:
             os.close(fd)
+        return slots
 
     def _send_batch(self, evaluator: Evaluator, slot: int) -> None:
         if evaluator.batches:
@@ -194,22 +199,22 @@ class Judge:
             self._enter(question, losses)
 
     def _take(self, evaluator: Evaluator, slot: int, dtype: torch.dtype) -> torch.Tensor:
-        """A private copy of a slot as logits [batch, tokens, vocab_size]."""
+        """A private copy of a slot, on the judge's device, as logits [batch, tokens, vocab_size]."""
         shape = (self.batch, self.tokens, self.order["vocab_size"])
         offset, size = slot * self._logits_bytes(MAX_LOGIT_BYTES), self._logits_bytes(dtype.itemsize)
         assert evaluator.memory is not None
         shared = torch.frombuffer(evaluator.memory, dtype=torch.uint8, offset=offset, count=size)
-        return shared.clone().view(dtype).reshape(shape)
+        return shared.to(self.device, copy=True).view(dtype).reshape(shape)
 
     def _losses(self, logits: torch.Tensor, batch: list[Question]) -> list[np.ndarray]:
         """Cross-entropy in nats, fp32, of every position of every window against its real targets."""
         targets = np.zeros((self.batch, self.tokens), np.int64)
         for row, question in enumerate(batch):
             targets[row, : len(question.targets)] = question.targets
-        flat, wanted = logits.flatten(0, 1), torch.from_numpy(targets).flatten()
-        rows = max(1, CHUNK_ELEMENTS // flat.shape[1])
+        flat, wanted = logits.flatten(0, 1), torch.from_numpy(targets).flatten().to(self.device)
+        rows = max(1, CHUNK_ELEMENTS[self.device.type] // flat.shape[1])
         losses = [_cross_entropy(x, y) for x, y in zip(flat.split(rows), wanted.split(rows), strict=True)]
-        return list(torch.cat(losses).reshape(self.batch, self.tokens).numpy())
+        return list(torch.cat(losses).reshape(self.batch, self.tokens).cpu().numpy())
 
     def _enter(self, question: Question, losses: np.ndarray) -> None:
         losses = losses[: len(question.targets)]

@@ -16,19 +16,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from leaderboard.grammars import Grammar, Reading
-
 from . import clock, environment, groups, layout, machine, processes, sandbox, scratch
 from .cell import Cell
 from .checkpoints import ADAPTERS, score_checkpoint
 from .errors import DataError, RunFailure, UserError
 from .execution import held_to
+from .findings import findings
+from .grammars import Grammar, Reading
 from .interrupts import Interrupts
 from .legacy_record import Gpus, LegacyFolder, LegacyRecord, Measured, Observed, Script
 from .logfile import LogFile
 from .messages import Log
 from .observer import Observer
-from .run import TrackRef, full_disk_is_a_failure, new_run_id, owner
+from .run import Finding, TrackRef, full_disk_is_a_failure, new_run_id, owner
 from .status import Status
 from .submission import remove_tree
 from .testimony import Testimony, Transcript, hear
@@ -60,6 +60,7 @@ class LegacyRequest:
     checkpoint: str | None = None  # to be scored: its path inside the checkout
     adapter: str | None = None
     keep_checkpoint: bool = False
+    python: Path | None = None  # another interpreter than this one, in a virtual environment of its own
     require_sandbox: str | None = None
     wait: bool = False
 
@@ -74,6 +75,7 @@ class _Known:
     testimony: Testimony = field(default_factory=lambda: Testimony(None, (), ()))
     observed: Observed | None = None
     measured: Measured | None = None
+    broken_rules: tuple[Finding, ...] = ()  # of the model that was measured
     log_truncated: bool = False
 
 
@@ -142,7 +144,7 @@ def _closed(record: LegacyRecord, known: _Known, status: Status, sentence: str) 
             "observed": known.observed,
             "measured": known.measured,
             "points": known.testimony.points,
-            "findings": known.testimony.findings,
+            "findings": (*known.broken_rules, *known.testimony.findings),
             "log_truncated": known.log_truncated,
         }
     )
@@ -176,6 +178,7 @@ def _execute(request: LegacyRequest, folder: LegacyFolder, known: _Known, observ
                 known.testimony = hear(place.log_path, place.transcript, known.start_ns, known.end_ns)
         if request.checkpoint is not None:
             known.measured = _measure(request, folder, known, observer, place)
+            known.broken_rules = _broken_rules(request, known.measured)
 
 
 @dataclass(slots=True)
@@ -213,15 +216,35 @@ def _view(request: LegacyRequest, place: _Place) -> View:
     """The checkout and the data to read, a working copy to write. It validates itself, so nothing is withheld."""
     datasets = [p.resolve() for p in request.data_root.iterdir()] if request.data_root.is_dir() else []
     budget, cores = request.track.budget if request.track else None, _cores(request)
+    caches = _caches()
     threads = {"OMP_NUM_THREADS": str(max(1, len(cores) // request.world_size))} if request.world_size > 1 else {}
     return View(
-        readable=(request.checkout.root, *(path for path in datasets if path.is_dir())),
+        readable=(
+            request.checkout.root,
+            *(path for path in datasets if path.is_dir()),
+            *_interpreter(request.python),
+            *caches.values(),
+        ),
         writable=(place.work,),
         home=place.temporary / "home",
-        environment={"PYTHONPATH": str(place.work), **threads},
+        environment={"PYTHONPATH": str(place.work), **threads, **{name: str(path) for name, path in caches.items()}},
         cuda=request.device == "cuda",
         limits=Limits(memory_bytes=budget.memory_bytes, processes=budget.processes) if budget else Limits(),
     )
+
+
+def _caches() -> dict[str, Path]:
+    """What the caller has downloaded before and names in the environment: such scripts fetch it when they start."""
+    named = {name: os.environ.get(name) for name in ("TIKTOKEN_CACHE_DIR", "HF_HUB_CACHE")}
+    return {name: Path(path).resolve() for name, path in named.items() if path and Path(path).is_dir()}
+
+
+def _interpreter(python: Path | None) -> tuple[Path, ...]:
+    """The folders of another interpreter: its environment, and the installation that is made from."""
+    if python is None:
+        return ()
+    folders = {python.absolute().parent.parent, python.resolve().parent.parent}
+    return tuple(sorted(folder for folder in folders if folder != Path("/usr")))
 
 
 def _cores(request: LegacyRequest) -> set[int]:
@@ -231,7 +254,7 @@ def _cores(request: LegacyRequest) -> set[int]:
 def _argv(request: LegacyRequest, place: _Place) -> list[str]:
     """From the script's own folder, as its authors start it."""
     script = place.work / request.checkout.entry
-    argv = ["/usr/bin/env", "-C", str(script.parent), sys.executable]
+    argv = ["/usr/bin/env", "-C", str(script.parent), str(request.python or sys.executable)]
     if request.launcher == "torchrun":
         argv += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={request.world_size}"]
     return [*argv, script.name, *request.arguments]
@@ -352,6 +375,11 @@ def _measure(
     if request.keep_checkpoint:
         os.replace(files["checkpoint"], folder.path / layout.CHECKPOINT_FILE)
     return Measured(adapter=adapter, checkpoint=name, checkpoint_sha256=digest, score=score)
+
+
+def _broken_rules(request: LegacyRequest, measured: Measured) -> tuple[Finding, ...]:
+    """What the judge's probes found: a model that looks ahead is measured, and told."""
+    return () if request.track is None else tuple(findings(measured.score, request.track.evaluation))
 
 
 def _observed(wall_ns: int, use: Use) -> Observed:

@@ -126,7 +126,8 @@ class LegacyRecord(Section):
     def exit_code(self) -> ExitCode:
         if self.status != Status.COMPLETE:
             return self.status.exit_code
-        return ExitCode.MISSED if self.reached_target is False else ExitCode.OK
+        has_error = any(finding.severity == "error" for finding in self.findings)
+        return ExitCode.MISSED if has_error or self.reached_target is False else ExitCode.OK
 
 
 class LegacyFolder:

@@ -55,7 +55,7 @@ class Statement(Section):
 
     schema_version: Literal[2] = 2
     name: RecordName  # of the folder: a record that is renamed is noticed
-    track: str
+    track: Slug
     title: Line
     authors: Annotated[tuple[Line, ...], Field(min_length=1, max_length=100)]
     date: date
@@ -69,7 +69,7 @@ class _FirstStatement(Section):
     """record.json of schema 1."""
 
     schema_version: Literal[1]
-    track: str
+    track: Slug
     title: Line
     authors: Annotated[tuple[Line, ...], Field(min_length=1)]
     date: date

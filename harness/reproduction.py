@@ -85,7 +85,8 @@ class Reproduction:
             return ()
         loss = "no loss" if self.relabelled.mean_loss is None else f"val_loss {self.relabelled.mean_loss:.5f}"
         verdict = {True: "reached", False: "missed", None: "no target to reach"}[self.relabelled.reached_target]
-        return (f"Under other labels? {loss}, target {verdict}: {self.relabelled.n} runs.",)
+        runs = f"{self.relabelled.n} run{'' if self.relabelled.n == 1 else 's'}"
+        return (f"Under other labels? {loss}, target {verdict} ({runs}).",)
 
 
 def judge(
@@ -180,4 +181,3 @@ def _differences(bundle: Bundle, original: Sequence[RunRecord]) -> tuple[str, ..
     if not runs or not original:
         return ()
     return tuple(dict.fromkeys(key for key, _, _ in alike.differences(original[0], runs[0])))
-

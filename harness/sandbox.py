@@ -75,20 +75,19 @@ def command(
     filter_fd, gate: for `namespaces`, its seccomp filter and where it waits for its pid_max. What a child must do to
     itself is the Cell's (harness/cell.py).
     """
-    environment = _environment(view)
+    environment = clean_environment(view.home) | view.environment
     return (namespaces.command(view, argv, filter_fd, gate) if level == "namespaces" else argv), environment
 
 
-def _environment(view: View) -> dict[str, str]:
+def clean_environment(home: Path) -> dict[str, str]:
     """Nothing of the caller's but the language: no LD_*, PYTHON*, CUDA_* or torchrun variables."""
-    home = str(view.home)
     kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
     path = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     base = {
         "PATH": path,
-        "HOME": home,
-        "TMPDIR": home,
+        "HOME": str(home),
+        "TMPDIR": str(home),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    return kept | base | {name: f"{home}/{folder}" for name, folder in CACHES.items()} | view.environment
+    return kept | base | {name: f"{home}/{folder}" for name, folder in CACHES.items()}

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from . import clock, layout, processes
+from . import clock, layout, processes, sandbox
 from .cell import Cell
 from .errors import RunFailure
 from .logfile import LogFile
@@ -151,11 +151,12 @@ class Scorer:
             "max_tokens": exam.max_tokens, "max_batch_tokens": exam.max_batch_tokens,
             "probe_pairs": exam.probe_pairs, "shadow_tokens": exam.shadow_tokens, "shadow_source": exam.shadow_source,
             "relabelling_key": exam.relabelling_key and exam.relabelling_key.hex(), "threads": 1,
-            "sockets": [s.fileno() for s in sockets],
+            "device": self._room.device, "sockets": [s.fileno() for s in sockets],
         }  # fmt: skip
         argv = [sys.executable, "-I", "-c", _BOOT, str(layout.ROOT)]
         judge = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            argv, env=sandbox.clean_environment(self._room.view.home),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             pass_fds=[s.fileno() for s in sockets], start_new_session=True, preexec_fn=processes.die_with_parent,
         )  # fmt: skip
         assert judge.stdin is not None

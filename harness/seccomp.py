@@ -1,8 +1,9 @@
 """The system calls a submission may not make: a BPF filter, assembled here.
 
-Every child inherits it. Two filters. RANK closes what leads out of a sandbox (other socket families: a network namespace does not cut
-AF_VSOCK) or has no place in training and a history of holes in the kernel. EVALUATOR also closes what two
-evaluators could signal each other with through files both may read: locks, leases, change notices, page residency.
+Every child inherits it. Two filters. RANK closes what leads out of a sandbox (other socket families: a network
+namespace does not cut AF_VSOCK) or has no place in training and a history of holes in the kernel. EVALUATOR also
+closes what two evaluators could signal each other with through files both may read: locks, leases, change notices,
+page residency.
 Locks are answered with "done" and not taken, since torch's caches wait for ever on a lock that is refused.
 
 The kernel's rules: docs.kernel.org/userspace-api/seccomp_filter.html. x86_64 and aarch64 are known here.

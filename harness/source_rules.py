@@ -12,12 +12,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.printing import one_line
+
 from . import literals
 from .literals import Place
 from .run import Finding
 from .source_tree import SourceFile, read_source
 from .track import Rules, SourceRule, Track
 
+MAX_SHOWN = 300  # characters of what a finding quotes
 MAX_SOURCE_BYTES = 2**22  # of all files together; a track's budget is far below
 SHOWN = 3  # places of one finding
 RUN_VARIABLES = frozenset(
@@ -120,16 +123,10 @@ def _finding(rule: SourceRule, name: str, places: list[Place], rules: Rules) -> 
     return Finding(
         id=rule,
         severity="error" if rule in rules.blocking else "warning",
-        sentence=f"{_printable(name)}: {SOURCE_RULES[rule].sentence}" if name else SOURCE_RULES[rule].sentence,
+        sentence=f"{one_line(name, MAX_SHOWN)}: {SOURCE_RULES[rule].sentence}" if name else SOURCE_RULES[rule].sentence,
         expected=SOURCE_RULES[rule].expected,
-        found=_printable("; ".join(shown)) + more,
+        found=one_line("; ".join(shown), MAX_SHOWN) + more,
     )
-
-
-def _printable(text: str) -> str:
-    """One line of at most 300 printable characters: it came from a stranger."""
-    line = "".join(c if c.isprintable() else "\ufffd" for c in text[:301])
-    return line if len(line) <= 300 else line[:299] + "…"
 
 
 def _sightings(sources: list[SourceFile], track: Track) -> Iterator[tuple[SourceRule, str, Place]]:

@@ -67,20 +67,20 @@ class Stage:
         os.rename(self._hidden, self.visible / "train")
 
     def altered(self, digests: dict[str, str]) -> list[str]:
-        """Shards that are not what they were: where files are withheld by path only, a link to one can be written to.
+        """Shards that are not what their digests say, now that the ranks are dead. digests: by file name.
 
-        digests: by file name, as verified. A change sets a time stamp no process can set back (ctime), as linking
-        does; so only then is a shard hashed. Its mtime is renewed, lest a remembered digest speak for it.
+        What is remembered of a shard (size, mtime) can be forged by whoever may write to it, and where files are
+        withheld by path only, a rank may write through its link. So what the ranks saw is hashed again, from memory
+        and untimed. Relabelled shards are copies without a digest: a write sets a ctime nobody can set back.
         """
         folder = self._hidden if self._hidden.is_dir() else self.visible / "train"
         found = []
         for name, state in self._states.items():
-            if _state(folder / name) == state:
-                continue
-            if self._is_relabelled or not _has_digest(folder / name, digests.get(name)):
+            same = _state(folder / name) == state
+            if not (same if self._is_relabelled else _has_digest(folder / name, digests.get(name))):
                 found.append(name)
                 with suppress(OSError):
-                    os.utime(folder / name)
+                    os.utime(folder / name)  # lest a remembered digest speak for it
         return sorted(found)
 
     def close(self) -> None:

@@ -8,10 +8,9 @@ import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from leaderboard.grammars import Grammar, Line, Reading, forms, literals, read_line
-from leaderboard.logs import MAX_LINE_BYTES, MAX_READINGS, LoggedRun, TrainingLog, file_chunks, read_log
-
+from .grammars import Grammar, Line, Reading, forms, literals, read_line
 from .legacy_record import MAX_POINTS, Claim, Point
+from .logs import MAX_LINE_BYTES, MAX_READINGS, LoggedRun, TrainingLog, file_chunks, read_log
 from .run import Finding
 
 NS, MS = 1_000_000_000, 1_000_000
@@ -108,7 +107,7 @@ def _claim(log: TrainingLog, run: LoggedRun) -> Claim:
         grammar=log.grammar.name,
         runs=len(log.runs),
         step=last.step,
-        total=last.total,
+        total=next((p.total for p in (last, *training[-1:]) if p.total is not None), None),
         val_loss=_finite(last.val_loss),
         val_bpb=_finite(last.val_bpb),
         train_loss=_finite(losses),
@@ -126,7 +125,7 @@ def _claimed_ns(run: LoggedRun, grammar: Grammar) -> int | None:
         return _ns(last if last is not None else times[-1])
     steps = {p.step: p.step_ms for p in run.training if p.step_ms is not None and p.step is not None}
     every = range(grammar.first_step, grammar.first_step + len(steps))
-    return _ns(sum(steps.values())) if steps and sorted(steps) == list(every) else None
+    return _ns(sum(steps.values())) if len(steps) > 1 and sorted(steps) == list(every) else None
 
 
 def _points(run: LoggedRun, stamps: dict[int, Stamped], start_ns: int) -> list[Point]:

@@ -7,10 +7,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from data.printing import printable
 from harness.track import Track
 
 from .audit import AuditRow
-from .tables import printable
 
 INTRODUCTION = (
     "What the logs of each imported record support, beside what its table claims. A flag says that two numbers differ "

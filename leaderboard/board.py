@@ -11,6 +11,7 @@ from harness.track import Track
 
 from .imported import below, imported_standings
 from .index import OnRead, read_entries
+from .reported import before_local, reported_standings
 
 LOCAL_ROWS = 20
 
@@ -33,8 +34,9 @@ def read_board(track: Track, *, local: int | None = 0, fresh: bool = False, on_r
     """The board of a track with its last `local` runs (None: all). fresh: read every record, index or not."""
     entries, broken = read_entries(track.name, fresh=fresh, on_read=on_read)
     runs, broken_runs = _local_runs(track, local)
-    rows = below(imported_standings(track), standings_of(entries, runs))
-    return Board(track, tuple(rows), (*broken, *broken_runs))
+    reported, broken_reports = reported_standings(track)
+    rows = before_local(below(imported_standings(track), standings_of(entries, runs)), reported)
+    return Board(track, tuple(rows), (*broken, *broken_reports, *broken_runs))
 
 
 def _local_runs(track: Track, most: int | None) -> tuple[list[RunRecord], list[str]]:

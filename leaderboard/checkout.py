@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from harness.errors import UserError
-
-from .logs import CHUNK_BYTES, file_chunks
+from harness.logs import CHUNK_BYTES, file_chunks
 
 MAX_FILES = 200_000
 AHEAD = 32  # files asked for before their turn; their names fit into the smallest pipe

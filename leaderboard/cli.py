@@ -1,72 +1,128 @@
 """speedrun leaderboard: the standings of a track."""
 
-import json
 import sys
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
+from rich.text import Text
 
-from harness import layout
-from harness.record import read_records
-from harness.run import RunRecord, read_local_runs
-from harness.standings import Standing, standings
+from data.printing import printable
+from harness.errors import UserError
+from harness.standings import Standing
 from harness.track import Track, default_track, load_track
 
-from .imported import below, imported_standings
-from .tables import frame, terminal_table
+from .board import LOCAL_ROWS, Board, read_board
+from .filters import Filters, parse_filters, suggestion
+from .index import OnRead
+from .tables import legend, progress_line, terminal_table
 
-FORMATS = ("table", "csv", "json")
-LOCAL_ROWS = 20
+FORMATS = ("table", "csv", "json", "md", "parquet")
+RECORD_ROWS = 100  # of a table; other formats hold everything
 
 
 def leaderboard(
     track: Annotated[str | None, typer.Option(help="A track of `speedrun tracks`.")] = None,
+    tier: Annotated[str | None, typer.Option(help="At least reported, refereed or reproduced; or local.")] = None,
+    author: Annotated[str | None, typer.Option(help="Rows with this in an author's name.")] = None,
+    technique: Annotated[str | None, typer.Option(help="Rows with this in a technique, as in muon.")] = None,
+    since: Annotated[str | None, typer.Option(help="Rows of this date or later, as in 2026-11-22.")] = None,
     format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "table",
-    all_runs: Annotated[bool, typer.Option("--all", help=f"Every local run, not only the last {LOCAL_ROWS}.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="A file to write instead of the terminal.")] = None,
+    all_rows: Annotated[
+        bool,
+        typer.Option("--all", help=f"Every record and local run, not only the last {RECORD_ROWS} and {LOCAL_ROWS}."),
+    ] = False,
     records_only: Annotated[bool, typer.Option("--records", help="Records only, no local runs.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Read every record again, without the index.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Show who holds the records of a track, and below them your local runs.
 
-    time is GO to STOP on the referee's clock, the mean over a record's runs; saved compares with the record before;
-    tier says how a number was obtained (local: refereed here, not submitted; reported: imported, the time is the claim
-    of its own table, n and val_loss are what its logs hold; `speedrun audit` compares the two).
+    time is GO to STOP on the referee's clock, the mean over a record's runs, ± half its 95 % interval; saved compares
+    with the record before; tier says how a number was obtained (local: refereed here, not submitted; reported:
+    imported, the time is the claim of its own table, n and val_loss are what its logs hold; `speedrun audit` compares).
+    `speedrun show RECORD` tells everything about one row.
     """
-    if as_json:
-        format = "json"
-    if format not in FORMATS:
-        raise typer.BadParameter(f"expected one of {', '.join(FORMATS)}, found {format!r}", param_hint="--format")
+    form = "json" if as_json else format
+    _check(form, out)
+    filters = parse_filters(tier, author, technique, since)
     contest = load_track(track or default_track())
-    records, broken = read_records(contest.name)
-    runs, broken_runs = ([], []) if records_only else _local_runs(contest)
-    own = standings(records, runs if all_runs else runs[-LOCAL_ROWS:])
-    rows = below(imported_standings(contest), own)
-    if format == "json":
-        print(json.dumps({"track": contest.name, "standings": [asdict(row) for row in rows]}, default=str, indent=1))
-    elif format == "csv":
-        frame(rows).to_csv(sys.stdout, index=False)
+    with _reading() as on_read:
+        local = 0 if records_only else None if all_rows else LOCAL_ROWS
+        board = read_board(contest, local=local, fresh=fresh, on_read=on_read)
+    rows = [row for row in board.rows if filters.keep(row)]
+    if form == "table":
+        _print_table(Console(), board, rows, filters, None if all_rows else RECORD_ROWS)
     else:
-        _print_table(contest, Console(), rows, len(runs))
-    for sentence in broken + broken_runs:
-        print(f"speedrun: left out: {sentence}", file=sys.stderr)
+        _export(rows, contest, form, out)
+    for sentence in board.broken:
+        print(f"speedrun: left out: {printable(sentence)}", file=sys.stderr)
 
 
-def _local_runs(contest: Track) -> tuple[list[RunRecord], list[str]]:
-    runs, broken = read_local_runs(layout.runs_root())
-    return [run for run in runs if run.track.name == contest.name], broken
+def _check(form: str, out: Path | None) -> None:
+    if form not in FORMATS:
+        raise UserError(f"expected one of {', '.join(FORMATS)}, found {form!r} for --format")
+    if form == "parquet" and out is None:
+        raise UserError("expected --out FILE with --format parquet, which is no text, found none")
+    if form == "table" and out is not None:
+        raise UserError("expected --format csv, json, md or parquet with --out, found table")
 
 
-def _print_table(contest: Track, console: Console, rows: list[Standing], local: int) -> None:
+def _export(rows: list[Standing], contest: Track, form: str, out: Path | None) -> None:
+    from .exports import export, write_export
+
+    content = export(rows, contest, form)
+    if out is None:
+        sys.stdout.write(content.decode())
+    else:
+        write_export(out, content)
+
+
+@contextmanager
+def _reading() -> Iterator[OnRead]:
+    """A bar where many records have to be read and somebody watches."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda *_: None
+        return
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("reading records", visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=done > 0)
+
+
+def _print_table(console: Console, board: Board, rows: list[Standing], filters: Filters, most: int | None) -> None:
+    contest = board.track
     target = "lowest val_loss wins" if contest.target_val_loss is None else f"val_loss <= {contest.target_val_loss:g}"
     title = f"{contest.name}: {contest.title} ({target}, rules {contest.rules_version})"
-    if not rows:
+    if not board.rows:
         console.print(
             f"{escape(title)}\nno records and no local runs yet; `speedrun run train_gpt.py --track {contest.name}`"
         )
         return
-    console.print(terminal_table(rows, escape(title), console.width))
-    if local > LOCAL_ROWS:
-        console.print(f"the last {LOCAL_ROWS} of {local} local runs; --all shows every one")
+    if not rows:
+        hint = suggestion(filters, board.rows)
+        _say(console, f"{title}\nno row with {filters.sentence}" + (f"; {hint}" if hint else ""))
+        return
+    held = [row for row in rows if row.place is not None]
+    cut = 0 if most is None else max(len(held) - most, 0)
+    shown = [*held[cut:], *(row for row in rows if row.place is None)]
+    console.print(terminal_table(shown, escape(title), console.width))
+    if progress := progress_line(held):
+        _say(console, f"{progress} records{f' ({filters.sentence})' if filters.sentence else ''}")
+    if cut:
+        _say(console, f"the last {len(held) - cut} of {len(held)} records; --all shows every one")
+    if sum(row.tier == "local" for row in rows) == LOCAL_ROWS and most is not None:
+        _say(console, f"the last {LOCAL_ROWS} local runs; --all shows every one")
+    _say(console, legend(shown, contest))
+
+
+def _say(console: Console, text: str) -> None:
+    """Words of ours and of strangers, never markup; wrapped only where somebody reads them."""
+    lines = (printable(line) for line in text.split("\n"))
+    console.print(Text("\n".join(lines)), highlight=False)

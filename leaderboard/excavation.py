@@ -114,7 +114,7 @@ def _packages(nearest: Nearest | None, files: dict[str, bytes]) -> tuple[str, ..
         return ()
     text = b"\n".join(files.values())
     more = [name for word, name in IMPORTS.items() if re.search(rb"^\s*(?:from|import)\s+" + word + rb"\b", text, re.M)]
-    return (f"torch=={nearest.release.version}", *NEEDED, *more)
+    return (nearest.requirement, *NEEDED, *more)
 
 
 def _differences(nearest: Nearest | None, machine: Machine | None) -> tuple[str, ...]:

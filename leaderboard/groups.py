@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
+from harness.logs import LoggedRun
+
 from .history import ImportedRun
-from .logs import LoggedRun
 
 README = "README.md"
 SHARED_FOLDER = (

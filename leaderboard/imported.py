@@ -35,6 +35,8 @@ def imported_standings(track: Track, *, official_only: bool = True) -> list[Stan
 def below(imported: list[Standing], own: list[Standing]) -> list[Standing]:
     """Imported rows, then ours, whose places go on where theirs end."""
     last = max((row.place or 0 for row in imported), default=0)
+    if not last:
+        return imported + own
     return imported + [row if row.place is None else replace(row, place=row.place + last) for row in own]
 
 

@@ -12,14 +12,14 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from harness.errors import UserError
+from harness.grammars import MODDED_NANOGPT
+from harness.logs import TrainingLog, read_log
 
 from .checkout import Checkout, TrackedFile
 from .claims import Entry, Row, catalogue, quoted_losses, step_rows, timed_rows
 from .embedded import digest, split_source
-from .grammars import MODDED_NANOGPT
 from .groups import README, Member, linked_runs, own_runs, record_folder, runs_at_step
 from .history import History, ImportedRecord, ImportedRun, Link, Machine, Quoted, Script, Source
-from .logs import TrainingLog, read_log
 
 REPOSITORY = "https://github.com/KellerJordan/modded-nanogpt"
 LOG_SUFFIXES = (".txt", ".log", ".out", ".stdout")

@@ -1,9 +1,9 @@
-"""An index: entries of records remembered between two looks, so that a long board is read in a second.
+"""An index: entries of records, remembered so that a long board is read in a second.
 
 A cache and never evidence. It lies outside the records, in the user's own cache folder, and an entry in it counts only
-while every file of its record has the size, the inode and both times it had when the entry was derived (nobody can set
-a change time), the allowed signers are the same, and so is the code. Anything else is read again; an index that is
-damaged, or cannot be written, is as none.
+while every file of its record has the inode, the size and the change time it had when the entry was derived, while the
+allowed signers are the same, and the code is. Anything else is read again; an index that is damaged, or cannot be
+written, is as none.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import time
+from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, fields
@@ -21,6 +22,7 @@ from typing import Any
 
 from data.files import replace_file
 from harness import layout
+from harness.bundle import EVIDENCE_FILES
 from harness.entry import Entry, entry_of
 from harness.errors import RecordError
 from harness.plainfile import read_plain
@@ -30,6 +32,8 @@ FORMAT = "speedrun index 1"
 MIN_RECORDS = 32  # a shorter board is read as fast without
 MAX_INDEX_BYTES = 2**28
 RACY_NS = 100_000_000  # a file changed so shortly before it was read may change again without a new time
+_UNREAD = frozenset({layout.README_FILE, layout.LOCK_FILE, layout.VERDICT_FILE})  # `speedrun verify` reads them
+_MASK = 2**64 - 1
 _TUPLES = ("authors", "techniques", "machine")
 _FIELDS = tuple(field.name for field in fields(Entry))
 
@@ -71,29 +75,50 @@ def read_entries(
 
 
 def fingerprint(folder: Path) -> str:
-    """Of everything below a record's folder: names, kinds, sizes, inodes, times; no link is followed."""
-    parts: list[tuple[object, ...]] = []
-    _look(str(folder), parts)
-    return hashlib.blake2b(repr(parts).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+    """Of what reading a record depends on: inode, size and change time of every file and folder in it.
+
+    A name that comes, goes or changes changes its folder; of the folders of runs only the two files that are evidence
+    are looked at, because nothing else in them is read. No link is followed.
+    """
+    stamps: list[tuple[int, int, int]] = [_stamp(str(folder))]
+    _look(str(folder), stamps)
+    values = array("Q", [value & _MASK for stamp in sorted(stamps) for value in stamp])
+    return hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
 
 
-def _look(folder: str, parts: list[tuple[object, ...]]) -> None:
+def _look(folder: str, stamps: list[tuple[int, int, int]]) -> None:
     try:
         with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except OSError as error:
-        parts.append((folder, error.errno))
-        return
+            entries = list(found)
+    except OSError:
+        return  # there would be no record; its own stamp tells when it can be read again
     for entry in entries:
-        try:
-            at = entry.stat(follow_symlinks=False)
-        except OSError as error:
-            parts.append((entry.name, error.errno))
+        if entry.name in _UNREAD:
             continue
-        parts.append((entry.name, at.st_mode, at.st_size, at.st_ino, at.st_mtime_ns, at.st_ctime_ns))
+        stamps.append(_stamp(entry.path))
         if entry.is_dir(follow_symlinks=False):
-            _look(entry.path, parts)
-    parts.append(())
+            if entry.name == layout.RECORD_RUNS_DIR:
+                stamps += [
+                    _stamp(f"{entry.path}/{run}/{name}") for run in _names(entry.path) for name in EVIDENCE_FILES
+                ]
+            else:
+                _look(entry.path, stamps)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _stamp(path: str) -> tuple[int, int, int]:
+    """Nobody can set a change time; it moves with the content, the times, the mode, the owner and the name."""
+    try:
+        at = os.lstat(path)
+    except OSError as error:
+        return error.errno or 0, 0, 0
+    return at.st_ino, at.st_size, at.st_ctime_ns
 
 
 def _derive(folder: Path) -> Entry | str:
@@ -116,17 +141,9 @@ def _is_racy(folder: Path, before_ns: int) -> bool:
 def _context(track: str) -> str:
     """What else an entry depends on: where it is, whose signatures count, and the code that derives it."""
     signers = layout.records_root() / track / layout.SIGNERS_FILE
-    code = [_stamp(path) for path in sorted((layout.ROOT / "harness").glob("*.py"))]
-    parts = (FORMAT, sys.version, _FIELDS, code, _stamp(signers), shutil.which("ssh-keygen"))
+    code = [_stamp(str(path)) for path in sorted((layout.ROOT / "harness").glob("*.py"))]
+    parts = (FORMAT, sys.version, _FIELDS, code, _stamp(str(signers)), shutil.which("ssh-keygen"))
     return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def _stamp(path: Path) -> tuple[object, ...]:
-    try:
-        at = path.stat()
-    except OSError as error:
-        return path.name, error.errno
-    return path.name, at.st_size, at.st_ino, at.st_mtime_ns, at.st_ctime_ns
 
 
 def _load(place: Path, context: str) -> Known:

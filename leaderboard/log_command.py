@@ -12,10 +12,10 @@ from rich.progress import Progress
 from rich.text import Text
 
 from harness.errors import UserError
+from harness.grammars import BY_NAME, GRAMMARS, Grammar, Reading
+from harness.logs import LoggedRun, TrainingLog, file_chunks, read_log
 
 from .embedded import digest
-from .grammars import BY_NAME, GRAMMARS, Grammar, Reading
-from .logs import LoggedRun, TrainingLog, file_chunks, read_log
 from .terminal_plot import curve, robust_top
 
 SHOWN_RUNS = 40

@@ -6,11 +6,11 @@ Whatever could be markup, HTML, a link, a mention or an issue in them is written
 import re
 from collections.abc import Sequence
 
+from data.printing import printable
 from harness.standings import Standing
 from harness.track import Track
 
 from .imported import UNDATED
-from .tables import printable
 
 _PLAIN = frozenset(" ,.;+-/%'=?()")  # of ASCII punctuation: means nothing inside a cell
 _WWW = re.compile(r"www(?=\.)", re.IGNORECASE)
@@ -50,7 +50,7 @@ def _cells(row: Standing) -> list[str]:
 
 
 def _time(row: Standing) -> str:
-    if row.steps is not None:
+    if row.steps is not None and row.train_time_s is None:
         return f"{row.steps:,}"
     if row.train_time_s is None:
         return ""

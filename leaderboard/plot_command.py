@@ -1,4 +1,4 @@
-"""speedrun plot: progress of a track, loss curves of records, scatter of runs; here, or as a file."""
+"""speedrun plot: progress, loss curves and the scatter of runs; here, or as a file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from data.printing import printable
 from harness.errors import UserError
 from harness.track import Track, default_track, load_track
 
@@ -14,7 +15,6 @@ from . import plots, terminal_plot
 from .board import read_board
 from .plots import CurvePoint, ProgressPoint, Scatter
 from .references import OwnRecord, Reference, find_record, references
-from .tables import printable
 from .terminal_plot import Series, smoothed
 
 app = typer.Typer(
@@ -71,13 +71,12 @@ def curves(records: Names = None, track: TrackOption = None, out: OutOption = No
 @app.command()
 def noise(records: Names = None, track: TrackOption = None, out: OutOption = None) -> None:
     """Draw time and loss of every run of records, with the 95 % interval of their means."""
-    contest = load_track(track or default_track())
     _check(out)
     found = [plots.scatter(reference) for reference in _chosen(records, track, last=STRIP_ROWS, own=False)]
-    target = None if records else contest.target_val_loss
     if out is None:
         _show(_noise_lines(found, _width()))
         return
+    target = None if records else load_track(track or default_track()).target_val_loss
     from .plot_files import noise_chart, write_plot
 
     write_plot(out, noise_chart(found, "Run to run", target))
@@ -110,15 +109,16 @@ def _progress_lines(points: list[ProgressPoint], track: Track, width: int) -> li
     series = terminal_plot.Series([p.place for p in points], [p.value for p in points], steps=True)
     unit = plots.unit(track)
     lines = [f"{track.name}: {track.title}", f"{unit}{' (log axis)' if log else ''} over the number of the record", ""]
-    lines += terminal_plot.plot([series], width, marks=marks, log=log) or [f"one record: {points[0].value:g} {unit}"]
+    lines += terminal_plot.plot([series], width, marks=marks, log=log) or [f"one record: {points[0].value:,.4g} {unit}"]
     for i, letter in letters.items():
         saved = 1 - points[i].value / points[i - 1].value
         lines.append(
             f"  {letter}  {points[i].place:>3}  {points[i].value:>9,.4g} {unit}  -{saved:.1%}  {points[i].label}"
         )
     first, last = points[0].value, points[-1].value
-    records = f"{len(points)} record{'' if len(points) == 1 else 's'}"
-    return [*lines, f"  {first:,.4g} to {last:,.4g} {unit} in {records}, {first / last:.3g} times"]
+    if len(points) == 1:
+        return lines
+    return [*lines, f"  {first:,.4g} to {last:,.4g} {unit} in {len(points)} records, {first / last:.3g} times"]
 
 
 def _curve_lines(points: list[CurvePoint], width: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Plots as files: declarations in altair, drawn as PNG or SVG, or a page that holds all it needs.
+"""Plots as files: PNG, SVG, or a page that holds all it needs; declared in altair.
 
 Colours are those of Okabe and Ito, which colour-blind readers tell apart; shapes and dashes say the same again.
 """
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.files import replace_file
+from data.printing import printable
 from harness.errors import UserError
 
 from .plots import CurvePoint, ProgressPoint, Scatter, largest_steps
-from .tables import printable
 
 if TYPE_CHECKING:
     import altair as alt
@@ -22,6 +22,7 @@ COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right"]
 WIDTH, HEIGHT = 760, 340
 PNG_SCALE = 2
+_GUARD = "\ue000"  # for private use: no printable text holds it
 
 
 def check_suffix(path: Path) -> None:
@@ -41,9 +42,19 @@ def write_plot(path: Path, chart: "alt.TopLevelMixin") -> None:
         content = bytes(vl_convert.vegalite_to_png(spec, scale=PNG_SCALE))
     elif path.suffix == ".svg":
         content = vl_convert.vegalite_to_svg(spec).encode()
-    else:
-        content = vl_convert.vegalite_to_html(spec, bundle=True).encode()
+    else:  # it puts the declaration into a script as it is, where a title could end the script
+        page = vl_convert.vegalite_to_html(_guarded(spec), bundle=True)
+        content = page.replace(_GUARD, "\\u003c").encode()
     replace_file(path, [content])
+
+
+def _guarded(value: Any) -> Any:
+    """The same declaration with a mark for every `<` in its words; the mark becomes JavaScript's escape."""
+    if isinstance(value, str):
+        return value.replace(_GUARD, "").replace("<", _GUARD)
+    if isinstance(value, dict):
+        return {_guarded(key): _guarded(inner) for key, inner in value.items()}
+    return [_guarded(inner) for inner in value] if isinstance(value, list) else value
 
 
 def progress_chart(points: Sequence[ProgressPoint], title: str, unit: str, *, log: bool) -> "alt.TopLevelMixin":
@@ -55,9 +66,13 @@ def progress_chart(points: Sequence[ProgressPoint], title: str, unit: str, *, lo
         for p in points
     ]
     dated = all(point.day for point in points) and len({point.day for point in points}) > 1
-    x = alt.X("day:T", title=None) if dated else alt.X("place:Q", title="record", axis=alt.Axis(tickMinStep=1))
+    x = (
+        alt.X("day:T", title=None, axis=alt.Axis(format="%b %Y"))
+        if dated
+        else alt.X("place:Q", title="record", axis=alt.Axis(tickMinStep=1))
+    )
     scale = alt.Scale(type="log", nice=False, padding=16) if log else alt.Scale(zero=False, padding=16)
-    y = alt.Y("value:Q", title=unit, scale=scale)
+    y = alt.Y("value:Q", title="seconds" if unit == "s" else unit, scale=scale)
     base = alt.Chart({"values": rows})
     line = base.mark_line(interpolate="step-after", color=COLOURS[0], opacity=0.5).encode(x=x, y=y)
     dots = base.mark_point(filled=True, size=50, opacity=1).encode(
@@ -93,7 +108,7 @@ def noise_chart(found: Sequence[Scatter], title: str, target: float | None) -> "
 
     order = [one.record for one in found]
     panels = [
-        _noise_panel(found, order, "seconds, GO to STOP", lambda one: (one.times_s, one.time_interval_s), None),
+        _noise_panel(found, order, "seconds", lambda one: (one.times_s, one.time_interval_s), None),
         _noise_panel(found, order, "val_loss, nats per token", lambda one: (one.losses, one.loss_interval), target),
     ]
     return _configured(alt.hconcat(*panels).properties(title=_short(title, 120)))

@@ -1,4 +1,4 @@
-"""Plots: what is drawn, as points: the progress of a track, the curves of runs, and how far runs scatter."""
+"""Plots: the points that are drawn, of progress, of loss curves, and of runs' scatter."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

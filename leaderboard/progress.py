@@ -1,4 +1,4 @@
-"""Progress: the loss curve that a run reported, read from progress.jsonl line by line, with suspicion.
+"""Progress: the loss curve that a run reported, read line by line, with suspicion.
 
 A submission reports its own training loss, and a run in progress may be writing the last line: what is torn, odd or
 not finite is left out.

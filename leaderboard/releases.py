@@ -11,27 +11,31 @@ from datetime import date
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A release: when, for which CUDA versions, with which Triton, for which Python 3."""
+    """A release: when, for which CUDA versions, with which Triton, for which Python 3.
+
+    plain: the CUDA of the package that is called just by its version; the others carry it as +cu126.
+    """
 
     version: str
     day: date
+    plain: str
     cudas: tuple[str, ...]
     triton: str
     pythons: tuple[int, int]  # first and last minor version
 
 
 RELEASES = (
-    Release("2.4.0", date(2024, 7, 24), ("11.8", "12.1", "12.4"), "3.0.0", (8, 12)),
-    Release("2.4.1", date(2024, 9, 4), ("11.8", "12.1", "12.4"), "3.0.0", (8, 12)),
-    Release("2.5.0", date(2024, 10, 17), ("11.8", "12.1", "12.4"), "3.1.0", (9, 12)),
-    Release("2.5.1", date(2024, 10, 29), ("11.8", "12.1", "12.4"), "3.1.0", (9, 12)),
-    Release("2.6.0", date(2025, 1, 29), ("11.8", "12.4", "12.6"), "3.2.0", (9, 13)),
-    Release("2.7.0", date(2025, 4, 23), ("11.8", "12.6", "12.8"), "3.3.0", (9, 13)),
-    Release("2.7.1", date(2025, 6, 4), ("11.8", "12.6", "12.8"), "3.3.1", (9, 13)),
-    Release("2.8.0", date(2025, 8, 6), ("12.6", "12.8", "12.9"), "3.4.0", (9, 13)),
-    Release("2.9.0", date(2025, 10, 15), ("12.6", "12.8", "13.0"), "3.5.0", (10, 14)),
-    Release("2.9.1", date(2025, 11, 12), ("12.6", "12.8", "13.0"), "3.5.1", (10, 14)),
-    Release("2.10.0", date(2026, 1, 21), ("12.6", "12.8", "13.0"), "3.6.0", (10, 14)),
+    Release("2.4.0", date(2024, 7, 24), "12.1", ("11.8", "12.1", "12.4"), "3.0.0", (8, 12)),
+    Release("2.4.1", date(2024, 9, 4), "12.1", ("11.8", "12.1", "12.4"), "3.0.0", (8, 12)),
+    Release("2.5.0", date(2024, 10, 17), "12.4", ("11.8", "12.1", "12.4"), "3.1.0", (9, 12)),
+    Release("2.5.1", date(2024, 10, 29), "12.4", ("11.8", "12.1", "12.4"), "3.1.0", (9, 12)),
+    Release("2.6.0", date(2025, 1, 29), "12.4", ("11.8", "12.4", "12.6"), "3.2.0", (9, 13)),
+    Release("2.7.0", date(2025, 4, 23), "12.6", ("11.8", "12.6", "12.8"), "3.3.0", (9, 13)),
+    Release("2.7.1", date(2025, 6, 4), "12.6", ("11.8", "12.6", "12.8"), "3.3.1", (9, 13)),
+    Release("2.8.0", date(2025, 8, 6), "12.8", ("12.6", "12.8", "12.9"), "3.4.0", (9, 13)),
+    Release("2.9.0", date(2025, 10, 15), "12.8", ("12.6", "12.8", "13.0"), "3.5.0", (10, 14)),
+    Release("2.9.1", date(2025, 11, 12), "12.8", ("12.6", "12.8", "13.0"), "3.5.1", (10, 14)),
+    Release("2.10.0", date(2026, 1, 21), "12.8", ("12.6", "12.8", "13.0"), "3.6.0", (10, 14)),
 )  # fmt: skip
 BY_VERSION = {release.version: release for release in RELEASES}
 _VERSION = re.compile(
@@ -49,6 +53,14 @@ class Nearest:
     cuda: str
     is_exact: bool
     differences: tuple[str, ...]  # one sentence each
+
+    @property
+    def requirement(self) -> str:
+        """As pip takes it; empty without a release."""
+        if self.release is None:
+            return ""
+        label = "" if self.cuda == self.release.plain else f"+cu{self.cuda.replace('.', '')}"
+        return f"torch=={self.release.version}{label}"
 
 
 def nearest_torch(version: str, cuda: str, triton: str) -> Nearest:

@@ -1,4 +1,4 @@
-"""Show: everything about one record, derived again from its folder or from the imported history."""
+"""Show: everything about one record, derived again from its runs or from its logs."""
 
 import difflib
 import shlex

@@ -8,12 +8,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from data.printing import printable
 from harness.cli.reports import show_evidence, show_findings
 from harness.standings import Standing
 
 from .references import ImportedRow, find_record
 from .show import Attempted, Shown, ShownImport, as_dict, show_imported, show_own
-from .tables import printable
 
 SHOWN_RUNS = 60
 
@@ -130,7 +130,7 @@ def _place(row: Standing | None) -> str:
 
 
 def _time(row: Standing) -> str:
-    if row.steps is not None:
+    if row.steps is not None and row.train_time_s is None:
         return f"{row.steps:,} steps"
     if row.train_time_s is None:
         return "no time"

@@ -1,12 +1,18 @@
 """Standings as tables: for a terminal, and as rows for pandas and for machines."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from data.printing import printable
 from harness.standings import Standing
+from harness.track import Track
+
+from .imported import UNDATED
+from .terminal_plot import sparkline
 
 if TYPE_CHECKING:
     import pandas as pd  # a third of a second: only where a frame is asked for
@@ -15,23 +21,33 @@ COLUMNS = (
     "place", "name", "title", "authors", "date", "tier", "runs", "train_time_s", "train_time_sd_s", "val_loss",
     "saving", "hardware", "sandbox", "status", "reached_target",
     "train_time_low_s", "train_time_high_s", "p_value", "ratio", "baseline", "placed_by", "board_time_s", "signer",
-    "challenges", "refutations", "claim", "steps", "flags",
+    "challenges", "refutations", "claim", "steps", "techniques", "flags",
 )  # fmt: skip
 
 FLAG_NAMES_WIDTH = 140
+OPTIONAL = (
+    ("p", 78), ("flags", 84), ("date", 94), ("status", 104), ("hardware", 124), ("sandbox", 134), ("authors", 150),
+)  # fmt: skip
+TIERS = {
+    "reported": "timed by the script itself, and imported rows show the claim of their table",
+    "refereed": "our clock, data and judge, on a machine whose owner could still forge it",
+    "reproduced": "refereed again by somebody else, under another key",
+    "local": "refereed here, handed in by nobody",
+}
 
 
-def frame(rows: list[Standing]) -> "pd.DataFrame":
-    """One row per standing, columns as in Standing; authors and flags joined by a comma."""
+def frame(rows: Sequence[Standing]) -> "pd.DataFrame":
+    """One row per standing, columns as in Standing; authors, techniques and flags joined by a comma."""
     import pandas as pd
 
-    joined = [{"authors": ", ".join(row.authors), "flags": ", ".join(row.flags)} for row in rows]
+    several = ("authors", "techniques", "flags")
+    joined = [{name: ", ".join(getattr(row, name)) for name in several} for row in rows]
     values = [{c: getattr(row, c) for c in COLUMNS} | texts for row, texts in zip(rows, joined, strict=True)]
     return pd.DataFrame(values, columns=list(COLUMNS))
 
 
-def terminal_table(rows: list[Standing], title: str, width: int) -> Table:
-    """A rich table; narrow terminals lose the columns that matter least."""
+def terminal_table(rows: Sequence[Standing], title: str, width: int) -> Table:
+    """A rich table; narrow terminals lose the columns that matter least. Colour repeats what the text says."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right")
     table.add_column("record", overflow="fold", ratio=1)
@@ -40,24 +56,53 @@ def terminal_table(rows: list[Standing], title: str, width: int) -> Table:
     table.add_column("val_loss", justify="right", no_wrap=True)
     table.add_column("n", justify="right")
     table.add_column("tier", no_wrap=True)
-    optional = [("p", 78), ("flags", 84), ("status", 96), ("sandbox", 110), ("hardware", 130), ("authors", 150)]
-    shown = [n for n, needed in optional if width >= needed and any(_optional(row, n, width) for row in rows)]
+    shown = [n for n, needed in OPTIONAL if width >= needed and any(_optional(row, n, width) for row in rows)]
     for name in shown:
         table.add_column(name, overflow="fold")
+    reigning = max((row.place for row in rows if row.place is not None), default=None)
     for row in rows:
-        table.add_row(*_cells(row), *(Text(_optional(row, name, width)) for name in shown), style=_style(row))
+        cells = (*_cells(row), *(Text(_optional(row, name, width)) for name in shown))
+        table.add_row(*cells, style=_style(row, reigning))
     return table
+
+
+def progress_line(held: Sequence[Standing]) -> str:
+    """The records' times from the first to the one that reigns, as one line; empty for fewer than two."""
+    steps = all(row.steps is not None and row.train_time_s is None for row in held)
+    found = [float(row.steps or 0) if steps else row.train_time_s for row in held]
+    values = [value for value in found if value is not None and value > 0]
+    if len(values) < 2:
+        return ""
+    unit = "steps" if steps else "s"
+    drawn = sparkline(values)
+    return (
+        f"{values[0]:,.4g} {unit} {drawn} {values[-1]:,.4g} {unit}, {values[0] / values[-1]:.3g} times in {len(held)}"
+    )
+
+
+def legend(rows: Sequence[Standing], track: Track) -> str:
+    """What the numbers mean and how far they can be trusted, for the rows that are there."""
+    parts = []
+    if any(row.tier != "reported" for row in rows):
+        parts.append("time: GO to STOP on the referee's clock, mean of n runs ± half its 95 % interval")
+    if any(row.saving is not None for row in rows):
+        parts.append("saved: share of the time of the record before, on one machine")
+    if track.target_val_loss is not None and any(row.p_value is not None for row in rows):
+        test = f"{track.significance.test}-test of the losses against {track.target_val_loss:g}"
+        parts.append(f"p: {test}, below {track.significance.alpha:g} passes")
+    present = {row.tier for row in rows}
+    return "; ".join(parts + [f"{tier}: {text}" for tier, text in TIERS.items() if tier in present]) + "."
 
 
 def _cells(row: Standing) -> list[Text]:
     """Text objects, never markup: titles and names come from submissions."""
     label = row.title if row.place is not None else f"{row.title}, {row.name}"
-    if row.place is None and row.status != "complete":
+    if row.place is None and row.status not in ("complete", "imported"):
         label += f": {row.status}"
     return [
         Text("" if row.place is None else str(row.place)),
         Text(printable(label)),
-        Text(_time(row)),
+        Text(time_cell(row)),
         Text("" if row.saving is None else f"{row.saving:+.1%}{' by ratio' if row.placed_by == 'ratio' else ''}"),
         Text(
             "" if row.val_loss is None else f"{row.val_loss:.4f}{'' if row.reached_target is not False else ' missed'}"
@@ -72,26 +117,27 @@ def _optional(row: Standing, name: str, width: int) -> str:
         return "" if row.p_value is None else f"{row.p_value:.2g}"
     if name == "flags":  # by name where there is room
         return ", ".join(row.flags) if width >= FLAG_NAMES_WIDTH else str(len(row.flags) or "")
+    if name == "date":
+        return "" if row.date == UNDATED else str(row.date)
+    if name == "status" and row.status == "complete":
+        return ""
     if row.tier == "reported" and name in ("status", "sandbox"):
         return ""
     return ", ".join(map(printable, row.authors)) if name == "authors" else printable(str(getattr(row, name)))
 
 
-def _time(row: Standing) -> str:
-    if row.steps is not None:
+def time_cell(row: Standing) -> str:
+    """3.54 ±0.15 s: the mean and half of its 95 % interval, where there is one."""
+    if row.steps is not None and row.train_time_s is None:
         return f"{row.steps:,} steps"
     if row.train_time_s is None:
         return ""
-    spread = "" if row.train_time_sd_s is None else f" ±{row.train_time_sd_s:.2f}"
-    return f"{row.train_time_s:.2f}{spread} s"
+    if row.train_time_low_s is None or row.train_time_high_s is None:
+        return f"{row.train_time_s:.2f} s"
+    return f"{row.train_time_s:.2f} ±{(row.train_time_high_s - row.train_time_low_s) / 2:.2f} s"
 
 
-def _style(row: Standing) -> str:
+def _style(row: Standing, reigning: int | None) -> str:
     if row.place is not None:
-        return ""
+        return "bold" if row.place == reigning else ""
     return "dim" if row.reached_target else "dim italic"
-
-
-def printable(text: str) -> str:
-    """Without control characters: a title must not move the cursor or change colours."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

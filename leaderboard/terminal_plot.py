@@ -1,4 +1,4 @@
-"""Plots as text: braille dots for a terminal, two by four to a cell, and letters where a name is needed.
+"""Plots as text: braille dots for a terminal, and letters where a name is needed.
 
 Nothing is said by colour: series carry letters, so a plot reads the same in a pipe, in a file and for everybody's eyes.
 """

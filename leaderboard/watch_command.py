@@ -12,15 +12,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from data.printing import printable
 from harness import layout
 from harness.bundle import read_bundle
+from harness.campaign import fills_slot
 from harness.contest import bundle_track
 from harness.errors import RecordError
 from harness.run import RunRecord, read_run
 from harness.status import ExitCode, Status
 from harness.summary import summarise
 
-from .tables import printable
 from .watching import GRACE_S, RunSight, find_watched, is_conducted, look_at_campaign, look_at_run
 
 LOOK_S = 0.5
@@ -92,7 +93,7 @@ def _campaign(folder: Path, screen: "Screen") -> dict[str, Any]:
         phase = now
         time.sleep(LOOK_S)
     bundle = read_bundle(folder)
-    stopped_by = None if bundle.closed else _last_status(folder)
+    stopped_by = None if bundle.closed else _stopped_by(folder)
     summary = summarise(bundle, bundle_track(folder), stopped_by)
     ending = [] if bundle.closed else ["Nobody conducts it any more; `speedrun run --resume` takes it up again."]
     return {
@@ -119,12 +120,14 @@ def _tell_ended(folder: Path, told: set[str], screen: "Screen") -> None:
             screen.keep(f"{arm}{_outcome(run)}")
 
 
-def _last_status(folder: Path) -> Status | None:
+def _stopped_by(folder: Path) -> Status | None:
+    """What ended a sitting early, if it was a run."""
     runs = layout.run_dirs(folder / layout.RECORD_RUNS_DIR)
     try:
-        return read_run(runs[-1]).status if runs else None
+        last = read_run(runs[-1]).status if runs else None
     except RecordError:
         return None
+    return None if last is None or fills_slot(last) else last
 
 
 def _look(folder: Path) -> RunSight | None:

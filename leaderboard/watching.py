@@ -1,4 +1,4 @@
-"""Watching: what of a run or a campaign in progress can be seen on disk, without touching it.
+"""Watching: what can be seen of a run or a campaign in progress, without touching it.
 
 Only run.json, progress.jsonl and the ledger are read. What lies between two of their changes is inferred and said so:
 the referee writes down GO and STOP when the run is over.
@@ -103,15 +103,17 @@ def look_at_run(folder: Path, now_s: float | None = None) -> RunSight:
         phase = "PREPARE" if exists else "STARTING"
         return RunSight(run=run, phase=phase, report=None, clock_s=None, steps=steps, eta_s=None)
     quiet_s = max(now_s - written_s, 0.0)
-    over = steps is not None and report.step >= steps
-    left = steps - report.step if steps is not None and 0 < report.step <= steps else None
+    if steps is not None and report.step > steps:
+        steps = None  # that run was another one after all
+    over = report.step == steps
+    left = None if steps is None or over or report.step == 0 else steps - report.step
     return RunSight(
         run=run,
         phase="SCORE" if over else "TRAIN" if quiet_s < QUIET_S else "TRAIN or SCORE",
         report=report,
         clock_s=None if over else report.elapsed_s + quiet_s,
         steps=steps,
-        eta_s=None if left is None or over else max(report.elapsed_s / report.step * left - quiet_s, 0.0),
+        eta_s=None if left is None else max(report.elapsed_s / report.step * left - quiet_s, 0.0),
     )
 
 

@@ -14,7 +14,7 @@ Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
 def load(weights: dict[str, torch.Tensor], device: torch.device) -> Logits:
-    """weights: uint8 `checkpoint`, the bytes of model.pt, and uint8 `config.json`. Nothing in them is executed."""
+    """weights, uint8: `checkpoint`, the bytes of model.pt, `config.json`, `vocab_size`. Nothing in them is executed."""
     global EVAL_TOKENS
     state: dict[str, torch.Tensor] = torch.load(
         io.BytesIO(weights["checkpoint"].numpy().tobytes()), map_location="cpu", weights_only=True
@@ -32,8 +32,10 @@ def load(weights: dict[str, torch.Tensor], device: torch.device) -> Logits:
     model.eval().to(device)
     EVAL_TOKENS = int(config.block_size)
 
+    vocab_size = int(weights["vocab_size"].numpy().tobytes())
+
     def logits(tokens: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = model(tokens)[0]
-        return found.float()
+        return found[..., :vocab_size].float()  # a table may be padded beyond the vocabulary
 
     return logits

@@ -13,7 +13,7 @@ Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
 def load(weights: dict[str, torch.Tensor], device: torch.device) -> Logits:
-    """weights: uint8 `checkpoint`, the bytes of ckpt.pt. Nothing in them is executed."""
+    """weights: uint8 `checkpoint`, the bytes of ckpt.pt, and `vocab_size`. Nothing in them is executed."""
     global EVAL_TOKENS
     saved: dict[str, Any] = torch.load(
         io.BytesIO(weights["checkpoint"].numpy().tobytes()), map_location="cpu", weights_only=True
@@ -24,8 +24,10 @@ def load(weights: dict[str, torch.Tensor], device: torch.device) -> Logits:
     model.eval().to(device)
     EVAL_TOKENS = int(model.config.block_size)
 
+    vocab_size = int(weights["vocab_size"].numpy().tobytes())
+
     def logits(tokens: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = model(tokens, tokens)[0]  # without targets it answers for the last position only
-        return found.float()
+        return found[..., :vocab_size].float()  # a table may be padded beyond the vocabulary
 
     return logits

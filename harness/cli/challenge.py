@@ -8,12 +8,14 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from data.printing import printable
+
 from .. import clock, layout
 from ..challenge import Kind
 from ..challenging import attach
 from ..errors import UserError
 from ..record import read_record
-from .reports import findings_json, printable
+from .reports import findings_json
 
 
 def challenge(

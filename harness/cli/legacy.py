@@ -12,20 +12,21 @@ from rich.markup import escape
 from rich.text import Text
 
 from data import datasets
-from leaderboard.grammars import BY_NAME, GRAMMARS, Grammar
+from data.printing import printable
 
 from .. import layout, machine, sandbox
 from ..checkpoints import find_adapter
 from ..display import Display
 from ..environment import gpus
 from ..errors import UserError
+from ..grammars import BY_NAME, GRAMMARS, Grammar
 from ..legacy import LegacyRequest, execute_legacy
 from ..legacy_record import LegacyRecord
 from ..track import Track, load_track
 from ..workcopy import find_checkout
 from . import options
 from .campaigns import prepare_data
-from .reports import printable, show_findings
+from .reports import show_findings
 
 NS = 1_000_000_000
 DAY_S = 86_400.0

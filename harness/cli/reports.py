@@ -6,6 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from data.printing import printable
+
 from ..evidence import ArmEvidence, Evidence
 from ..run import Finding
 from ..verdict import WaivedFinding
@@ -13,11 +15,6 @@ from ..verdict import WaivedFinding
 DIFF_LINES = 400
 _SEVERITY = {"error": "bold red", "warning": "yellow"}
 _DIFF = {"+": "green", "-": "red", "@": "cyan"}
-
-
-def printable(text: str) -> str:
-    """Without control characters: what a stranger wrote must not move the cursor or change colours."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def show_findings(console: Console, findings: Iterable[Finding], waived: Iterable[WaivedFinding] = ()) -> None:

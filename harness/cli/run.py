@@ -59,6 +59,8 @@ def run(
     before it starts, and what was interrupted goes on with --resume, without repeating or hiding anything.
 
     Started by torchrun, local rank 0 becomes the referee and uses as many ranks.
+
+    `speedrun run --legacy PATH/train.py -- ARGS` runs a script that times itself, as it is; see its own --help.
     """
     around = torchrun.outer()
     if around is not None and around.local_rank != 0:

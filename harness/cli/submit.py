@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from data.printing import printable
+
 from .. import clock, layout
 from ..errors import UserError
 from ..record import Waiver
@@ -19,7 +21,7 @@ from ..standings import Standing, standings
 from ..status import ExitCode
 from ..submitting import Claims, Draft, difference_to_parent, draft, write
 from ..verdict import evidence_json
-from .reports import diff_stat, findings_json, printable, show_diff, show_evidence, show_findings
+from .reports import diff_stat, findings_json, show_diff, show_evidence, show_findings
 
 CLAIMS = ("speed", "systems")
 

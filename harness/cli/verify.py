@@ -8,12 +8,14 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from data.printing import printable
+
 from ..readme import as_text, numbers_table
 from ..record import Record
 from ..status import ExitCode
 from ..verdict import evidence_json
 from ..verification import Report, verify_each
-from .reports import arm_sentence, findings_json, printable, show_findings
+from .reports import arm_sentence, findings_json, show_findings
 
 
 def verify(

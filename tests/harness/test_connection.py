@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data.errors import MAX_SENTENCE
 from harness.connection import READ_BYTES, Connection
-from harness.errors import MAX_SENTENCE, RunFailure
+from harness.errors import RunFailure
 from harness.inside import HEADER, MAX_MESSAGE_BYTES, Channel, encode
 from harness.messages import Log, parse
 from harness.status import Status

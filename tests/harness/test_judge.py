@@ -263,6 +263,39 @@ def test_fresh_shadow_text_needs_no_more_of_the_shard(tmp_path: Path) -> None:
     assert found["val_loss"] == pytest.approx(np.log(325), abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("ring_bytes", "batch", "slots"),
+    [(2**20, 4, 2), (2 * 2 * 16 * 11 * 4, 2, 2), (16 * 11 * 4, 1, 1), (1, 1, 1)],
+)
+def test_memory_for_logits_is_bounded_by_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring_bytes: int, batch: int, slots: int
+) -> None:
+    """However many windows a submission asks for at once; the score does not depend on it."""
+    monkeypatch.setattr("harness.judge.RING_BYTES", ring_bytes)
+    stream = np.random.default_rng(1).integers(0, 11, 200)
+    table = torch.randn(11, 11, generator=torch.Generator().manual_seed(1))
+    evaluators = [lambda c: answer(c, {"eval_tokens": 16, "eval_batch": 4}, lambda tokens: table[tokens])] * 2
+    with an_exam(tmp_path, stream, evaluators, vocab_size=11, val_tokens=150) as judge:
+        score = judge.score()
+        assert {len(evaluator.memory or b"") for evaluator in judge.evaluators} == {slots * batch * 16 * 11 * 4}
+    assert score["eval_batch"] == batch
+    assert score["val_loss"] == pytest.approx(losses_of(table, stream[:151]).mean(), abs=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_losses_computed_on_the_gpu_are_those_of_the_cpu(tmp_path: Path) -> None:
+    """At GPT-2's vocabulary, in half precision, through page-locked memory."""
+    vocab, stream = 50_257, np.random.default_rng(1).integers(0, 50_257, 600)
+    logits = torch.randn(64, vocab, generator=torch.Generator().manual_seed(1)).half()
+    evaluators = [lambda c: answer(c, {"eval_tokens": 64, "eval_batch": 2}, lambda tokens: logits[tokens % 64])] * 2
+    losses = []
+    for device in ("cpu", "cuda"):
+        with an_exam(tmp_path, stream, evaluators, vocab_size=vocab, val_tokens=500, device=device) as judge:
+            losses.append(judge.score()["val_loss"])
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+
+
 def test_memory_for_logits_cannot_be_cut_short(tmp_path: Path) -> None:
     """A judge that reads what is no longer there would die of SIGBUS."""
     refused = []

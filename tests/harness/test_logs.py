@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import logs
 from harness.errors import UserError
-from leaderboard import logs
+from harness.grammars import GRAMMARS, MODDED_NANOGPT
+from harness.logs import TrainingLog, file_chunks, read_log
 from leaderboard.embedded import digest, split_source
-from leaderboard.grammars import GRAMMARS, MODDED_NANOGPT
-from leaderboard.logs import TrainingLog, file_chunks, read_log
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLES = Path(__file__).parent / "samples"
@@ -182,7 +182,7 @@ def test_two_hundred_megabytes_are_read_in_bounded_memory() -> None:
     """In a process of its own, which may not take more than 400 MiB above what Python and the imports take."""
     program = """
 import resource, sys
-from leaderboard.logs import read_log, MAX_READINGS
+from harness.logs import read_log, MAX_READINGS
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 line = b"step:%d/9999999 val_loss:3.1 train_time:%dms step_avg:1.00ms\\n"
 blocks = (b"".join(line % (i, i) for i in range(start, start + 20_000)) for start in range(0, 400_000, 20_000))

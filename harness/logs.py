@@ -15,8 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import UserError
-
+from .errors import UserError
 from .grammars import GRAMMARS, Grammar, Line, Reading, forms, literals, read_line
 
 CHUNK_BYTES = 2**20

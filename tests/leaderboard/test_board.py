@@ -1,0 +1,44 @@
+"""A board: imported records, ours, then as many local runs as were asked for."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.track import load_track
+from leaderboard import board
+from leaderboard.board import read_board
+
+
+@pytest.fixture
+def local_runs(two_records: list[Path], tmp_path: Path, make_bundle: Callable[..., Path]) -> list[str]:
+    """Names of four local runs of a campaign, oldest first, and a broken one after them."""
+    folder = make_bundle(tmp_path / "runs" / "campaign")
+    (tmp_path / "runs" / "2026-12-31T00-00-00Z-ffffff").mkdir()
+    (tmp_path / "runs" / "2026-12-31T00-00-00Z-ffffff" / "run.json").write_text("{}")
+    return sorted(run.name for run in (folder / "runs").iterdir())
+
+
+def test_the_newest_local_runs_stand_below_the_records(local_runs: list[str]) -> None:
+    found = read_board(load_track("tiny"), local=2)
+    assert [row.name for row in found.rows[2:]] == local_runs[-2:]
+    assert [row.place for row in found.rows] == [1, 2, None, None]
+    assert [row.place for row in found.held] == [1, 2]
+    assert len(found.broken) == 1
+    assert len(read_board(load_track("tiny"), local=None).rows) == 6
+    nothing_local = read_board(load_track("tiny"))
+    assert (len(nothing_local.rows), nothing_local.broken) == (2, ())
+
+
+def test_no_more_runs_are_read_than_shown(local_runs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    real = board.read_run
+    monkeypatch.setattr(board, "read_run", lambda folder: (read.append(folder.name), real(folder))[1])
+    read_board(load_track("tiny"), local=1)
+    assert read == ["2026-12-31T00-00-00Z-ffffff", local_runs[-1]]
+
+
+def test_places_go_on_where_imported_ones_end() -> None:
+    found = read_board(load_track("gpt2-small-8xh100"))
+    assert found.rows[0].tier == "reported"
+    assert found.held[-1].place == max(row.place or 0 for row in found.rows)

@@ -1,0 +1,85 @@
+"""Reported results on a board: shown behind the records, with no place, and never on their own word."""
+
+import json
+import random
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from harness import layout
+from harness.legacy_record import Claim, LegacyRecord, Measured, Observed, Script, encode
+from harness.run import Owner, TrackRef
+from harness.status import Status
+from harness.track import Track, load_track
+from leaderboard.board import read_board
+from leaderboard.reported import before_local, reported_standings
+
+
+@pytest.fixture
+def contest(tmp_path: Path, bundles: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Track:
+    folder = tmp_path / "records" / "tiny"
+    (folder / layout.REPORTED_DIR).mkdir(parents=True)
+    (folder / layout.TRACK_FILE).write_bytes(bundles.TINY.read_bytes())
+    monkeypatch.setenv("SPEEDRUN_RECORDS", str(folder.parent))
+    monkeypatch.setenv("SPEEDRUN_RUNS", str(tmp_path / "runs"))
+    return load_track("tiny")
+
+
+def place(track: Track, name: str) -> Path:
+    return layout.track_file(track.name).parent / layout.REPORTED_DIR / f"{name}.json"
+
+
+def a_result(track: Track, bundles: ModuleType, loss: float) -> LegacyRecord:
+    """A script that claims to be perfect, measured at `loss`."""
+    return LegacyRecord(
+        run_id="2026-01-02T03-04-05Z-abcdef", status=Status.COMPLETE, sentence="ended", track=TrackRef.of(track),
+        device="cpu", started_at=datetime(2026, 1, 2, tzinfo=UTC),
+        script=Script(
+            entry="train.py", sha256="0" * 64, checkout="nanoGPT", checkout_sha256="1" * 64, launcher="python",
+            world_size=1,
+        ),
+        owner=Owner(pid=1, start_ticks=1, boot_id="x"), environment=bundles.ENVIRONMENT, sandbox="namespaces",
+        claim=Claim(
+            grammar="nanogpt", runs=1, step=2000, total=None, val_loss=0.0, validations=9, training_lines=200,
+        ),
+        observed=Observed(wall_ns=125 * 10**9, peak_memory_bytes=1, cpu_ns=1, busy_cores=1.9),
+        measured=Measured(
+            adapter="nanogpt", checkpoint="out/ckpt.pt", checkpoint_sha256="2" * 64,
+            score=bundles.a_score(track, loss, random.Random(0)),
+        ),
+    )  # fmt: skip
+
+
+def test_a_reported_result_stands_on_the_board_without_a_place(contest: Track, bundles: ModuleType) -> None:
+    place(contest, "2026-01-02_nanoGPT").write_bytes(encode(a_result(contest, bundles, 9.0)))
+    (row,) = read_board(contest).rows
+    assert (row.place, row.tier, row.name, row.reached_target) == (None, "reported", "2026-01-02_nanoGPT", False)
+    assert row.val_loss == pytest.approx(9.0)  # the judge's, not the 0.0 it printed
+    assert (row.train_time_s, row.hardware, row.steps) == (125.0, "2x CPU core", 2000)
+    assert read_board(contest).held == []
+
+
+def test_without_a_measured_loss_there_is_no_row(contest: Track, bundles: ModuleType) -> None:
+    record = json.loads(encode(a_result(contest, bundles, 9.0)))
+    place(contest, "a").write_text(json.dumps({**record, "measured": None}))
+    place(contest, "b").write_text(json.dumps({**record, "tier": "refereed"}))
+    place(contest, "c").write_text("{")
+    rows, broken = reported_standings(contest)
+    assert (rows, len(broken)) == ([], 3)
+    assert len(read_board(contest).broken) == 3
+
+
+def test_reported_rows_stand_between_records_and_local_runs(contest: Track, bundles: ModuleType) -> None:
+    place(contest, "a").write_bytes(encode(a_result(contest, bundles, 9.0)))
+    (reported,), _ = reported_standings(contest)
+    record, local = replace(reported, tier="refereed", place=1), replace(reported, tier="local")
+    assert [row.tier for row in before_local([record, local, local], [reported])] == [
+        "refereed",
+        "reported",
+        "local",
+        "local",
+    ]
+    assert before_local([], []) == []

@@ -1,0 +1,208 @@
+"""speedrun watch: it sees a run from its start to its end, disturbs nothing, and exits with its code."""
+
+import fcntl
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from harness.errors import UserError
+from harness.run import RunRecord, encode_run, owner, read_run
+from harness.status import Status
+from leaderboard import watch_command, watching
+from leaderboard.watch_command import describe, watch
+from leaderboard.watching import find_watched, is_conducted, look_at_campaign, look_at_run, steps_taken
+
+Call = Callable[..., Result]
+Make = Callable[..., Path]
+POINT = '{{"step": {step}, "elapsed_ns": {ns}, "train_loss": {loss}, "tokens": 10}}\n'
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(watch_command, "LOOK_S", 0.02)
+    monkeypatch.setattr(watch_command, "GRACE_S", 0.2)
+    steps_taken.cache_clear()
+    yield
+    steps_taken.cache_clear()
+
+
+@pytest.fixture
+def campaign(contest: Path, tmp_path: Path, make_bundle: Make) -> Path:
+    (tmp_path / "runs").mkdir()
+    return make_bundle(tmp_path / "runs" / "2026-01-02T03-04-05Z-c000000", candidate_times=(2.0, 2.1))
+
+
+def begin(campaign: Path, runs: Path, name: str = "2026-01-09T00-00-00Z-aaaaaa") -> tuple[Path, RunRecord]:
+    """A run in progress, of this process, and what it will have been."""
+    source = sorted((campaign / "runs").iterdir())[0]
+    done = read_run(source).model_copy(update={"run_id": name, "campaign": None, "owner": owner()})
+    folder = runs / name
+    folder.mkdir()
+    started = done.model_copy(update={"status": Status.STARTED, "sentence": "the run is in progress"})
+    (folder / "run.json").write_bytes(encode_run(started))
+    return folder, done
+
+
+def report(folder: Path, step: int, loss: float = 5.5) -> None:
+    with (folder / "progress.jsonl").open("a") as file:
+        file.write(POINT.format(step=step, ns=step * 10**8, loss=loss))
+
+
+@contextmanager
+def later(*steps: Callable[[], object], every_s: float = 0.25) -> Iterator[None]:
+    """Something that happens while a command runs."""
+
+    def act() -> None:
+        for step in steps:
+            time.sleep(every_s)
+            step()
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def test_a_run_is_seen_from_its_start_to_its_end(campaign: Path, call: Call) -> None:
+    folder, done = begin(campaign, campaign.parent)
+    finish = [
+        lambda: (folder / "progress.jsonl").touch(),
+        lambda: report(folder, 10),
+        lambda: (folder / "run.json").write_bytes(encode_run(done)),
+    ]
+    with later(*finish):
+        result = call(watch)  # the newest in progress
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["STARTING", "PREPARE", "TRAIN", f"{folder.name}:"]
+    assert "step 10  train_loss 5.5000" in lines[2]
+    assert "val_loss 5.0100 after 2.000 s" in lines[3]
+    assert "\x1b" not in result.stdout
+    assert result.exit_code == done.exit_code
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(Status.TRAIN_FAILED, 3), (Status.TRAIN_TIMEOUT, 4), (Status.INTERRUPTED, 130)]
+)
+def test_it_exits_with_the_code_of_the_run(campaign: Path, call: Call, status: Status, code: int) -> None:
+    folder, done = begin(campaign, campaign.parent)
+    ended = done.model_copy(update={"status": status, "sentence": "it \x1b[2J ended"})
+    with later(lambda: (folder / "run.json").write_bytes(encode_run(ended))):
+        result = call(watch, "aaaaaa", "--json")
+    assert result.exit_code == code
+    assert json.loads(result.stdout)["status"] == str(status)
+    assert "\x1b" not in call(watch, folder.name).stdout
+
+
+def test_a_referee_that_is_gone_leaves_an_abandoned_run(campaign: Path, call: Call) -> None:
+    folder, done = begin(campaign, campaign.parent)
+    gone = done.model_copy(update={"status": Status.STARTED, "owner": owner().model_copy(update={"start_ticks": 1})})
+    (folder / "run.json").write_bytes(encode_run(gone))
+    result = call(watch, str(folder))
+    assert result.exit_code == 6
+    assert "abandoned" in result.stdout
+
+
+def test_steps_of_an_earlier_run_of_the_same_source_give_an_eta(campaign: Path) -> None:
+    earlier, done = begin(campaign, campaign.parent, "2026-01-08T00-00-00Z-bbbbbb")
+    report(earlier, 40)
+    (earlier / "run.json").write_bytes(encode_run(done))
+    folder, _ = begin(campaign, campaign.parent)
+    report(folder, 10)
+    written_s = (folder / "progress.jsonl").stat().st_mtime
+    sight = look_at_run(folder, written_s + 1)
+    assert (sight.phase, sight.steps) == ("TRAIN", 40)
+    assert sight.clock_s == pytest.approx(2.0)  # 1 s at the report, 1 s since
+    assert sight.eta_s == pytest.approx(2.0)
+    assert "step 10/40" in describe(sight)
+    assert look_at_run(folder, written_s + 60).phase == "TRAIN or SCORE"
+    report(folder, 40)
+    assert look_at_run(folder).phase == "SCORE"
+
+
+def test_a_campaign_that_is_closed_says_what_it_came_to(campaign: Path, call: Call) -> None:
+    result = call(watch, "c000000")
+    assert result.stdout.count("candidate ") == 2
+    assert "Valid?" in result.stdout
+    assert result.exit_code in (0, 1)
+    assert json.loads(call(watch, str(campaign), "--json").stdout)["closed"] is True
+
+
+def test_a_campaign_that_nobody_conducts_ends_the_watching(
+    tmp_path: Path, campaign: Path, make_bundle: Make, call: Call
+) -> None:
+    shutil.rmtree(campaign)
+    open_one = make_bundle(tmp_path / "runs" / "open", candidate_times=(2.0, 2.1), closed=False)
+    result = call(watch, str(open_one))
+    assert result.exit_code == 6
+    assert "Nobody conducts it any more" in result.stdout
+
+
+def test_a_conducted_campaign_is_told_from_the_kernels_locks(campaign: Path) -> None:
+    assert not is_conducted(campaign)
+    code = "import fcntl, sys; f = open(sys.argv[1], 'ab'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); "
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code + "sys.stdin.read()", str(campaign / "ledger.jsonl")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    try:
+        assert is_conducted(campaign)
+        assert look_at_campaign(campaign).conducted
+        assert find_watched(None) == campaign
+    finally:
+        holder.communicate()
+    with (campaign / "ledger.jsonl").open("ab") as file:  # looking has not taken the lock
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_what_cannot_be_watched_is_said_in_one_sentence(campaign: Path) -> None:
+    with pytest.raises(UserError, match=r"a run in progress in .*, found none; the last one was 2026-01-02"):
+        find_watched(None)
+    with pytest.raises(UserError, match="found 'nobody'"):
+        find_watched("nobody")
+    with pytest.raises(UserError, match="which could be 3"):
+        find_watched("2026-01-02")
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_run(campaign: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    folder, _ = begin(campaign, campaign.parent)
+    monkeypatch.setattr(watch_command.time, "sleep", interrupt)
+    result = call(watch)
+    assert result.exit_code == 130
+    assert "it goes on" in result.stdout
+    assert read_run(folder).status == Status.STARTED
+
+
+@pytest.mark.slow
+def test_a_real_run_is_watched_from_outside(make_speedrun: Callable[[], Any], until: Callable[..., Any]) -> None:
+    speedrun = make_speedrun()
+    process = speedrun.begin(Path("tests/submissions/bigram.py"))
+    until(lambda: list(speedrun.runs.glob("*/run.json")), "a run")
+    watcher = speedrun.start(sys.executable, "-m", "harness", "watch")
+    stdout, stderr = watcher.communicate(timeout=120)
+    outcome = speedrun.end(process)
+    assert (watcher.returncode, stderr) == (outcome.code, "")
+    assert re.search(r"^PREPARE", stdout, re.MULTILINE)
+    assert outcome.record["sentence"] in stdout
+
+
+def test_it_learns_from_no_other_source(campaign: Path) -> None:
+    assert steps_taken("0" * 64, "0" * 64) is None
+    assert watching.LEARNED_FROM > 0
