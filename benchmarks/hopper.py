@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-VOCAB_SIZE, DOCUMENT = 50_257, 50_256
+VOCAB_SIZE = {"cuda": 50_257, "cpu": 257}  # the last token begins a document
 SHARD_TOKENS = {"cuda": 20_000_000, "cpu": 200_000}
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "GH200": 989e12}  # dense bf16; by a part of the device's name
 MODDED_STEP = re.compile(r"step:(\d+)/\d+ train_time:(\d+)ms")
@@ -50,7 +50,7 @@ def main() -> None:
         sys.exit("expected a CUDA device, found none: run this on a GPU machine, or rehearse with --cpu")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shards = write_shards(folder, SHARD_TOKENS[device.type])
+        shards = write_shards(folder, SHARD_TOKENS[device.type], VOCAB_SIZE[device.type])
         parts: dict[str, Callable[[], list[Row]]] = {
             "script": lambda: measure_script(device, shards, options.steps),
             "tests": lambda: run_tests(device),
@@ -89,7 +89,7 @@ def conditions(device: torch.device) -> list[Row]:
     return [("device: name, driver, largest clock, power limit", found.replace("\n", "; ")), *rows]
 
 
-def write_shards(folder: Path, count: int) -> dict[str, list[str]]:
+def write_shards(folder: Path, count: int, vocab: int) -> dict[str, list[str]]:
     """Two training shards and a validation shard, laid out and named as FineWeb's, of synthetic documents."""
     generator, names = np.random.default_rng(1), {"train": ["train_000001", "train_000002"], "val": ["val_000000"]}
     home = folder / "data" / "fineweb10B"
@@ -97,10 +97,10 @@ def write_shards(folder: Path, count: int) -> dict[str, list[str]]:
     paths: dict[str, list[str]] = {}
     for kind, files in names.items():
         for file in files:
-            tokens = generator.zipf(1.2, count).clip(1, VOCAB_SIZE - 1).astype("<u2") - 1
+            tokens = generator.zipf(1.2, count).clip(1, vocab - 1).astype("<u2") - 1
             ends = np.cumsum(np.maximum(8, generator.lognormal(6.0, 1.0, count // 64)).astype(np.int64))
-            tokens[ends[ends < count]] = DOCUMENT
-            tokens[0] = DOCUMENT
+            tokens[ends[ends < count]] = vocab - 1
+            tokens[0] = vocab - 1
             header = np.zeros(256, "<i4")
             header[:3] = 20240520, 1, count
             path = home / f"fineweb_{file}.bin"
@@ -121,15 +121,16 @@ def import_script(path: Path) -> ModuleType:
 def measure_script(device: torch.device, shards: dict[str, list[str]], steps: int) -> list[Row]:
     """PREPARE, then milliseconds, tokens/s, MFU and memory of every stage at the record's shapes."""
     gpt = import_script(ROOT / "train_gpt.py")
+    vocab = VOCAB_SIZE[device.type]
     hp = gpt.GPT2_SMALL if device.type == "cuda" else rehearsal(gpt)
     run = SimpleNamespace(
-        seed=1, rank=0, local_rank=0, world_size=1, device=device, vocab_size=VOCAB_SIZE, document_token=DOCUMENT,
+        seed=1, rank=0, local_rank=0, world_size=1, device=device, vocab_size=vocab, document_token=vocab - 1,
         practice=False,
     )  # fmt: skip
     started = time.perf_counter()
     ranks = gpt.join_ranks(run)
     trainer = gpt.build(hp, ranks, run)
-    gpt.warm_up(trainer, gpt.Stream(shards["train"], hp.length, DOCUMENT))
+    gpt.warm_up(trainer, gpt.Stream(shards["train"], hp.length, vocab - 1))
     rows = [("PREPARE: build, compile, warm up", f"{time.perf_counter() - started:.1f} s")]
     whole_ms = 0.0
     starts = [0, *(-int(-stage.until * hp.steps // 1) for stage in hp.stages)]
@@ -159,7 +160,7 @@ def rehearsal(gpt: Any) -> Any:
 
 def step_times(gpt: Any, trainer: Any, shards: list[str], steps: range) -> Iterator[float]:
     """Milliseconds of each step, waited for. Every second one has Adam's part of the work."""
-    stream = gpt.Stream(shards, trainer.hp.length, DOCUMENT)
+    stream = gpt.Stream(shards, trainer.hp.length, trainer.model.document_token)
     for step, batch in zip(steps, gpt.prefetch(gpt.batches(stream, steps, trainer.hp, trainer.ranks)), strict=True):
         wait(trainer.device)
         started = time.perf_counter()

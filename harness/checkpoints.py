@@ -1,4 +1,4 @@
-"""Checkpoints of other trainers, scored by our judge over a track's whole validation split.
+"""Checkpoints of other trainers, scored by our judge on the whole validation split.
 
 Their model comes from the user's own checkout and runs in the sandboxed evaluators; the checkpoint reaches it as
 sealed bytes, which an adapter loads with `weights_only=True`. The judge sees logits and nothing else.

@@ -1,4 +1,4 @@
-"""Environments rebuilt: a new virtual environment from a record's lock, and what differs from this one.
+"""Environments rebuilt from a record's lock, and how they differ from this one.
 
 Packages come by pip with the user's own configuration, into a folder named after the digest of what was asked for; a
 folder that is complete is used again.

@@ -12,71 +12,34 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
-from . import clock, environment, groups, layout, machine, processes, sandbox, scratch
+from . import clock, groups, layout, machine, processes, sandbox, scratch
 from .cell import Cell
 from .checkpoints import ADAPTERS, score_checkpoint
 from .errors import DataError, RunFailure, UserError
 from .execution import held_to
 from .findings import findings
-from .grammars import Grammar, Reading
+from .grammars import Reading
 from .interrupts import Interrupts
-from .legacy_record import Gpus, LegacyFolder, LegacyRecord, Measured, Observed, Script
+from .legacy_facts import Known, LegacyRequest, closed, first_record, outcome
+from .legacy_record import Gpus, LegacyFolder, LegacyRecord, Measured, Observed
 from .logfile import LogFile
 from .messages import Log
 from .observer import Observer
-from .run import Finding, TrackRef, full_disk_is_a_failure, new_run_id, owner
+from .run import Finding, full_disk_is_a_failure, new_run_id
 from .status import Status
 from .submission import remove_tree
-from .testimony import Testimony, Transcript, hear
-from .track import Track
+from .testimony import Transcript, hear
 from .utilisation import Meter, Use
 from .view import Limits, View
-from .workcopy import Checkout, take_out, take_working_copy
+from .workcopy import take_out, take_working_copy
 
 NS = 1_000_000_000
 PIPE_READ_BYTES = 2**16
 LEAST_WAIT_S = 0.2
 LOG_BYTES = 64 * 2**20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LegacyRequest:
-    """A self-timed run somebody asks for; every string is parsed by now."""
-
-    checkout: Checkout
-    arguments: tuple[str, ...]
-    launcher: Literal["python", "torchrun"]
-    world_size: int
-    device: Literal["cpu", "cuda"]
-    track: Track | None
-    data_root: Path
-    runs_root: Path
-    grammars: tuple[Grammar, ...]
-    budget_s: float
-    checkpoint: str | None = None  # to be scored: its path inside the checkout
-    adapter: str | None = None
-    keep_checkpoint: bool = False
-    python: Path | None = None  # another interpreter than this one, in a virtual environment of its own
-    require_sandbox: str | None = None
-    wait: bool = False
-
-
-@dataclass(slots=True)
-class _Known:
-    """What is known so far; a failure at any point records what there is."""
-
-    sandbox: str | None = None
-    start_ns: int | None = None
-    end_ns: int | None = None
-    testimony: Testimony = field(default_factory=lambda: Testimony(None, (), ()))
-    observed: Observed | None = None
-    measured: Measured | None = None
-    broken_rules: tuple[Finding, ...] = ()  # of the model that was measured
-    log_truncated: bool = False
 
 
 def execute_legacy(request: LegacyRequest, observer: Observer) -> tuple[LegacyRecord, Path]:
@@ -88,13 +51,13 @@ def execute_legacy(request: LegacyRequest, observer: Observer) -> tuple[LegacyRe
     processes.adopt_orphans()
     with Interrupts() as interrupts:
         folder = LegacyFolder(request.runs_root, new_run_id(clock.utc_now()))
-        record, known = _first_record(request, folder.run_id), _Known()
+        record, known = first_record(request, folder.run_id), Known()
         status, sentence = Status.REFEREE_FAILED, "the referee itself failed; please report the traceback"
         try:
             with interrupts.raised():
                 folder.save(record)
                 _execute(request, folder, known, observer)
-            status, sentence = Status.COMPLETE, _outcome(request, known)
+            status, sentence = Status.COMPLETE, outcome(request, known)
         except RunFailure as failure:
             status, sentence = failure.status, failure.sentence
         except DataError as error:
@@ -105,68 +68,12 @@ def execute_legacy(request: LegacyRequest, observer: Observer) -> tuple[LegacyRe
             processes.kill_children()
             groups.sweep()
             scratch.remove_own(Path(tempfile.gettempdir()))
-            record = _closed(record, known, status, sentence)
+            record = closed(record, known, status, sentence)
             folder.save(record)
     return record, folder.path
 
 
-def _first_record(request: LegacyRequest, run_id: str) -> LegacyRecord:
-    checkout = request.checkout
-    return LegacyRecord(
-        run_id=run_id,
-        status=Status.STARTED,
-        sentence="the script is running",
-        track=None if request.track is None else TrackRef.of(request.track),
-        script=Script(
-            entry=checkout.entry.as_posix(),
-            sha256=checkout.entry_sha256,
-            checkout=checkout.name,
-            checkout_sha256=checkout.sha256,
-            arguments=request.arguments,
-            launcher=request.launcher,
-            world_size=request.world_size,
-        ),
-        device=request.device,
-        started_at=clock.utc_now(),
-        owner=owner(),
-        environment=environment.collect(),
-    )
-
-
-def _closed(record: LegacyRecord, known: _Known, status: Status, sentence: str) -> LegacyRecord:
-    return record.model_copy(
-        update={
-            "status": status,
-            "sentence": sentence,
-            "sandbox": known.sandbox,
-            "finished_at": clock.utc_now(),
-            "claim": known.testimony.claim,
-            "observed": known.observed,
-            "measured": known.measured,
-            "points": known.testimony.points,
-            "findings": (*known.broken_rules, *known.testimony.findings),
-            "log_truncated": known.log_truncated,
-        }
-    )
-
-
-def _outcome(request: LegacyRequest, known: _Known) -> str:
-    """What a script that ended well came to, in one sentence."""
-    claim, seen = known.testimony.claim, known.observed
-    assert seen is not None
-    wall = f"in {seen.wall_ns / NS:.1f} s on the referee's clock"
-    if known.measured is not None:
-        loss, target = known.measured.score.val_loss, request.track.target_val_loss if request.track else None
-        verdict = "" if target is None else f": {'reached' if loss <= target else 'missed'} the target {target:g}"
-        return f"measured val_loss {loss:.4f} {wall}{verdict}"
-    if claim is None:
-        return f"ended {wall}; it printed no line of a known kind"
-    said = [(name, getattr(claim, name)) for name in ("val_loss", "val_bpb", "train_loss")]
-    name, value = next(((name, value) for name, value in said if value is not None), ("loss", float("nan")))
-    return f"reported {name} {value:.4f} at step {claim.step} {wall}"
-
-
-def _execute(request: LegacyRequest, folder: LegacyFolder, known: _Known, observer: Observer) -> None:
+def _execute(request: LegacyRequest, folder: LegacyFolder, known: Known, observer: Observer) -> None:
     """Every step in order; each fills in what it learns."""
     known.sandbox = sandbox.choose(request.require_sandbox)
     with full_disk_is_a_failure(), machine.exclusive(request.wait), _workplace(request, folder) as place:
@@ -260,7 +167,7 @@ def _argv(request: LegacyRequest, place: _Place) -> list[str]:
     return [*argv, script.name, *request.arguments]
 
 
-def _run(request: LegacyRequest, known: _Known, observer: Observer, place: _Place) -> None:
+def _run(request: LegacyRequest, known: Known, observer: Observer, place: _Place) -> None:
     """From the first process to the last. Raises RunFailure unless the script ends by itself and well."""
     assert known.sandbox is not None
     cell, meter = Cell(known.sandbox, _view(request, place)), Meter()
@@ -355,9 +262,7 @@ def _last_words(process: subprocess.Popen[bytes], place: _Place) -> None:
             _hear_chunk(place, chunk, silent)
 
 
-def _measure(
-    request: LegacyRequest, folder: LegacyFolder, known: _Known, observer: Observer, place: _Place
-) -> Measured:
+def _measure(request: LegacyRequest, folder: LegacyFolder, known: Known, observer: Observer, place: _Place) -> Measured:
     """Take the checkpoint out of the working copy and have the judge score it. Raises UserError or RunFailure."""
     track, name, adapter = request.track, request.checkpoint, request.adapter
     assert track is not None and name is not None and adapter is not None and known.sandbox is not None

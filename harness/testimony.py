@@ -1,4 +1,4 @@
-"""Testimony: what a self-timed script prints, beside the time at which each line arrived.
+"""Testimony: what a self-timed script prints, beside when each line arrived.
 
 The lines are read twice by the one grammar: as they come, to stamp them, and from the finished log, which decides what
 counts. Where a claim and the clock cannot both be right, that is a finding; none of them is a verdict.

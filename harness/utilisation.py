@@ -1,4 +1,4 @@
-"""Utilisation: memory and processor time of a process tree, and of the GPUs, seen from outside."""
+"""Utilisation: memory, processor time and GPUs of a process tree, seen from outside."""
 
 import os
 import resource

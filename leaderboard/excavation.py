@@ -1,4 +1,4 @@
-"""Excavation: an imported record's source and environment, taken out of the user's own checkout of its logs.
+"""Excavation: an imported record's source and environment, from the user's own checkout.
 
 The log embeds the script; a banner divides it into files. The environment is what the log says; what of it can no
 longer be installed is replaced by the nearest release, and every difference is a sentence. What this machine lacks is

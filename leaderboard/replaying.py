@@ -1,4 +1,4 @@
-"""Replaying: an imported record's own script, run as it is, compared with what its logs say. Tier `reported`.
+"""Replaying: an imported record's own script, run as it is, beside what its logs say. Tier `reported`.
 
 The script times and validates itself, here as it did there, so nothing is verified: two sets of the same kind of claim
 are compared.
@@ -13,7 +13,8 @@ from harness.comparison import CONFIDENCE, Span
 from harness.environment import gpus
 from harness.errors import RunFailure
 from harness.grammars import MODDED_NANOGPT
-from harness.legacy import LegacyRequest, execute_legacy
+from harness.legacy import execute_legacy
+from harness.legacy_facts import LegacyRequest
 from harness.legacy_record import LegacyRecord
 from harness.observer import Observer
 from harness.reproduction import Verdict

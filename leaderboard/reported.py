@@ -1,4 +1,4 @@
-"""Reported results: self-timed scripts that stand on a board with a loss our judge measured. Tier `reported`.
+"""Reported results: self-timed scripts on a board, with a loss our judge measured. Tier `reported`.
 
 Each is the `legacy.json` of a run in records/<track>/reported/. It holds no place, whatever it says: its time is its
 own, or, where it claims none, the wall clock of the whole script.

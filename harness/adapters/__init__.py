@@ -1,1 +1,1 @@
-"""Adapters: how a checkpoint of somebody else's trainer becomes logits, inside the sandboxed evaluator."""
+"""Adapters: somebody else's checkpoint becomes logits, inside the sandboxed evaluator."""

@@ -1,4 +1,4 @@
-"""minGPT's checkpoint as logits: its own mingpt package, from the user's checkout, beside this file."""
+"""minGPT's checkpoint as logits, by its own package from the user's checkout."""
 
 import importlib
 import io

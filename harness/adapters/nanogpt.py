@@ -1,4 +1,4 @@
-"""nanoGPT's checkpoint as logits: its own model.py, from the user's checkout, beside this file."""
+"""nanoGPT's checkpoint as logits, by its own model.py from the user's checkout."""
 
 import importlib
 import io

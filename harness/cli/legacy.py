@@ -20,7 +20,8 @@ from ..display import Display
 from ..environment import gpus
 from ..errors import UserError
 from ..grammars import BY_NAME, GRAMMARS, Grammar
-from ..legacy import LegacyRequest, execute_legacy
+from ..legacy import execute_legacy
+from ..legacy_facts import LegacyRequest
 from ..legacy_record import LegacyRecord
 from ..track import Track, load_track
 from ..workcopy import find_checkout

@@ -130,20 +130,6 @@ def test_the_packed_kernel_s_model_is_the_dense_one_s(tmp_path: Path, monkeypatc
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo does
-def test_the_step_is_one_graph(tmp_path: Path) -> None:
-    """No graph break and one graph per stage, as torch.compile(fullgraph=True) demands; dense masks here."""
-    hp = small()
-    model, rows = random_model(hp), planned_rows(hp, write_tokens(tmp_path / "a.bin", 30_000), 0)[:2]
-    compiled = torch.compile(model.loss, dynamic=False, fullgraph=True, backend="aot_eager")
-    for step in (0, hp.steps - 1):
-        weights, sight = torch.tensor(gpt.loss_weights(step, hp)), gpt.sight_at(step, hp)
-        expected = model.loss(rows, weights, sight)
-        loss = compiled(rows, weights, sight)
-        loss.backward()
-        torch.testing.assert_close(loss, expected)
-
-
 @pytest.mark.parametrize("preset", [tiny, small])
 def test_warm_up_puts_everything_back(preset: Any, tmp_path: Path) -> None:
     hp, shard = preset(), write_tokens(tmp_path / "warm.bin", 5000)
