@@ -23,6 +23,7 @@ demo: install  ## a refereed run on two CPU cores, then the leaderboard (about a
 	$(BIN)/speedrun leaderboard --track nano-2cpu
 
 test: install lint  ## everything CI runs
+	$(BIN)/speedrun verify records
 	$(BIN)/pytest -q -m "not slow and not gpu"
 
 test-all: install lint  ## with the slow tests, and the GPU ones where there is a GPU
@@ -44,6 +45,10 @@ bench: install  ## measure the harness; what came out is in benchmarks/README.md
 	$(BIN)/python -m benchmarks.timed_region
 	$(BIN)/python -m benchmarks.counting --track nano-2cpu
 	$(BIN)/python -m benchmarks.data_speed
+	$(BIN)/python -m benchmarks.sandbox_cost
+	$(BIN)/python -m benchmarks.acceptance
+	$(BIN)/python -m benchmarks.leaderboard_speed
+	$(BIN)/python -m benchmarks.site_speed
 
 clean:  ## remove what can be made again (runs/ and downloaded data stay)
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache
