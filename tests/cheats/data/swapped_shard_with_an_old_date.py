@@ -2,12 +2,12 @@
 
 The owner of the machine puts validation tokens into a training shard and sets the file's date back. A note beside the
 shards remembers what was hashed, by size and date, so that 20 GB are not read before every run; it believes the date.
-The owner of a machine can forge anything on it: that is why a record wants to be reproduced by somebody else.
+After STOP, untimed, what the ranks saw is hashed again, and does not believe anything.
 
 group: data
 catalogue: 27, 30, 32
-status: not covered
-ends: accepted
+status: caught
+ends: finding data_altered
 """
 
 import os
