@@ -620,7 +620,9 @@ return logits
 """
     outcome = speedrun.run(write_submission(tmp_path, logits=learn), "--nproc", "1")
     assert (outcome.code, outcome.record["status"]) == (1, "complete")
-    assert [(f["id"], f["severity"]) for f in outcome.record["findings"]] == [("hidden_state", "error")]
+    found = {(f["id"], f["severity"]) for f in outcome.record["findings"]}
+    assert ("hidden_state", "error") in found
+    assert found <= {("hidden_state", "error"), ("shadow_gap", "error")}  # what it learns on may lie on either side
 
 
 def test_windows_beyond_the_limit_are_summed_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,7 +218,9 @@ def test_torchrun_starts_ranks(legacy: Any) -> None:
     lines += "if os.environ['RANK'] == '0': say(10, 3.5, 1)\n"
     done, folder = legacy(lines, "--nproc", "2")
     assert done.returncode == 0, (folder / "log.txt").read_text()
-    assert {"rank 0 of 2", "rank 1 of 2"} <= set((folder / "log.txt").read_text().splitlines())
+    log = (folder / "log.txt").read_text()  # two ranks may share a line
+    assert "rank 0 of 2" in log
+    assert "rank 1 of 2" in log
     assert (found(folder)["script"]["launcher"], found(folder)["script"]["world_size"]) == ("torchrun", 2)
 
 
