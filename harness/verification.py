@@ -18,6 +18,7 @@ from .challenge import Challenge, campaign_files, signature_findings
 from .contest import bundle_track, contest_findings, same_rules
 from .errors import RecordError, TrackError, UserError
 from .evidence import Evidence, derive
+from .legacy_record import read_legacy
 from .lock import lock_bytes
 from .manifest import Manifest, check_manifest
 from .plainfile import read_plain
@@ -92,7 +93,9 @@ def verify_track(track_dir: Path) -> list[Report]:
 
 
 def _each_of_track(track_dir: Path) -> Iterator[Report]:
-    allowed = {layout.TRACK_FILE, layout.SIGNERS_FILE, layout.HISTORY_FILE, layout.PAST_RULES_DIR}
+    allowed = {
+        layout.TRACK_FILE, layout.SIGNERS_FILE, layout.HISTORY_FILE, layout.PAST_RULES_DIR, layout.REPORTED_DIR
+    }  # fmt: skip
     foreign = [p for p in sorted(track_dir.iterdir()) if p.name not in allowed and not layout.RECORD_NAME.match(p.name)]
     findings = [
         _error("foreign", f"{p.name} is no record", "records and the track's own files", p.name) for p in foreign
@@ -102,9 +105,24 @@ def _each_of_track(track_dir: Path) -> Iterator[Report]:
     except TrackError as error:
         findings.append(_error("track", str(error), "a track", "none that can be read"))
     records, _ = read_records_of(track_dir)
-    yield Report(path=track_dir, kind="track", findings=tuple(findings))
+    yield Report(path=track_dir, kind="track", findings=(*findings, *_reported(track_dir)))
     for folder in layout.record_dirs_of(track_dir):
         yield from verify_record(folder, records)
+
+
+def _reported(track_dir: Path) -> Iterator[Finding]:
+    """Whatever lies among a track's reported results and is none: another file, another track, no measured loss."""
+    folder = track_dir / layout.REPORTED_DIR
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        try:
+            result = read_legacy(path)
+        except UserError as error:
+            yield _error("reported", f"{path.name} is no reported result", "a legacy.json", str(error))
+            continue
+        found = "none" if result.track is None else result.track.name
+        if found != track_dir.name or result.measured is None:
+            expected = f"a measured loss on {track_dir.name}"
+            yield _error("reported", f"{path.name} has no place on this board", expected, f"track {found}")
 
 
 def verify_bundle(folder: Path) -> Report:

@@ -467,6 +467,18 @@ def test_nothing_foreign_among_the_records(two_records: Path, contest: Path) -> 
     assert errors(contest) == {"foreign"}
 
 
+def test_what_is_reported_is_a_measured_result_of_this_track(two_records: Path, contest: Path) -> None:
+    folder = contest / layout.REPORTED_DIR
+    folder.mkdir()
+    (folder / "notes.txt").write_text("")
+    assert errors(contest) == {"reported"}
+    (folder / "notes.txt").unlink()
+    assert errors(contest) == set()
+    real = sorted((layout.ROOT / "records").glob(f"*/{layout.REPORTED_DIR}/*.json"))
+    shutil.copy(real[0], folder / "2026-01-02_Elsewhere.json")  # of another track
+    assert errors(contest) == {"reported"}
+
+
 def test_bundles_are_verified_where_they_lie(tmp_path: Path, make_bundle: Make) -> None:
     bundle = make_bundle(tmp_path / "bundle")
     (report,) = verify_paths([bundle])
