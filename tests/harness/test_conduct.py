@@ -372,7 +372,7 @@ def test_ctrl_c_ends_a_campaign_that_can_go_on(speedrun: Any, until: Any) -> Non
     process.send_signal(signal.SIGINT)
     stopped = speedrun.end(process)
     assert stopped.code == 130
-    assert "speedrun run --resume" in stopped.stdout
+    assert "speedrun run --resume" in stopped.stdout + stopped.stderr  # by whoever the signal met
     (folder,) = speedrun.runs.glob("*")
     bundle = read_bundle(folder)
     assert [attempt.run.status for attempt in bundle.attempts] == [Status.INTERRUPTED]
