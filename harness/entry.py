@@ -43,10 +43,10 @@ class Entry:
 def entry_of(record: Record) -> Entry:
     """Derived from the record's runs, all of it but the statement's words."""
     times, losses = _measured(record)
-    arm = record.evidence.candidate if record.evidence else None
-    comparison = record.evidence.comparison if record.evidence else None
-    span = arm.time_interval_s if arm else None
-    raced = record.bundle.plan.arm("baseline") if record.bundle else None
+    arm = record.evidence.candidate
+    comparison = record.evidence.comparison
+    span = arm.time_interval_s
+    raced = record.bundle.plan.arm("baseline")
     intact = [challenge for challenge in record.challenges if challenge.is_intact]
     return Entry(
         name=record.name,
@@ -69,7 +69,7 @@ def entry_of(record: Record) -> Entry:
         sandbox=_shared([run.sandbox or "none" for run in record.runs]),
         time_low_s=span.low if span else None,
         time_high_s=span.high if span else None,
-        p_value=arm.p_value if arm else None,
+        p_value=arm.p_value,
         ratio=comparison.ratio if comparison else None,
         baseline=raced.record if raced else None,
         signer=record.signer,

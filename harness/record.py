@@ -4,11 +4,10 @@
 beside it. Reading a record checks its ledger and that source and runs belong to it; `speedrun verify` checks all.
 
 Schema history of record.json (never edited, only added to):
-    1  2026-11  title, authors, date, parents; runs without a ledger
+    1  2026-11  title, authors, date, parents; runs without a ledger; not read any more, no record of it is left
     2  2026-11  name, techniques, claim, waivers; a whole campaign, a verdict and a manifest beside it
 """
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,9 +26,8 @@ from .errors import RecordError, first_problem
 from .evidence import Evidence, derive
 from .manifest import read_manifest
 from .plainfile import read_plain
-from .run import RunRecord, Section, SubmissionRef, read_runs
+from .run import RunRecord, Section, SubmissionRef
 from .signing import Signature, check_signature
-from .submission import source_digest
 
 
 def _one_line(text: str) -> str:
@@ -65,17 +63,6 @@ class Statement(Section):
     waivers: Annotated[tuple[Waiver, ...], Field(max_length=50)] = ()
 
 
-class _FirstStatement(Section):
-    """record.json of schema 1."""
-
-    schema_version: Literal[1]
-    track: Slug
-    title: Line
-    authors: Annotated[tuple[Line, ...], Field(min_length=1)]
-    date: date
-    parents: tuple[str, ...] = ()
-
-
 class Placed(Protocol):
     """What decides the order of acceptance."""
 
@@ -99,8 +86,8 @@ class Record:
     name: str  # of the folder: <date>_<Name>
     statement: Statement
     runs: tuple[RunRecord, ...]  # of the candidate, those that count
-    bundle: Bundle | None = None  # None: schema 1
-    evidence: Evidence | None = None
+    bundle: Bundle
+    evidence: Evidence
     signature: Signature | None = None  # read only where it decides something: there are challenges
     signer: str | None = None  # fingerprint the manifest names
     challenges: tuple[Challenge, ...] = ()
@@ -116,12 +103,12 @@ class Record:
     @property
     def began_at(self) -> datetime:
         """When its campaign was planned."""
-        return self.bundle.plan.created_at if self.bundle else self.runs[0].started_at
+        return self.bundle.plan.created_at
 
     @property
     def predecessors(self) -> frozenset[str]:
         """Names of the records it builds on or was raced against: they were accepted before it."""
-        raced = self.bundle.plan.arm("baseline") if self.bundle else None
+        raced = self.bundle.plan.arm("baseline")
         return frozenset({*self.statement.parents, *([raced.record] if raced and raced.record else [])})
 
     @property
@@ -146,11 +133,7 @@ def _vouches(challenge: Challenge, own: Signature) -> bool:
 
 def read_record(folder: Path) -> Record:
     """Raises RecordError unless statement, ledger, runs and source are there and belong together."""
-    first = _first_statement(read_plain(folder / layout.RECORD_FILE, layout.MAX_RECORD_BYTES, RecordError))
-    if first is not None:
-        return _read_first_form(folder, first)
     record = load_record(folder)
-    assert record.bundle is not None
     errors = [finding for finding in record.bundle.findings if finding.severity == "error"]
     if errors:
         raise RecordError(f"{folder}: {errors[0].sentence}; expected {errors[0].expected}, found {errors[0].found}")
@@ -252,29 +235,3 @@ def _check_track(folder: Path, statement: Statement, runs: tuple[RunRecord, ...]
     found = {statement.track, *(run.track.name for run in runs)}
     if found != {folder.parent.name}:
         raise RecordError(f"{folder}: expected runs on track {folder.parent.name}, found {', '.join(sorted(found))}")
-
-
-# ------------------------------------------------------------------------------------------------- schema 1
-
-
-def _first_statement(content: bytes) -> _FirstStatement | None:
-    try:
-        return _FirstStatement.model_validate_json(content)
-    except ValidationError:
-        return None
-
-
-def _read_first_form(folder: Path, first: _FirstStatement) -> Record:
-    runs, broken = read_runs(folder / layout.RECORD_RUNS_DIR)
-    if broken or not runs:
-        raise RecordError(broken[0] if broken else f"expected at least one run in {folder}, found none")
-    said = first.model_dump(exclude={"schema_version"})
-    record = Record(name=folder.name, statement=Statement(name=folder.name, **said), runs=tuple(runs))
-    _check_track(folder, record.statement, record.runs)
-    if any(run.submission != record.submission for run in runs):
-        raise RecordError(f"{folder}: expected runs of one submission, found several")
-    files = source_files(folder, "candidate", record.submission)
-    found = source_digest({name: hashlib.sha256(content).hexdigest() for name, content in files.items()})
-    if found != record.submission.sha256:
-        raise RecordError(f"{folder}: expected source of digest {record.submission.sha256[:12]}, found {found[:12]}")
-    return record

@@ -27,7 +27,6 @@ from .record import (
     Statement,
     in_order,
     load_record,
-    read_record,
     read_records_of,
     signers_of,
 )
@@ -140,8 +139,6 @@ def verify_record(folder: Path, records: list[Record]) -> list[Report]:
     if folder.is_symlink() or not folder.is_dir():
         finding = _error("not_plain", f"{folder.name} is no record", "a folder", "something else")
         return [Report(path=folder, kind="record", findings=(finding,))]
-    if _is_first_form(folder):
-        return [_report_first_form(folder)]
     manifest, findings = check_manifest(folder, NOT_IN_MANIFEST)
     signature = check_signature(folder, signers_of(folder))
     named = manifest.signer if manifest else None
@@ -160,8 +157,6 @@ def verify_record(folder: Path, records: list[Record]) -> list[Report]:
 def _judged(report: Report, record: Record, manifest: Manifest | None, records: list[Record]) -> Report:
     """The report with everything that needs a readable record."""
     folder, bundle = report.path, record.bundle
-    assert bundle is not None
-    assert record.evidence is not None
     before = predecessors(record, records)
     track = bundle_track(folder)
     rules_hold, findings = _check_contest(folder, track)
@@ -240,7 +235,6 @@ def check_date(statement: Statement) -> list[Finding]:
 
 def _check_files(folder: Path, record: Record, manifest: Manifest | None) -> list[Finding]:
     """A record holds what it needs, and nothing else."""
-    assert record.bundle is not None
     findings: list[Finding] = []
     if not (folder / layout.README_FILE).is_file() or (folder / layout.README_FILE).is_symlink():
         findings.append(_error("readme", "there is no README.md for people", "a README.md", "none"))
@@ -297,23 +291,6 @@ def _report_challenge(folder: Path, challenge: Challenge) -> Report:
         evidence=challenge.evidence,
         signature=challenge.signature,
     )
-
-
-def _is_first_form(folder: Path) -> bool:
-    """Schema 1 had no ledger and no manifest: a record with one is never taken for it."""
-    return not any((folder / name).exists() for name in (layout.LEDGER_FILE, layout.MANIFEST_FILE))
-
-
-def _report_first_form(folder: Path) -> Report:
-    try:
-        record = read_record(folder)
-    except RecordError as error:
-        return Report(path=folder, kind="record", findings=(_unreadable(error),))
-    finding = Finding(
-        id="first_form", severity="warning", expected="schema 2", found="schema 1",
-        sentence="made before records kept their campaign: only its source and its runs were checked",
-    )  # fmt: skip
-    return Report(path=folder, kind="record", findings=(finding,), record=record)
 
 
 def _unreadable(error: RecordError) -> Finding:

@@ -147,10 +147,7 @@ def _standing(reference: OwnRecord) -> Standing | None:
 
 
 def _attempts(record: Record) -> Iterable[Attempted]:
-    if record.bundle is None:
-        yield from (_attempted(run, "candidate", run.is_valid) for run in record.runs)
-    else:
-        yield from (_attempted(a.run, a.slot.arm, a.counted) for a in record.bundle.attempts)
+    yield from (_attempted(a.run, a.slot.arm, a.counted) for a in record.bundle.attempts)
 
 
 def _attempted(run: RunRecord, arm: str, counted: bool) -> Attempted:
@@ -193,7 +190,7 @@ def _differences(
             if parent in named:
                 old = source_files(folder.parent / parent, "candidate", named[parent].submission)
                 yield parent, tuple(_changes(old, new))
-        if not record.statement.parents and record.bundle is not None and (folder / layout.BASELINE_DIR).is_dir():
+        if not record.statement.parents and (folder / layout.BASELINE_DIR).is_dir():
             assert record.bundle.baseline is not None
             yield "its baseline", tuple(_changes(source_files(folder, "baseline", record.bundle.baseline), new))
     except RecordError:
@@ -208,7 +205,7 @@ def _changes(old: dict[str, bytes], new: dict[str, bytes]) -> Iterable[FileChang
 
 def _commands(reference: OwnRecord, record: Record | None) -> tuple[str, ...]:
     path = shlex.quote(_shortest(reference.folder))
-    runs = record.bundle.plan.runs_per_arm if record and record.bundle else len(record.runs) if record else 1
+    runs = record.bundle.plan.runs_per_arm if record else 1
     track = shlex.quote(reference.track)
     return (
         f"speedrun verify {path}",

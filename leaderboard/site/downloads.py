@@ -57,10 +57,7 @@ def _of_own(own: Own, page: str) -> Iterator[dict[str, Any]]:
     record = own.record
     if record is None:
         return
-    attempts = record.bundle.attempts if record.bundle else ()
-    found = [(a.slot.arm, a.slot.index, a.counted, a.run) for a in attempts] or [
-        ("candidate", i, True, run) for i, run in enumerate(record.runs)
-    ]
+    found = ((a.slot.arm, a.slot.index, a.counted, a.run) for a in record.bundle.attempts)
     for arm, slot, counted, run in found:
         time_s, loss = measure(run) or (None, None)
         values = (own.name, run.run_id, arm, slot, counted, run.seed, run.status, time_s, loss, None, page)

@@ -13,7 +13,7 @@ from harness.bundle import Bundle, read_bundle
 from harness.challenge import ChallengeStatement
 from harness.environment import Environment
 from harness.errors import RecordError, UserError
-from harness.evidence import ArmEvidence, arm_evidence, measure
+from harness.evidence import ArmEvidence, measure
 from harness.plainfile import read_plain
 from harness.record import Record
 from harness.run import Finding, RunRecord
@@ -103,7 +103,7 @@ def record_view(own: Own, collection: Collection, draw: Draw) -> RecordView:
     attempts = attempted(record)[:MAX_RUNS]
     arms = _arms(record, track)
     names = {other.name for other in collection.own}
-    baseline = record.bundle.plan.arm("baseline") if record.bundle else None
+    baseline = record.bundle.plan.arm("baseline")
     return RecordView(
         own=own,
         track=track,
@@ -128,12 +128,7 @@ def record_view(own: Own, collection: Collection, draw: Draw) -> RecordView:
 
 
 def attempted(record: Record) -> list[Attempted]:
-    """Every attempt of its campaign in the order of the ledger; of a first-form record its runs."""
-    if record.bundle is None:
-        return [
-            Attempted(number=i, run=run, arm="candidate", slot=i, pair=None, counted=True)
-            for i, run in enumerate(record.runs)
-        ]
+    """Every attempt of its campaign in the order of the ledger."""
     return _attempts(record.bundle)
 
 
@@ -166,8 +161,6 @@ def challenge_attempts(report: Report) -> list[Attempted]:
 
 
 def _arms(record: Record, track: Track) -> tuple[ArmEvidence, ...]:
-    if record.evidence is None:
-        return (arm_evidence("candidate", record.runs, track),)
     found = (record.evidence.candidate, record.evidence.baseline)
     return tuple(arm for arm in found if arm is not None)
 

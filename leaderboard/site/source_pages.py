@@ -57,7 +57,7 @@ def read_source(own: Own, arm: Arm = "candidate") -> dict[str, bytes]:
     record = own.record
     found = None if record is None else record.submission
     if record is not None and arm == "baseline":
-        found = record.bundle.baseline if record.bundle else None
+        found = record.bundle.baseline
     try:
         return {} if found is None else source_files(own.report.path, arm, found)
     except RecordError:
@@ -84,7 +84,7 @@ def diff_view(own: Own, collection: Collection, files: dict[str, bytes], keep: K
 
 def _ancestor(own: Own, record: Record, collection: Collection) -> tuple[Part | None, dict[str, bytes]]:
     known = {other.name: other for other in collection.own if other.record is not None and other is not own}
-    baseline = record.bundle.plan.arm("baseline") if record.bundle else None
+    baseline = record.bundle.plan.arm("baseline")
     raced = (baseline.record,) if baseline and baseline.record else ()
     for name in (*record.statement.parents, *raced):
         if name in known and (old := read_source(known[name])):

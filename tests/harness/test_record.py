@@ -29,7 +29,6 @@ def test_a_record_is_its_runs(tmp_path: Path, make_bundle: Make, make_record: Ma
     record = read_record(folder)
     assert record.name == record.statement.name == folder.name
     assert [run.score.val_loss for run in record.runs if run.score] == [5.01, 5.02, 5.0, 5.03]
-    assert record.evidence is not None
     assert record.evidence.candidate.n == 4
     assert (record.signer, record.challenges, record.tier) == (None, (), "refereed")
 

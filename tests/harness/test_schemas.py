@@ -121,14 +121,10 @@ FILES = {"statement": "record.json", "verdict": "verdict.json", "manifest": "man
 
 @pytest.mark.parametrize("name", FILES)
 def test_files_of_the_records(name: str) -> None:
-    """Records of the first form have none of these but a record.json of schema 1, which is not written any more."""
-    for path in sorted(layout.records_root().glob(f"*/*/{FILES[name]}")):
-        found = json.loads(path.read_text())
-        if (path.parent / layout.MANIFEST_FILE).is_file():
-            validator(name).validate(found)
-        else:
-            assert name == "statement"
-            assert found["schema_version"] == 1
+    paths = sorted(layout.records_root().glob(f"*/*/{FILES[name]}"))
+    assert paths
+    for path in paths:
+        validator(name).validate(json.loads(path.read_text()))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 import random
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -53,16 +53,29 @@ def a_record(name: str, *runs: RunRecord, **more: Any) -> Record:
     statement = Statement(
         name=f"2026-01-01_{name.title().replace(' ', '')}", track="t", title=name, authors=("A",), date=date(2026, 1, 1)
     )
-    return Record(name=name, statement=statement, runs=runs, **more)
+    alone = Evidence(candidate=an_arm("candidate"), baseline=None, comparison=None, attempts=len(runs), uncounted=0)
+    told = {"bundle": a_bundle(runs[0], candidate=None), "evidence": alone} | more
+    return Record(name=name, statement=statement, runs=runs, **told)
 
 
 def an_arm(arm: Arm, *times_s: float) -> ArmEvidence:
-    mean_s = sum(times_s) / len(times_s)
-    span = Span(estimate=mean_s, low=mean_s - 1, high=mean_s + 1)
+    mean_s = sum(times_s) / len(times_s) if times_s else None
+    span = Span(estimate=mean_s, low=mean_s - 1, high=mean_s + 1) if mean_s is not None else None
     return ArmEvidence(
         arm=arm, n=len(times_s), failed=0, losses=(2.9,) * len(times_s), times_s=times_s, mean_loss=2.9, sd_loss=0.1,
-        mean_time_s=mean_s, sd_time_s=0.1, time_interval_s=span, p_value=0.001, valid=True,
+        mean_time_s=mean_s, sd_time_s=0.1, time_interval_s=span, p_value=0.001 if times_s else None, valid=True,
     )  # fmt: skip
+
+
+def a_bundle(run: RunRecord, **records: str | None) -> Bundle:
+    """A campaign that planned runs like this one: arm -> the record it is."""
+    arms = tuple(ArmPlan(arm=cast(Arm, arm), submission=run.submission, record=name) for arm, name in records.items())
+    plan = Plan(
+        campaign_id="2026-01-02T03-04-05Z-c000000", purpose="compare" if len(arms) > 1 else "runs", track=run.track,
+        arms=arms, world_size=8, test=PlannedTest(name="t", alpha=0.01), slots=draw_slots((1, 2), len(arms)),
+        device="cpu", sandbox="namespaces", created_at=datetime(2026, 1, 2, tzinfo=UTC),
+    )  # fmt: skip
+    return Bundle(Path("nowhere"), plan, (), True, ())
 
 
 def a_race(name: str, against: str, time_s: float, baseline_s: float, **changes: Any) -> Record:
@@ -78,18 +91,7 @@ def a_race(name: str, against: str, time_s: float, baseline_s: float, **changes:
         attempts=8, uncounted=0,
     )  # fmt: skip
     run = a_run(time_s, 2.9, **changes)
-    arms = tuple(
-        ArmPlan(arm=arm, submission=run.submission, record=record)
-        for arm, record in (("candidate", None), ("baseline", against))
-    )
-    seeds = (1, 2)
-    plan = Plan(
-        campaign_id="2026-01-02T03-04-05Z-c000000", purpose="compare", track=run.track, arms=arms, world_size=8,
-        test=PlannedTest(name="t", alpha=0.01), slots=draw_slots(seeds, 2), device="cpu", sandbox="namespaces",
-        created_at=datetime(2026, 1, 2, tzinfo=UTC),
-    )  # fmt: skip
-    bundle = Bundle(Path("nowhere"), plan, (), True, ())
-    return a_record(name, run, bundle=bundle, evidence=evidence)
+    return a_record(name, run, bundle=a_bundle(run, candidate=None, baseline=against), evidence=evidence)
 
 
 def test_times_are_means_and_savings_compare_with_the_record_before() -> None:

@@ -294,8 +294,6 @@ def forge(folder: Path, before: Record | None) -> None:
         digests[run["run_id"]] = hashlib.sha256(path.read_bytes()).hexdigest()
     rechain(folder / layout.LEDGER_FILE, digests)
     record = read_record(folder)
-    assert record.bundle is not None
-    assert record.evidence is not None
     from harness.contest import bundle_track
 
     verdict = derive_verdict(
@@ -465,6 +463,17 @@ def test_nothing_foreign_among_the_records(two_records: Path, contest: Path) -> 
     assert len(verify_paths([contest.parent])) == 4  # the track, two records, one challenge
     (contest / "notes.txt").write_text("")
     assert errors(contest) == {"foreign"}
+
+
+def test_a_record_without_its_campaign_is_none(two_records: Path, contest: Path) -> None:
+    """The first form of records, which kept no ledger: nobody could tell it from runs that somebody typed."""
+    made = next(path for path in sorted(contest.glob("*/")) if (path / "ledger.jsonl").exists())
+    for name in ("ledger.jsonl", "manifest.json", "verdict.json", "requirements.lock", "track.toml"):
+        (made / name).unlink()
+    said = json.loads((made / "record.json").read_text())
+    first = {key: said[key] for key in ("track", "title", "authors", "date")} | {"schema_version": 1}
+    (made / "record.json").write_text(json.dumps(first))
+    assert "unreadable" in errors(contest)
 
 
 def test_what_is_reported_is_a_measured_result_of_this_track(two_records: Path, contest: Path) -> None:
