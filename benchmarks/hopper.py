@@ -1,92 +1,125 @@
-"""What train_gpt.py does on one GPU: speed of every stage, memory, tests, a refereed run.
+"""What train_gpt.py does on one GPU: speed of every stage, memory, tests, a refereed run, another's script beside it.
 
-    benchmarks/hopper.sh [--modded PATH] [--out table.md]      on the GPU
+    benchmarks/hopper.sh [--modded PATH --modded-python PYTHON] [--out table.md]      on the GPU
     python -m benchmarks.hopper --cpu                          the same steps in small on the CPU, to see that they work
 
 Measuring the script takes the standard library, torch and numpy; tests need pytest, the refereed run what the
 harness needs: what cannot be imported is left out, and the table says so. Shards are synthetic: GPT-2's vocabulary,
-documents of lognormal length. Each part has its share of the minutes, and a part that fails does not end the others.
+documents of lognormal length. Each part is a process with its share of the minutes; one that fails or is too slow
+does not end the others, and the table is printed whatever happens.
 """
 
 import argparse
-import dataclasses
 import importlib.util
+import json
 import os
 import platform
-import re
-import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import numpy as np
 import torch
 
+from . import refereed, rival
+from .stages import VOCAB_SIZE
+
 ROOT = Path(__file__).resolve().parent.parent
-VOCAB_SIZE = {"cuda": 50_257, "cpu": 257}  # the last token begins a document
 SHARD_TOKENS = {"cuda": 20_000_000, "cpu": 200_000}
-PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "GH200": 989e12}  # dense bf16; by a part of the device's name
-MODDED_STEP = re.compile(r"step:(\d+)/\d+ train_time:(\d+)ms")
+SHARE_S = {"script": 270.0, "referee": 240.0, "tests": 150.0, "modded": 600.0}  # at most, of what is left
+LEAST_S = 15.0
 Row = tuple[str, str]
+
+
+@dataclass
+class Sitting:
+    """One session on one device, and what it has found."""
+
+    device: str
+    folder: Path
+    deadline_s: float
+    options: argparse.Namespace
+    shards: dict[str, list[str]] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    ours: list[tuple[int, float]] = field(default_factory=list)  # by stage: tokens of a step, milliseconds
+
+    def left_s(self, part: str) -> float:
+        return min(SHARE_S[part], self.deadline_s - time.monotonic())
+
+    def add(self, what: str, found: str) -> None:
+        row = (what, found.replace("|", "/").replace("\n", " "))
+        self.rows.append(row)
+        print(": ".join(row), file=sys.stderr, flush=True)
+
+    def table(self) -> str:
+        return "\n".join(["| what | found |", "|---|---|", *(f"| {what} | {found} |" for what, found in self.rows)])
 
 
 def main() -> None:
     """Run all parts and print the table."""
     parser = argparse.ArgumentParser(description="Measure train_gpt.py on one GPU.")
     parser.add_argument("--modded", type=Path, help="a checkout of modded-nanogpt, measured beside it")
+    parser.add_argument("--modded-python", default=sys.executable, help="the interpreter that has what it needs")
     parser.add_argument("--cpu", action="store_true", help="rehearse in small on the CPU; its numbers mean nothing")
     parser.add_argument("--steps", type=int, default=16, help="timed steps of every stage")
-    parser.add_argument("--only", choices=["tests", "script", "referee", "modded"], action="append")
+    parser.add_argument("--minutes", type=float, default=10, help="for everything")
+    parser.add_argument("--only", choices=list(SHARE_S), action="append")
     parser.add_argument("--out", type=Path, help="write the table here, too")
     options = parser.parse_args()
-    device = torch.device("cpu" if options.cpu else "cuda")
-    if device.type == "cuda" and not torch.cuda.is_available():
+    device = "cpu" if options.cpu else "cuda"
+    if device == "cuda" and not torch.cuda.is_available():
         sys.exit("expected a CUDA device, found none: run this on a GPU machine, or rehearse with --cpu")
+    deadline_s = time.monotonic() + options.minutes * 60 - 5
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shards = write_shards(folder, SHARD_TOKENS[device.type], VOCAB_SIZE[device.type])
-        parts: dict[str, Callable[[], list[Row]]] = {
-            "script": lambda: measure_script(device, shards, options.steps),
-            "tests": lambda: run_tests(device),
-            "referee": lambda: run_refereed(device, folder),
-            "modded": lambda: measure_modded(options.modded, folder),
-        }
-        rows = conditions(device)
-        for part, work in parts.items():
-            if not options.only or part in options.only:
-                rows += attempt(part, work)
-    table = "\n".join(["| what | found |", "|---|---|", *(f"| {what} | {found} |" for what, found in rows)])
-    print(table)
-    if options.out:
-        options.out.write_text(table + "\n")
+        sitting = Sitting(device, Path(name), deadline_s, options)
+        try:
+            run_parts(sitting)
+        except KeyboardInterrupt:  # what hopper.sh sends when the time is over
+            sitting.add("the rest", "not run: interrupted")
+            sys.exit(130)
+        finally:
+            print(sitting.table())
+            if options.out:
+                options.out.write_text(sitting.table() + "\n")
 
 
-def attempt(part: str, work: Callable[[], list[Row]]) -> list[Row]:
-    """A part's rows, or one that says why there are none."""
-    started = time.monotonic()
-    print(f"{part} ...", file=sys.stderr, flush=True)
+def run_parts(sitting: Sitting) -> None:
+    """One after the other: what is measured has the device to itself."""
+    conditions(sitting)
+    sitting.shards = write_shards(sitting.folder, SHARD_TOKENS[sitting.device], VOCAB_SIZE[sitting.device])
+    parts = {"script": measure_script, "referee": run_refereed, "tests": run_tests, "modded": measure_modded}
+    for part, work in parts.items():
+        if not sitting.options.only or part in sitting.options.only:
+            attempt(sitting, part, work)
+
+
+def attempt(sitting: Sitting, part: str, work: Callable[[Sitting, float], None]) -> None:
+    """Run a part, or say why there is nothing of it."""
+    started, left_s = time.monotonic(), sitting.left_s(part)
+    if left_s < LEAST_S:
+        return sitting.add(part, f"not run: the {sitting.options.minutes:g} minutes are over; see --only")
     try:
-        rows = work()
+        work(sitting, left_s)
     except Exception as error:  # noqa: BLE001 - the other parts are still worth their minutes
-        rows = [(part, f"failed: {type(error).__name__}: {str(error).splitlines()[:1]}".replace("|", "/"))]
-    return [*rows, (f"{part}: whole part", f"{time.monotonic() - started:.0f} s")]
+        lines = str(error).splitlines() or [""]
+        sitting.add(part, f"failed: {type(error).__name__}: {lines[0]}")
+    return sitting.add(f"{part}: whole part", f"{time.monotonic() - started:.0f} s")
 
 
-def conditions(device: torch.device) -> list[Row]:
+def conditions(sitting: Sitting) -> None:
     """Where the numbers come from."""
-    script = (ROOT / "train_gpt.py").read_bytes()
-    rows = [("torch, Python", f"{torch.__version__}, {platform.python_version()}"), ("script", f"{len(script)} bytes")]
-    if device.type == "cpu":
-        return [("device", "CPU: a rehearsal, none of these numbers means anything"), *rows]
-    query = ["nvidia-smi", "--query-gpu=name,driver_version,clocks.max.sm,power.limit", "--format=csv,noheader"]
-    found = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
-    return [("device: name, driver, largest clock, power limit", found.replace("\n", "; ")), *rows]
+    if sitting.device == "cpu":
+        sitting.add("device", "CPU: a rehearsal, none of these numbers means anything")
+    else:
+        query = ["nvidia-smi", "--query-gpu=name,driver_version,clocks.max.sm,power.limit", "--format=csv,noheader"]
+        found = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
+        sitting.add("device: name, driver, largest clock, power limit", found.replace("\n", "; "))
+    sitting.add("torch, Python", f"{torch.__version__}, {platform.python_version()}")
+    sitting.add("script", f"{len((ROOT / 'train_gpt.py').read_bytes())} bytes")
 
 
 def write_shards(folder: Path, count: int, vocab: int) -> dict[str, list[str]]:
@@ -109,167 +142,125 @@ def write_shards(folder: Path, count: int, vocab: int) -> dict[str, list[str]]:
     return paths
 
 
-def import_script(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("measured_script", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["measured_script"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def module(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", name, *arguments]
 
 
-def measure_script(device: torch.device, shards: dict[str, list[str]], steps: int) -> list[Row]:
-    """PREPARE, then milliseconds, tokens/s, MFU and memory of every stage at the record's shapes."""
-    gpt = import_script(ROOT / "train_gpt.py")
-    vocab = VOCAB_SIZE[device.type]
-    hp = gpt.GPT2_SMALL if device.type == "cuda" else rehearsal(gpt)
-    run = SimpleNamespace(
-        seed=1, rank=0, local_rank=0, world_size=1, device=device, vocab_size=vocab, document_token=vocab - 1,
-        practice=False,
-    )  # fmt: skip
-    started = time.perf_counter()
-    ranks = gpt.join_ranks(run)
-    trainer = gpt.build(hp, ranks, run)
-    gpt.warm_up(trainer, gpt.Stream(shards["train"], hp.length, vocab - 1))
-    rows = [("PREPARE: build, compile, warm up", f"{time.perf_counter() - started:.1f} s")]
-    whole_ms = 0.0
-    starts = [0, *(-int(-stage.until * hp.steps // 1) for stage in hp.stages)]
-    for stage, start, end in zip(hp.stages, starts, starts[1:], strict=False):
-        ms = statistics.median(step_times(gpt, trainer, shards["train"], range(start, min(end, start + steps))))
-        tokens = stage.rows * hp.length
-        rows.append((f"steps {start} to {end - 1}, {tokens:,} tokens", speed(ms, tokens, trainer, device)))
-        whole_ms += ms * (end - start)
-    rows.append((f"all {hp.steps} steps at these medians (a projection)", f"{whole_ms / 1000:.1f} s on one device"))
-    if device.type == "cuda":
-        used = torch.cuda.max_memory_allocated() / 2**30, torch.cuda.max_memory_reserved() / 2**30
-        rows.append(("peak memory: allocated, reserved", f"{used[0]:.1f} GiB, {used[1]:.1f} GiB"))
-    return rows
+def lines_of(command: list[str], limit_s: float, **environment: str) -> Iterator[str]:
+    """What a command prints to stdout, until it ends or its time is over. Raises RuntimeError with its last words."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        reason = ""
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, stdout=out, stderr=err, env=os.environ | environment, timeout=limit_s, check=False
+            )
+            if done.returncode:
+                reason = f"exit {done.returncode}"
+        except subprocess.TimeoutExpired:
+            reason = f"not done after {limit_s:.0f} s"
+        out.seek(0)
+        yield from out.read().splitlines()
+        if reason:
+            err.seek(0)
+            raise RuntimeError(f"{reason}: {(err.read().strip().splitlines() or ['no word'])[-1]}")
 
 
-def rehearsal(gpt: Any) -> Any:
-    """The preset in small: the same stages and mechanisms."""
-    stages = tuple(
-        dataclasses.replace(stage, until=i / 4, short=8, long=8 + i, document=32)
-        for i, stage in enumerate(gpt.GPT2_SMALL.stages, start=1)
-    )
-    return dataclasses.replace(
-        gpt.GPT2_SMALL, width=48, heads=3, ngram_rows=(1024,), length=64, documents=16, steps=8, stages=stages,
-        eval_windows=(16, 24), dtype=torch.float32,
-    )  # fmt: skip
+def measure_script(sitting: Sitting, limit_s: float) -> None:
+    """Every stage, in a process of its own; what was found before it failed counts."""
+    arguments = [*sitting.shards["train"], "--device", sitting.device, "--steps", str(sitting.options.steps)]
+    for line in lines_of(module("benchmarks.stages", *arguments), limit_s):
+        if line.startswith("{"):  # the script itself prints, too
+            row = json.loads(line)
+            sitting.add(row["what"], row["found"])
+            if "ms" in row:
+                sitting.ours.append((row["tokens"], row["ms"]))
 
 
-def step_times(gpt: Any, trainer: Any, shards: list[str], steps: range) -> Iterator[float]:
-    """Milliseconds of each step, waited for. Every second one has Adam's part of the work."""
-    stream = gpt.Stream(shards, trainer.hp.length, trainer.model.document_token)
-    for step, batch in zip(steps, gpt.prefetch(gpt.batches(stream, steps, trainer.hp, trainer.ranks)), strict=True):
-        wait(trainer.device)
-        started = time.perf_counter()
-        trainer.step(step, batch)
-        wait(trainer.device)
-        yield (time.perf_counter() - started) * 1000
-
-
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def speed(ms: float, tokens: int, trainer: Any, device: torch.device) -> str:
-    """MFU counts the matrices' 6 operations per weight and token, and no attention."""
-    rate = tokens / ms * 1000
-    text = f"{ms:.2f} ms, {rate:,.0f} tokens/s"
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    peak = next((flops for part, flops in PEAK_FLOPS.items() if part in name), None)
-    if peak is None:
-        return text
-    weights = sum(p.numel() for n, p in trainer.model.named_parameters() if n in ("attention", "mlp", "head"))
-    return f"{text}, MFU {6 * weights * rate / peak:.1%} of {peak / 1e12:.0f} TFLOP/s"
-
-
-def run_tests(device: torch.device) -> list[Row]:
+def run_tests(sitting: Sitting, limit_s: float) -> None:
     """The tests marked `gpu`; on the CPU only whether they can be collected."""
     if importlib.util.find_spec("pytest") is None:
-        return [("GPU tests", "not run: pytest is not installed")]
-    extra = ["--collect-only"] if device.type == "cpu" else []
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-m",
-        "gpu",
-        *extra,
-        "tests/train_gpt",
-        "tests/harness/test_judge.py",
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
-    return [("GPU tests", (done.stdout.strip().splitlines() or ["no output"])[-1].replace("|", "/"))]
-
-
-def run_refereed(device: torch.device, folder: Path) -> list[Row]:
-    """Forty steps under the referee, evaluators and judge on the GPU, embedded corpus under GPT-2's presets."""
-    missing = [name for name in ("pydantic", "typer", "rich") if importlib.util.find_spec(name) is None]
-    if missing or device.type == "cpu":
-        return [("refereed run", f"not run: {'needs ' + ', '.join(missing) if missing else 'a rehearsal'}")]
-    script, track = folder / "train_gpt.py", folder / "track.toml"
-    script.write_text((ROOT / "train_gpt.py").read_text().replace("steps=1_920", "steps=40"))
-    text = (ROOT / "records" / "gpt2-small-1gpu" / "track.toml").read_text()
-    changes = {
-        r'dataset = ".*"': 'dataset = "embedded"', r"train_shards = .*\n": "",
-        r"val_tokens = .*": "val_tokens = 524_288",
-        r"target_val_loss = .*": "target_val_loss = 9.0", r"shadow_tokens = .*": "shadow_tokens = 65_536",
-    }  # fmt: skip
-    for pattern, value in changes.items():
-        text = re.sub(pattern, value, text, count=1)
-    track.write_text(text)
-    command = [
-        sys.executable,
-        "-m",
-        "harness",
-        "run",
-        str(script),
-        "--track",
-        str(track),
-        "--out",
-        str(folder / "runs"),
-    ]
-    started = time.monotonic()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    last = (done.stdout + done.stderr).strip().splitlines()[-1:]
-    return [("refereed run of 40 steps", f"exit {done.returncode} after {time.monotonic() - started:.0f} s: {last}")]
-
-
-def measure_modded(checkout: Path | None, folder: Path, limit_s: float = 420) -> list[Row]:
-    """Another's script from its own checkout on the same shards, for as long as there is time."""
-    if checkout is None:
-        return [("modded-nanogpt", "not run: no --modded PATH")]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=1", "train_gpt.py"]
-    started = subprocess.Popen(
-        command, cwd=checkout, env=os.environ | {"DATA_PATH": str(folder)}, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
+        return sitting.add("GPU tests", "not run: pytest is not installed")
+    extra = ["--collect-only"] if sitting.device == "cpu" else []
+    command = module("pytest", "-q", "-m", "gpu", *extra, "tests/train_gpt", "tests/harness/test_judge.py")
+    last = "no output"
     try:
-        output, _ = started.communicate(timeout=limit_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(started.pid, signal.SIGKILL)
-        output, _ = started.communicate()
-    return modded_rows(output)
+        for line in lines_of(command, limit_s):
+            last = line or last
+            if line.startswith(("FAILED", "ERROR")):
+                sitting.add("GPU tests", line)
+    finally:
+        sitting.add("GPU tests", last)
+    return None
 
 
-def modded_rows(output: str) -> list[Row]:
-    """Median milliseconds between the steps its log names, by a hundred steps."""
-    times = {int(step): int(ms) for step, ms in MODDED_STEP.findall(output)}
-    spans: dict[int, list[int]] = {}
-    for step, ms in times.items():
-        if step - 1 in times:
-            spans.setdefault(step // 100, []).append(ms - times[step - 1])
-    if not spans:
-        last = output.strip().splitlines()[-1:]
-        return [("modded-nanogpt", f"no step was logged: {last}".replace("|", "/"))]
-    return [
-        (f"modded-nanogpt, steps {100 * part} to {100 * part + 99}", f"{statistics.median(found):.1f} ms")
-        for part, found in sorted(spans.items())
-    ]
+def run_refereed(sitting: Sitting, limit_s: float) -> None:
+    """A short run under the referee on the synthetic shards, evaluators and judge on the same device."""
+    missing = [name for name in ("pydantic", "typer", "rich") if importlib.util.find_spec(name) is None]
+    if missing:
+        return sitting.add("refereed run", f"not run: needs {', '.join(missing)}")
+    data, train, (val,) = (
+        {"SPEEDRUN_DATA": str(sitting.folder / "shards")},
+        sitting.shards["train"],
+        sitting.shards["val"],
+    )
+    vocab = str(VOCAB_SIZE[sitting.device])
+    imported = module("harness", "data", "import", *train, "--val", val, "--name", "synthetic", "--vocab-size", vocab)
+    list(lines_of(imported, limit_s, **data))
+    script, track = refereed.short_run(sitting.device, sitting.folder)
+    command = module(
+        "harness", "run", str(script), "--track", str(track), "--json", "--out", str(sitting.folder / "runs")
+    )
+    output = list[str]()
+    try:
+        output += lines_of(command, limit_s, **data)
+    finally:
+        record = json.loads("\n".join(output) or "{}")
+        for what, found in refereed.rows(record, int(vocab)):
+            sitting.add(f"refereed short run, kernels compiled anew: {what}", found)
+    return None
+
+
+def measure_modded(sitting: Sitting, limit_s: float) -> None:
+    """The other script on the same shards, and ours against it, stage by stage."""
+    options = sitting.options
+    if options.modded is None:
+        return sitting.add("modded-nanogpt", "not run: no --modded PATH")
+    plan = rival.shorten(options.modded, sitting.folder / "modded")
+    if sitting.device == "cpu":
+        return sitting.add(
+            "modded-nanogpt", f"not run: a rehearsal; stages of {plan.tokens} tokens a step, {plan.ends}"
+        )
+    found = rival.race(sitting.folder / "modded", options.modded_python, sitting.folder, limit_s, plan)
+    for what, text in rival_rows(found, plan, sitting.ours):
+        sitting.add(what, text)
+    return None
+
+
+def rival_rows(found: rival.Found, plan: rival.Plan, ours: list[tuple[int, float]]) -> Iterator[Row]:
+    """Its stages, and ours divided by its, per token: by stage, and over all steps of its schedule."""
+    if found.warm_s is not None:
+        yield "modded-nanogpt: build, compile, warm up (kernels may be cached)", f"{found.warm_s:.1f} s"
+    if found.memory is not None:
+        yield (
+            "modded-nanogpt: peak memory: allocated, reserved",
+            "{:.1f} GiB, {:.1f} GiB".format(*(mib / 1024 for mib in found.memory)),
+        )
+    ratios, weights = list[float](), list[float]()
+    for stage, (tokens, ms) in enumerate(zip(plan.tokens, found.ms, strict=False)):
+        text = f"{ms:.2f} ms, {tokens / ms * 1000:,.0f} tokens/s"
+        if stage < len(ours):
+            ratios.append(ours[stage][1] / ours[stage][0] / (ms / tokens))
+            weights.append(plan.weights[stage] * ms)
+            text += f"; train_gpt.py takes {ratios[-1]:.2f} times as long per token"
+        yield f"modded-nanogpt, stage {stage + 1}, {tokens:,} tokens", text
+    if len(ratios) < len(plan.tokens):
+        yield (
+            "modded-nanogpt",
+            f"{len(found.ms)} of {len(plan.tokens)} stages were reached; its last line: {found.last}",
+        )
+    else:
+        whole = sum(ratio * weight for ratio, weight in zip(ratios, weights, strict=True)) / sum(weights)
+        yield "train_gpt.py / modded-nanogpt, milliseconds per token over its schedule", f"{whole:.2f}x (goal: 1.25)"
 
 
 if __name__ == "__main__":

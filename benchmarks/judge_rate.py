@@ -1,19 +1,28 @@
-"""How fast the judge scores, against a plain evaluation loop over the same weights and the same windows.
+"""How fast the judge scores: against a plain evaluation loop, and at GPT-2's vocabulary by itself.
 
     python -m benchmarks.judge_rate [--script train_gpt.py] [--track nano-2cpu] [--repeats 3]
+    python -m benchmarks.judge_rate --vocab 50304 [--tokens 65536 262144] [--window 1024] [--repeats 3] [--device cuda]
 
 The plain loop is what a script would do for itself: one process, every core, `F.cross_entropy` on its own logits.
-The judge has two evaluators and itself on the same cores, copies every logit, and checks probes besides. Both
+The judge has two evaluators and itself on the same cores, reads every logit, and checks probes besides. Both
 rates are from the first batch to the last, without start-up.
+
+With --vocab, two sandboxed evaluators answer with bf16 logits that were made beforehand: what is measured is the
+shared ring and the judge's log-softmax, and what memory they take. The last line is a projection for the exam of the
+GPT-2 tracks.
 """
 
 import argparse
 import json
+import os
+import random
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +30,15 @@ import torch
 import torch.nn.functional as F
 
 from data.datasets import data_root, load_dataset, val_path
-from data.shards import read_shard
+from data.shards import read_shard, write_shard
+from harness import inside, probes, processes
 from harness.inside import import_submission
+from harness.logfile import LogFile
+from harness.observer import Observer
+from harness.run import Score
+from harness.scoring import Exam, Room, Scorer
 from harness.track import Track, load_track
+from harness.view import View
 
 ROOT = Path(__file__).resolve().parent.parent
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I64": torch.int64, "F64": torch.float64}
@@ -68,12 +83,145 @@ def judged(script: Path, track: Track, runs: str) -> tuple[float, float, Path]:
     return score["count"] / score["eval_ns"] * 1e9, score["val_loss"], Path(runs) / record["run_id"]
 
 
+SYNTHETIC = """
+import torch
+EVAL_TOKENS, EVAL_BATCH, VOCAB = {window}, 1, {vocab}
+def load(weights, device):
+    generator = torch.Generator().manual_seed(1)
+    logits = (torch.randn(EVAL_TOKENS, VOCAB, generator=generator) * 3).bfloat16().to(device)
+    return lambda tokens: logits.expand(len(tokens), -1, -1)
+"""
+GPT2_EXAM = "gpt2-small-8xh100"
+
+
+class Watcher(Observer):
+    """Notes how many batches are read, and when, and what each process has used by then."""
+
+    def __init__(self) -> None:
+        self.total, self.first, self.last = 0, dict[int, Usage](), dict[int, Usage]()
+
+    def scored(self, done: int, total: int) -> None:
+        self.total = total
+        if done == 1:
+            self.first = usage()
+        elif done == total:
+            self.last = usage()
+
+    def rate(self, name: str) -> float:
+        """Batches per second of the processor time of all processes of this name, from the first batch to the last."""
+        used = sum(self.last[pid].processor_s - self.first[pid].processor_s for pid in self.named(name))
+        return (self.total - 1) / used
+
+    def peak_mib(self, name: str) -> int:
+        """The largest process of this name, at the end."""
+        return max(self.last[pid].peak_mib for pid in self.named(name))
+
+    def named(self, name: str) -> list[int]:
+        return [pid for pid, used in self.last.items() if used.name == name]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Of one process so far."""
+
+    name: str
+    processor_s: float
+    peak_mib: int  # resident; the shared pages of the ring are counted in both processes
+
+
+def usage() -> dict[int, Usage]:
+    """Judge and evaluators among our descendants, by pid."""
+    found = {}
+    for pid in processes.tree(os.getpid()):
+        folder = Path("/proc") / str(pid)
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+            tasks = [(task / "schedstat").read_text() for task in (folder / "task").iterdir()]
+        except (OSError, ValueError):
+            continue
+        name = "evaluator" if b"evaluate" in words else "judge" if b"harness.judge" in b" ".join(words) else None
+        if b"python" in words[0] and name is not None:
+            nanoseconds = sum(int(task.split()[0]) for task in tasks)
+            found[pid] = Usage(name, nanoseconds / 1e9, int(status["VmHWM"].split()[0]) // 1024)
+    return found
+
+
+def synthetic(options: argparse.Namespace, count: int, folder: Path) -> tuple[Score, Watcher]:
+    """One exam of `count` scored tokens, a tenth as much shadow text, and probes."""
+    (folder / "source").mkdir(parents=True)
+    (folder / "home").mkdir()
+    shutil.copy(inside.__file__, folder / "source" / "inside.py")
+    entry = folder / "source" / "train_gpt.py"
+    entry.write_text(SYNTHETIC.format(window=options.window, vocab=options.vocab))
+    stream = np.random.default_rng(1).integers(0, options.vocab, count + count // 8 + 1)
+    write_shard(folder / "val.bin", stream)
+    view = View(readable=(folder / "source",), home=folder / "home", cuda=options.device == "cuda")
+    room = Room(
+        level=options.sandbox, view=view,
+        inside=folder / "source" / "inside.py", entry=entry, seed=1, device=options.device, threads=options.threads,
+    )  # fmt: skip
+    exam = Exam(
+        val_path=folder / "val.bin", val_sha256=None, val_tokens=count, vocab_size=options.vocab, max_tokens=2**16,
+        max_batch_tokens=2**16, probe_pairs=4, shadow_tokens=count // 10, shadow_source="rest",
+        relabelling_key=None, budget_s=3600,
+    )  # fmt: skip
+    log, watcher = LogFile(folder / "log.txt", 2**20), Watcher()
+    try:
+        return Scorer(room, log, watcher).score([], exam), watcher
+    finally:
+        log.close()
+
+
+def measure_vocabulary(options: argparse.Namespace) -> None:
+    """Print one line for every exam, and the projection."""
+    rates = []
+    for count in options.tokens:
+        for _ in range(options.repeats):
+            with tempfile.TemporaryDirectory() as name:
+                score, watcher = synthetic(options, count, Path(name) / "exam")
+            batch = score.eval_batch * score.windows.tokens
+            rates.append(watcher.rate("judge") * batch)
+            wall, evaluators = watcher.total * batch / score.eval_ns * 1e9, watcher.rate("evaluator") * batch
+            print(
+                f"{count:,} scored of {watcher.total * batch:,} tokens x {options.vocab:,} bf16 logits: "
+                f"{wall:,.0f} tokens/s, {wall * options.vocab * 2 / 1e9:.2f} GB/s through the ring; "
+                f"by processor time: judge {rates[-1]:,.0f}, evaluators {evaluators:,.0f} tokens/s; "
+                f"peak MiB: judge {watcher.peak_mib('judge')}, evaluator {watcher.peak_mib('evaluator')}; "
+                f"val_loss {score.val_loss:.6f}",
+                flush=True,
+            )
+    track, rate = load_track(GPT2_EXAM), statistics.median(rates)
+    whole = exam_tokens(track, 65_536), exam_tokens(track, 1024)
+    print(
+        f"projection, not a measurement: the exam of {GPT2_EXAM} reads {whole[0]:,} tokens in windows of 65,536 "
+        f"({whole[1]:,} in windows of 1,024) and would keep such a judge busy for {whole[0] / rate / 60:.0f} min "
+        f"({whole[1] / rate / 60:.0f}); the budget of SCORE is {track.budget.score_s / 60:.0f} min"
+    )
+
+
+def exam_tokens(track: Track, window: int) -> int:
+    """Tokens the evaluators are asked for in windows of so many: scored, shadow, and copies for probes."""
+    windows = -(-track.data.val_tokens // window)
+    drawn = probes.draw(track.evaluation.probe_pairs, [window] * windows, random.Random(1))
+    return (windows + max(1, track.evaluation.shadow_tokens // window) + len(drawn)) * window
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--script", type=Path, default=ROOT / "train_gpt.py")
     parser.add_argument("--track", default="nano-2cpu")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--vocab", type=int, help="measure with made-up logits of so many tokens instead")
+    parser.add_argument("--tokens", type=int, nargs="+", default=[65_536], help="of the exams, with --vocab")
+    parser.add_argument("--window", type=int, default=1024, help="tokens of a window and of a batch, with --vocab")
+    parser.add_argument("--threads", type=int, default=1, help="of each process, with --vocab")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--sandbox", default="namespaces", choices=["namespaces", "landlock", "process"])
     args = parser.parse_args()
+    if args.vocab:
+        measure_vocabulary(args)
+        return
     track, ratios = load_track(args.track), []
     with tempfile.TemporaryDirectory() as runs:
         for _ in range(args.repeats):

@@ -12,11 +12,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from . import corpus, lockfile
+from . import lockfile
 from .digests import Digest, Progress, measure
 from .errors import DataError
 from .files import TEMPORARY_SUFFIX, FileName, locked
-from .shards import read_header, write_shard
 
 ROOT_VARIABLE = "SPEEDRUN_DATA"
 FIRST_SHARD = 1
@@ -162,6 +161,8 @@ def verify(
     """
     for path in missing_files(dataset, root, shards):
         raise DataError(f"{path}: expected a shard, found no file; {_remedy(dataset, shards)}.")
+    from .shards import read_header  # numpy: a tenth of a second that nobody pays to look at a manifest
+
     paths = _shard_paths(dataset, root, shards)
     token_counts = [read_header(path) for path in paths]
     digests = measure(paths, progress=progress, afresh=afresh)
@@ -227,6 +228,9 @@ def _expect(dataset: Dataset, path: Path, what: str, expected: object, found: ob
 
 
 def _build_missing(dataset: Dataset, root: Path, progress: Progress | None) -> None:
+    from . import corpus
+    from .shards import write_shard
+
     for leftover in (root / dataset.name).glob(f".*{TEMPORARY_SUFFIX}"):
         leftover.unlink()
     sizes = _shard_sizes(dataset)
@@ -254,6 +258,8 @@ def _shard_seed(dataset: Dataset, index: int) -> int:
 
 
 def _is_right(dataset: Dataset, path: Path, token_count: int) -> bool:
+    from .shards import read_header
+
     try:
         found = read_header(path)
     except DataError:

@@ -217,12 +217,16 @@ def _sources(folder: Path, plan: Plan, sources: Mapping[Arm, Path | None] | None
                     "source_digest", f"{arm.arm}: {name!r} is no file of the plan", "nothing else", f"{name!r}"
                 )
         elif (place := sources.get(arm.arm)) is not None:
-            yield from source_findings(place, arm)
+            yield from source_findings(place, arm, layout.RECORD_OWN if place == folder else frozenset())
 
 
-def source_findings(place: Path, arm: ArmPlan) -> Iterator[Finding]:
-    """What of an arm's source is not, byte for byte, what the plan says."""
+def source_findings(place: Path, arm: ArmPlan, taken: frozenset[str] = frozenset()) -> Iterator[Finding]:
+    """What of an arm's source is not, byte for byte, what the plan says. taken: names of other files there."""
     for name, expected in arm.submission.files.items():
+        if name.partition("/")[0] in taken:
+            sentence = f"{arm.arm}: {name!r} is no name for source"
+            yield _finding("source_digest", sentence, "a name of its own", f"{name!r}")
+            continue
         if not _stays_inside(name):
             yield _finding("source_digest", f"{arm.arm}: {name!r} leaves the folder", "a path inside it", f"{name!r}")
             continue

@@ -19,6 +19,7 @@ MOST_OF_A_CORE = 0.01  # looking costs no more
 OPEN_FILES = 65536
 LEAST_AVAILABLE = 0.02  # of the machine's memory; below it, whoever is in a cell is too big
 WALK_ENTRIES = 200_000
+KERNEL_SLACK = 4  # times the number of processes: where the kernel only refuses, and it is we who name the limit
 
 
 class Cell:
@@ -67,7 +68,7 @@ class Cell:
     def _gate(self) -> namespaces.Gate | None:
         if self.level != "namespaces" or "pids" in self._group.controls or not namespaces.can_hold_processes():
             return None
-        return namespaces.Gate(self.limits.processes)
+        return namespaces.Gate(KERNEL_SLACK * self.limits.processes)
 
     def _enter(self) -> None:
         """In the child, before its program starts: what holds for it holds for all it will ever start."""
@@ -90,8 +91,9 @@ class Cell:
             resource.RLIMIT_FSIZE: self.limits.memory_bytes,
             resource.RLIMIT_RTPRIO: 0,
         }
-        if os.geteuid() != 0 and "pids" not in self._group.controls:  # it counts all of this user's threads
-            bounds[resource.RLIMIT_NPROC] = _user_threads() + self.limits.processes
+        if os.geteuid() != 0 and "pids" not in self._group.controls:
+            # it counts all of this user's threads, and those outside may become more while the cell runs
+            bounds[resource.RLIMIT_NPROC] = _user_threads() + KERNEL_SLACK * self.limits.processes
         return bounds
 
     @property
@@ -174,8 +176,17 @@ class Cell:
         return RunFailure(status, f"expected at most {most[status]}, found {found}")
 
     def explain(self, failure: RunFailure) -> RunFailure:
-        """The same failure, or the limit of the kernel's that was run into before it."""
-        return self._refused() or failure
+        """The same failure, or the limit that was run into before it and may well be its cause."""
+        return self._passed() or failure
+
+    def _passed(self) -> RunFailure | None:
+        """A limit that is passed now: who fails at what the kernel refused can be faster than our looking."""
+        try:
+            if self._process is not None:
+                self._look()
+        except RunFailure as failure:
+            return failure
+        return None
 
     def _refused(self) -> RunFailure | None:
         refused = self._group.refused()

@@ -2,13 +2,12 @@
 
 import os
 import shutil
-import tempfile
 from datetime import date
 from pathlib import Path
 
 from data.files import sync_folder
 
-from . import layout
+from . import layout, scratch
 from .bundle import read_bundle
 from .challenge import (
     Challenge,
@@ -59,7 +58,8 @@ def attach(
     challenges = record_dir / layout.CHALLENGES_DIR
     was_there = challenges.is_dir()
     challenges.mkdir(exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".challenge-", dir=challenges))
+    scratch.sweep(challenges)
+    temporary = scratch.make_scratch(challenges, ".challenge")
     try:
         temporary.chmod(0o755)
         _fill(temporary, bundle_dir, statement)

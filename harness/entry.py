@@ -3,9 +3,11 @@
 import statistics
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
-from .record import Record
-from .run import RunRecord
+if TYPE_CHECKING:  # a board whose entries an index knows needs neither
+    from .record import Record
+    from .run import RunRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ class Entry:
     refutations: int  # among them
 
 
-def entry_of(record: Record) -> Entry:
+def entry_of(record: "Record") -> Entry:
     """Derived from the record's runs, all of it but the statement's words."""
     times, losses = _measured(record)
     arm = record.evidence.candidate
@@ -78,7 +80,7 @@ def entry_of(record: Record) -> Entry:
     )
 
 
-def hardware(run: RunRecord) -> str:
+def hardware(run: "RunRecord") -> str:
     """2x CPU core, 8x NVIDIA H100 80GB HBM3: what the run trained on."""
     if run.device == "cpu":
         return f"{run.environment.cpu_cores}x CPU core"
@@ -86,12 +88,12 @@ def hardware(run: RunRecord) -> str:
     return f"{run.world_size}x {' / '.join(names) or 'unknown GPU'}"
 
 
-def machine(run: RunRecord) -> tuple[str, str]:
+def machine(run: "RunRecord") -> tuple[str, str]:
     """What makes two times comparable: the hardware, and where that is the CPU, its model."""
     return hardware(run), run.environment.cpu_model if run.device == "cpu" else ""
 
 
-def _measured(record: Record) -> tuple[list[float], list[float]]:
+def _measured(record: "Record") -> tuple[list[float], list[float]]:
     """Times (s) and losses (nats per token) of the valid runs."""
     valid = [run for run in record.runs if run.is_valid]
     times = [run.phases.train_ns / 1e9 for run in valid if run.phases.train_ns is not None]

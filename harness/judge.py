@@ -2,8 +2,8 @@
 
 Two evaluators hold the same weights and share no channel. Every window of the validation stream goes to one of
 them, drawn at random, and among these lie windows of shadow text (shadow.py) and second copies that must get the
-same answer (probes.py), all of one shape (questions.py). Logits cross in shared memory of a sealed length and are
-copied before they are read, so nothing can change between a softmax and the target it is asked about. Log-softmax
+same answer (probes.py), all of one shape (questions.py). Logits cross in shared memory of a sealed length, where
+each is read once (losses.py), so nothing can change between a softmax and the target it is asked about. Log-softmax
 runs in fp32 over the whole declared vocabulary, sums in fp64, and every target is counted once. What arrives is
 JSON and raw numbers: no object of a submission is ever built here.
 """
@@ -26,12 +26,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from data.shards import read_shard
 
 from . import probes, questions, relabelling, shadow
 from .inside import Channel, page_lock
+from .losses import LossReader
 from .questions import Dealer, Question
 from .sheet import Sheet
 
@@ -39,7 +39,6 @@ SEAL_LENGTH = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 SLOTS = 2  # the evaluator fills one while the judge reads the other
 MAX_LOGIT_BYTES = 4
 RING_BYTES = 2**33  # of one evaluator; only a single window that is larger may take more, and then has one slot
-CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**28}  # turned to fp32 at once: fits the cache, or bounds GPU memory
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -84,6 +83,7 @@ class Judge:
         """Evaluate every window once and every probe pair. Raises EvaluationError."""
         self.tokens, self.batch = self._agree()
         self._deal()
+        self.reader = LossReader(self.order["vocab_size"], self.device)
         self.started_ns = time.monotonic_ns()
         for evaluator in self.evaluators:
             for slot in range(self._open_ring(evaluator)):
@@ -193,28 +193,24 @@ class Judge:
         if type(slot) is not int or slot not in evaluator.in_flight or dtype is None:
             raise EvaluationError("logits_invalid", f"evaluator {evaluator.name} answered what was not asked")
         batch = evaluator.in_flight.pop(slot)
-        logits = self._take(evaluator, slot, dtype)
+        losses = self._losses(self._slot(evaluator, slot, dtype), batch)
         self._send_batch(evaluator, slot)
-        for question, losses in zip(batch, self._losses(logits, batch), strict=True):
-            self._enter(question, losses)
+        for question, found in zip(batch, losses, strict=True):
+            self._enter(question, found)
 
-    def _take(self, evaluator: Evaluator, slot: int, dtype: torch.dtype) -> torch.Tensor:
-        """A private copy of a slot, on the judge's device, as logits [batch, tokens, vocab_size]."""
-        shape = (self.batch, self.tokens, self.order["vocab_size"])
+    def _slot(self, evaluator: Evaluator, slot: int, dtype: torch.dtype) -> torch.Tensor:
+        """What lies in a slot, still shared, as logits [batch * tokens, vocab_size]."""
         offset, size = slot * self._logits_bytes(MAX_LOGIT_BYTES), self._logits_bytes(dtype.itemsize)
         assert evaluator.memory is not None
         shared = torch.frombuffer(evaluator.memory, dtype=torch.uint8, offset=offset, count=size)
-        return shared.to(self.device, copy=True).view(dtype).reshape(shape)
+        return shared.view(dtype).reshape(-1, self.order["vocab_size"])
 
-    def _losses(self, logits: torch.Tensor, batch: list[Question]) -> list[np.ndarray]:
-        """Cross-entropy in nats, fp32, of every position of every window against its real targets."""
+    def _losses(self, shared: torch.Tensor, batch: list[Question]) -> np.ndarray:
+        """Cross-entropy in nats, fp32 [batch, tokens], of every position of every window against its real targets."""
         targets = np.zeros((self.batch, self.tokens), np.int64)
         for row, question in enumerate(batch):
             targets[row, : len(question.targets)] = question.targets
-        flat, wanted = logits.flatten(0, 1), torch.from_numpy(targets).flatten().to(self.device)
-        rows = max(1, CHUNK_ELEMENTS[self.device.type] // flat.shape[1])
-        losses = [_cross_entropy(x, y) for x, y in zip(flat.split(rows), wanted.split(rows), strict=True)]
-        return list(torch.cat(losses).reshape(self.batch, self.tokens).cpu().numpy())
+        return self.reader.read(shared, targets.ravel()).reshape(targets.shape)
 
     def _enter(self, question: Question, losses: np.ndarray) -> None:
         losses = losses[: len(question.targets)]
@@ -238,11 +234,6 @@ def _read_unaltered(path: Path, sha256: str | None) -> np.ndarray:
                 "data_invalid", f"expected the validation shard {path.name} as it was before the run, found other bytes"
             )
         return read_shard(ours)
-
-
-def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Nats [rows] of targets int64 [rows] under logits [rows, vocab_size]; NaN where logits hold one."""
-    return F.cross_entropy(logits.float(), targets, reduction="none")
 
 
 def secrets_seed() -> int:

@@ -3,6 +3,7 @@
 No network namespace, so the network is narrowed instead: no UDP and no raw sockets (seccomp), TCP to and from ports
 of the ephemeral range only (ABI 4), where torchrun and gloo live; abstract Unix sockets and signals stay within
 the sandbox (ABI 6). Landlock does not hide names: `stat`, and `readlink` outside what may be listed, still answer.
+/dev/shm is the machine's and stays shut but for CUDA, and with it queues and locks of multiprocessing.
 
 System calls by number, equal on x86_64 and aarch64; docs.kernel.org/userspace-api/landlock.html.
 """
@@ -25,6 +26,7 @@ _LAST_RIGHT = {1: 12, 2: 13, 3: 14, 4: 14}  # bit of the newest file right per A
 _SCOPES = 3  # abstract Unix sockets, signals
 LEAST_ABI = 3  # without "truncate" a read-only file can be emptied
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+PCI = Path("/sys/bus/pci/devices")  # gloo looks for the network's cards there, and gives up where it may not look
 _PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _PR_SET_SECUREBITS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 28, 24, 38
 _NO_ROOT_POWERS = 0b1111  # SECBIT_NOROOT and SECBIT_NO_SETUID_FIXUP, both locked
@@ -61,6 +63,9 @@ def rules(view: View, version: int) -> list[tuple[Path, int]]:
     found += [(path, look) for path in view.readable]
     found += [(Path("/dev") / name, READ | WRITE | IOCTL & everything) for name in DEVICES]
     found += [(path, everything) for path in (view.home, *view.writable)]
+    if not view.evaluator:
+        found.append((PCI, READ_DIR))
+        found += [(path, right) for c in PCI.glob("*") for path, right in ((c / "class", READ), (c / "net", READ_DIR))]
     if view.cuda:
         found += [(path, READ | WRITE | IOCTL & everything) for path in sorted(Path("/dev").glob("nvidia*"))]
         found += [(Path(name), look) for name in namespaces.CUDA_FILES]

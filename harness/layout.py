@@ -86,11 +86,13 @@ def runs_root() -> Path:
 def machine_lock() -> Path:
     """What a run holds, one for all users of a machine whatever their TMPDIR.
 
-    In SPEEDRUN_LOCKS (for tests, which are worlds of their own), else where the system keeps locks.
+    In SPEEDRUN_LOCKS (for tests, which are worlds of their own), else where the system keeps locks, if everybody may
+    write there: root must not hold another one than the others.
     """
-    own = os.environ.get("SPEEDRUN_LOCKS")
-    folders = [Path(own)] if own else [Path("/run/lock"), Path("/tmp")]  # noqa: S108 - shared on purpose
-    return next((f for f in folders if os.access(f, os.W_OK)), folders[-1]) / "speedrun-machine.lock"
+    own, shared = os.environ.get("SPEEDRUN_LOCKS"), Path("/run/lock")
+    everybodys = shared.is_dir() and shared.stat().st_mode & 0o002
+    folder = Path(own) if own else shared if everybodys else Path("/tmp")  # noqa: S108 - shared on purpose
+    return folder / "speedrun-machine.lock"
 
 
 def index_file(track: str) -> Path:
@@ -134,7 +136,12 @@ def record_dirs(track: str) -> list[Path]:
 
 def record_dirs_of(track_dir: Path) -> list[Path]:
     """The record folders inside a track's folder, oldest first."""
-    return sorted(p for p in track_dir.glob("*/") if RECORD_NAME.match(p.name))
+    try:
+        with os.scandir(track_dir) as found:
+            names = sorted(entry.name for entry in found if RECORD_NAME.match(entry.name) and entry.is_dir())
+    except OSError:
+        return []
+    return [track_dir / name for name in names]
 
 
 def challenge_dirs(record: Path) -> list[Path]:

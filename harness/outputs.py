@@ -12,7 +12,6 @@ from .campaign import Arm, PlannedTest, Purpose
 from .doctor import Check
 from .evidence import Evidence
 from .run import Finding, Section
-from .standings import Standing
 from .track import Budget, Track
 from .verdict import WaivedFinding
 
@@ -39,6 +38,7 @@ class DryRun(Section):
     missing_data: list[str]
     budget: Budget
     runs_root: str
+    findings: list[Finding]  # of the source; an error among them: exit code 1
 
 
 class RunTime(Section):
@@ -74,13 +74,6 @@ class ListedTrack(Track):
 
 
 ListedTracks = list[ListedTrack]  # speedrun tracks
-
-
-class Leaderboard(Section):
-    """speedrun leaderboard"""
-
-    track: str
-    standings: list[Standing]
 
 
 class Examination(Section):

@@ -1,10 +1,10 @@
 """The rules of single runs, each a pure function from facts to what breaks it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .findings import findings
 from .record_rules import Breach, Facts
-from .track import Track
+from .track import Hardware, Track
 
 CLOCK_SLACK_S = 1.0  # a limit is enforced within this
 SANDBOXES = ("process", "landlock", "namespaces")  # each withholds more than the one before
@@ -90,6 +90,11 @@ def sandbox_level(facts: Facts, track: Track) -> Iterator[Breach]:
             yield Breach(f"run {run.run_id} ran with too little sandbox", f"{least} or better", run.sandbox)
 
 
+def _ranks(wanted: Hardware) -> Sequence[int]:
+    """On CPU cores a submission chooses how to split them among ranks and threads; a GPU is a rank."""
+    return range(1, wanted.max_world_size + 1) if wanted.device == "cpu" else (wanted.world_size,)
+
+
 def hardware_class(facts: Facts, track: Track) -> Iterator[Breach]:
     """Times are compared within one class of machine."""
     wanted = track.hardware
@@ -105,8 +110,9 @@ def hardware_class(facts: Facts, track: Track) -> Iterator[Breach]:
         elif run.device == "cuda" and (len(names) > 1 or len(run.environment.gpus) < run.world_size):
             found = f"{len(run.environment.gpus)} of {' and '.join(names) or 'no model'}"
             yield Breach(f"run {run.run_id} has a mixed or short set of GPUs", f"{run.world_size} of one model", found)
-        elif run.world_size != wanted.world_size:
-            yield Breach(f"run {run.run_id} had other ranks", str(wanted.world_size), str(run.world_size))
+        elif run.world_size not in _ranks(wanted):
+            expected = " or ".join(map(str, _ranks(wanted)))
+            yield Breach(f"run {run.run_id} had other ranks", expected, str(run.world_size))
         elif wanted.cpu_cores is not None and run.environment.cpu_cores < wanted.cpu_cores:
             found = str(run.environment.cpu_cores)
             yield Breach(f"run {run.run_id} had too few cores", f"at least {wanted.cpu_cores}", found)

@@ -16,7 +16,7 @@ from .errors import UserError
 class Form(NamedTuple):
     """One schema: the model it comes from, and what it describes."""
 
-    model: str  # module:name, imported when it is asked for
+    model: str  # module:name, imported when it is asked for: like the commands, of any package
     describes: str
 
 
@@ -42,7 +42,17 @@ FORMS = {
     "challenge-output": Form("harness.outputs:Challenged", "speedrun challenge --json"),
     "reproduction-output": Form("harness.reproduction:Reproduction", "speedrun reproduce --json of a record of ours"),
     "rules-output": Form("harness.outputs:TrackRules", "speedrun rules --json"),
-    "leaderboard-output": Form("harness.outputs:Leaderboard", "speedrun leaderboard --json"),
+    "leaderboard-output": Form("leaderboard.outputs:Leaderboard", "speedrun leaderboard --json"),
+    "show-output": Form("leaderboard.outputs:AnyShown", "speedrun show --json"),
+    "plot-output": Form("leaderboard.outputs:AnyPlotted", "speedrun plot progress, curves, noise --json"),
+    "watch-output": Form("leaderboard.outputs:AnyWatched", "speedrun watch --json"),
+    "readme-output": Form("leaderboard.outputs:WrittenTables", "speedrun readme --json"),
+    "site-build-output": Form("leaderboard.outputs:BuiltSite", "speedrun site build --json"),
+    "log-output": Form("leaderboard.outputs:ReadLog", "speedrun log --json"),
+    "audit-output": Form("leaderboard.outputs:Audited", "speedrun audit --json"),
+    "import-output": Form("leaderboard.outputs:ImportedTracks", "speedrun import --json"),
+    "reproduction-plan-output": Form("leaderboard.outputs:AnyPlanned", "speedrun reproduce --dry-run --json"),
+    "replay-output": Form("leaderboard.replaying:Replay", "speedrun reproduce --json of an imported record"),
     "tracks-output": Form("harness.outputs:ListedTracks", "speedrun tracks --json"),
     "doctor-output": Form("harness.outputs:Examination", "speedrun doctor --json"),
     "data-list-output": Form("harness.outputs:DatasetList", "speedrun data list --json"),

@@ -150,7 +150,7 @@ class Scorer:
             "vocab_size": exam.vocab_size,
             "max_tokens": exam.max_tokens, "max_batch_tokens": exam.max_batch_tokens,
             "probe_pairs": exam.probe_pairs, "shadow_tokens": exam.shadow_tokens, "shadow_source": exam.shadow_source,
-            "relabelling_key": exam.relabelling_key and exam.relabelling_key.hex(), "threads": 1,
+            "relabelling_key": exam.relabelling_key and exam.relabelling_key.hex(), "threads": self._room.threads,
             "device": self._room.device, "sockets": [s.fileno() for s in sockets],
         }  # fmt: skip
         argv = [sys.executable, "-I", "-c", _BOOT, str(layout.ROOT)]

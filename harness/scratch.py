@@ -1,4 +1,4 @@
-"""Temporary folders that a killed referee cannot leave behind for good.
+"""Temporary folders that a killed process cannot leave behind for good.
 
 Their names carry the process that made them, so the next run can tell which are orphans and remove them. A folder
 may lie on a disk that other machines or containers share: what was made under another kernel or in another pid
@@ -9,24 +9,29 @@ import re
 import tempfile
 import zlib
 from pathlib import Path
+from typing import Literal
 
 from . import processes
 from .submission import remove_tree
 
-_NAME = re.compile(r"^speedrun-([0-9a-f]+)-(\d+)-(\d+)-")
+Kind = Literal["speedrun", ".submit", ".challenge"]  # of a run; of what is to become a record or a challenge
+_NAME = re.compile(r"^(?:speedrun|\.submit|\.challenge)-([0-9a-f]+)-(\d+)-(\d+)-")
 
 
-def make_scratch(parent: Path) -> Path:
+def make_scratch(parent: Path, kind: Kind = "speedrun") -> Path:
     """A new folder of this process below parent, readable by its user only."""
     me = processes.this_process()
-    return Path(tempfile.mkdtemp(prefix=f"speedrun-{here()}-{me.pid}-{me.start_ticks}-", dir=parent))
+    return Path(tempfile.mkdtemp(prefix=f"{kind}-{here()}-{me.pid}-{me.start_ticks}-", dir=parent))
 
 
-def sweep(parent: Path) -> None:
-    """Remove the folders below parent whose process is gone."""
-    for path, owner in _ours(parent):
-        if not processes.is_alive(*owner):
+def sweep(parent: Path) -> set[Path]:
+    """Remove the folders below parent whose process is gone; returns those whose process lives."""
+    found = _ours(parent)
+    living = {path for path, owner in found if processes.is_alive(*owner)}
+    for path, _ in found:
+        if path not in living:
             remove_tree(path)
+    return living
 
 
 def remove_own(parent: Path) -> None:
@@ -39,7 +44,7 @@ def remove_own(parent: Path) -> None:
 
 def _ours(parent: Path) -> list[tuple[Path, tuple[int, int]]]:
     """Scratch folders of this kernel and pid namespace, with pid and start time of their makers."""
-    found = ((path, _NAME.match(path.name)) for path in parent.glob("speedrun-*"))
+    found = ((path, _NAME.match(path.name)) for path in parent.glob("*"))
     return [(path, (int(m[2]), int(m[3]))) for path, m in found if m and m[1] == here()]
 
 

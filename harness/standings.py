@@ -9,11 +9,13 @@ submitted them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .entry import Entry, entry_of, hardware
-from .record import Record
-from .run import RunRecord
+
+if TYPE_CHECKING:
+    from .record import Record
+    from .run import RunRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +53,12 @@ class Standing:
     flags: tuple[str, ...] = ()  # imported records: what the audit would have a reader look at
 
 
-def standings(records: list[Record], local: list[RunRecord]) -> list[Standing]:
+def standings(records: "list[Record]", local: "list[RunRecord]") -> list[Standing]:
     """Records in order of acceptance, as they come, then local runs, oldest first."""
     return standings_of([entry_of(record) for record in records], local)
 
 
-def standings_of(entries: Sequence[Entry], local: Sequence[RunRecord] = ()) -> list[Standing]:
+def standings_of(entries: Sequence[Entry], local: "Sequence[RunRecord]" = ()) -> list[Standing]:
     """The same of entries, which an index may have kept."""
     rows: list[Standing] = []
     previous: Entry | None = None
@@ -119,7 +121,7 @@ def _board_time(mean_s: float | None, saving: float | None, like: bool, above: S
     return above.board_time_s * (1 - saving)
 
 
-def _of_run(run: RunRecord) -> Standing:
+def _of_run(run: "RunRecord") -> Standing:
     train_ns = run.phases.train_ns
     return Standing(
         place=None,
@@ -140,6 +142,6 @@ def _of_run(run: RunRecord) -> Standing:
     )
 
 
-def _verdict(run: RunRecord) -> str:
+def _verdict(run: "RunRecord") -> str:
     """The status, or the first rule a complete run broke."""
     return f"broke {run.errors[0].id}" if run.errors else str(run.status)

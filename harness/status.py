@@ -11,7 +11,7 @@ class ExitCode(IntEnum):
     """What the command line returns; agents and shell scripts branch on these, so they never change."""
 
     OK = 0  # the run is complete, valid, and reached the target
-    MISSED = 1  # the run is complete, but missed the target or carries an error-level finding
+    MISSED = 1  # complete, but the target is missed or an error-level finding stands (of a dry run: in the source)
     USAGE = 2  # the command line or an input is wrong; nothing was started
     SUBMISSION = 3  # the submission failed or broke its contract
     BUDGET = 4  # the submission went over a budget of the track

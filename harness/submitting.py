@@ -7,7 +7,6 @@ anybody would verify it, and renamed. Nobody types a number; what a person has t
 import difflib
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -16,7 +15,8 @@ from typing import Literal
 
 from data.files import sync_folder
 
-from . import layout
+from . import layout, scratch
+from .acceptance import in_order
 from .bundle import Bundle, read_bundle
 from .challenge import campaign_files
 from .contest import bundle_track, same_rules
@@ -26,7 +26,7 @@ from .lock import lock_bytes
 from .manifest import write_manifest
 from .plainfile import read_plain
 from .readme import readme_bytes
-from .record import Record, Statement, Waiver, in_order, read_records_of, signers_of, source_files
+from .record import Record, Statement, Waiver, read_records_of, signers_of, source_files
 from .run import Finding
 from .signing import fingerprint_of_key, sign
 from .track import Track, load_track
@@ -119,7 +119,8 @@ def write(draft: Draft, key: Path | None = None) -> Report:
     if draft.errors:
         raise UserError(f"expected a bundle without error-level findings, found {draft.errors[0].id}; nothing written")
     signer = None if key is None else fingerprint_of_key(key)
-    temporary = Path(tempfile.mkdtemp(prefix=".submit-", dir=draft.folder.parent))
+    scratch.sweep(draft.folder.parent)
+    temporary = scratch.make_scratch(draft.folder.parent, ".submit")
     try:
         inner = temporary / draft.folder.parent.name / draft.folder.name
         inner.mkdir(parents=True)

@@ -12,7 +12,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from . import clock, layout
+from . import clock, layout, scratch
+from .acceptance import in_order
 from .bundle import Bundle, read_bundle
 from .challenge import Challenge, campaign_files, signature_findings
 from .contest import bundle_track, contest_findings, same_rules
@@ -25,7 +26,6 @@ from .plainfile import read_plain
 from .record import (
     Record,
     Statement,
-    in_order,
     load_record,
     read_records_of,
     signers_of,
@@ -95,7 +95,9 @@ def _each_of_track(track_dir: Path) -> Iterator[Report]:
     allowed = {
         layout.TRACK_FILE, layout.SIGNERS_FILE, layout.HISTORY_FILE, layout.PAST_RULES_DIR, layout.REPORTED_DIR
     }  # fmt: skip
-    foreign = [p for p in sorted(track_dir.iterdir()) if p.name not in allowed and not layout.RECORD_NAME.match(p.name)]
+    being_made = scratch.sweep(track_dir)
+    others = [p for p in sorted(track_dir.iterdir()) if p.name not in allowed and not layout.RECORD_NAME.match(p.name)]
+    foreign = [p for p in others if p not in being_made]
     findings = [
         _error("foreign", f"{p.name} is no record", "records and the track's own files", p.name) for p in foreign
     ]
@@ -139,6 +141,7 @@ def verify_record(folder: Path, records: list[Record]) -> list[Report]:
     if folder.is_symlink() or not folder.is_dir():
         finding = _error("not_plain", f"{folder.name} is no record", "a folder", "something else")
         return [Report(path=folder, kind="record", findings=(finding,))]
+    scratch.sweep(folder / layout.CHALLENGES_DIR)
     manifest, findings = check_manifest(folder, NOT_IN_MANIFEST)
     signature = check_signature(folder, signers_of(folder))
     named = manifest.signer if manifest else None

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 from rich.text import Text
 
 from data.printing import printable
@@ -46,7 +45,8 @@ def leaderboard(
 
     time is GO to STOP on the referee's clock, the mean over a record's runs, ± half its 95 % interval; saved compares
     with the record before; tier says how a number was obtained (local: refereed here, not submitted; reported:
-    imported, the time is the claim of its own table, n and val_loss are what its logs hold; `speedrun audit` compares).
+    imported, the time is the claim of its own table, n and val_loss are what its logs hold, and `speedrun audit`
+    compares; or of a script that timed itself under `speedrun run --legacy`, val_loss as our judge measured it).
     `speedrun show RECORD` tells everything about one row.
     """
     form = "json" if as_json else format
@@ -91,6 +91,8 @@ def _reading() -> Iterator[OnRead]:
     if not console.is_terminal:
         yield lambda *_: None
         return
+    from rich.progress import Progress
+
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("reading records", visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=done > 0)
@@ -117,7 +119,7 @@ def _print_table(console: Console, board: Board, rows: list[Standing], filters: 
         _say(console, f"{progress} records{f' ({filters.sentence})' if filters.sentence else ''}")
     if cut:
         _say(console, f"the last {len(held) - cut} of {len(held)} records; --all shows every one")
-    if sum(row.tier == "local" for row in rows) == LOCAL_ROWS and most is not None:
+    if most is not None and sum(filters.keep(row) for row in board.local) == LOCAL_ROWS:
         _say(console, f"the last {LOCAL_ROWS} local runs; --all shows every one")
     _say(console, legend(shown, contest))
 

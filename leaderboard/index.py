@@ -1,43 +1,50 @@
 """An index: entries of records, remembered so that a long board is read in a second.
 
 A cache and never evidence. It lies outside the records, in the user's own cache folder, and an entry in it counts only
-while every file of its record has the inode, the size and the change time it had when the entry was derived, while the
-allowed signers are the same, and the code is. Anything else is read again; an index that is damaged, or cannot be
-written, is as none.
+while every file and folder its record was read from has the inode, the size and the change time it had then, and the
+code is the same. Nobody can set a change time: for an altered file to look as it did, somebody has to turn back the
+clock of the machine. Anything else is read again; an index that is damaged, or cannot be written, is as none.
+
+What a look at the record's own files cannot tell is never remembered: what is reached through a link, what changed
+only just now, and a record with challenges, whose tier hangs on keys that expire and on the data sets known here.
 """
 
+import gc
 import hashlib
 import json
 import os
-import shutil
 import sys
 import time
 from array import array
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import pydantic
+
 from data.files import replace_file
 from harness import layout
-from harness.bundle import EVIDENCE_FILES
+from harness.acceptance import in_order
 from harness.entry import Entry, entry_of
 from harness.errors import RecordError
 from harness.plainfile import read_plain
-from harness.record import in_order, read_record
 
-FORMAT = "speedrun index 1"
+FORMAT = "speedrun index 2"
 MIN_RECORDS = 32  # a shorter board is read as fast without
 MAX_INDEX_BYTES = 2**28
-RACY_NS = 100_000_000  # a file changed so shortly before it was read may change again without a new time
+RACY_NS = 2_500_000_000  # changed so shortly before it was read, a file may change again without a new time
+STALE = ""  # no fingerprint: read again next time
 _UNREAD = frozenset({layout.README_FILE, layout.LOCK_FILE, layout.VERDICT_FILE})  # `speedrun verify` reads them
+_SEPARATOR = "//"  # in no relative path
 _MASK = 2**64 - 1
 _TUPLES = ("authors", "techniques", "machine")
 _FIELDS = tuple(field.name for field in fields(Entry))
 
-Known = dict[str, tuple[str, "Entry | str"]]  # folder name -> (fingerprint, entry, or what is wrong with the record)
+Remembered = tuple[str, str, Any]  # the files looked at, their fingerprint, and an encoded entry or what is wrong
+Known = dict[str, Remembered]  # by the name of the record's folder
 OnRead = Callable[[int, int], None]  # (records done, all)
 
 
@@ -49,101 +56,153 @@ def read_entries(
     fresh: derive every entry again, whatever an index says.
     """
     folders = layout.record_dirs(track)
-    place, context = layout.index_file(track), ""
-    known: Known = {}
-    if len(folders) >= min_records:
-        context = _context(track)
-        known = {} if fresh else _load(place, context)
-    found: Known = {}
+    if len(folders) < min_records:
+        found = [_derive(folder) for folder in folders]
+    else:
+        with _seldom_collected():
+            found = _through_index(layout.index_file(track), folders, fresh, on_read)
+    entries = [one for one in found if isinstance(one, Entry)]
+    return in_order(entries), [one for one in found if isinstance(one, str)]
+
+
+def _through_index(place: Path, folders: Sequence[Path], fresh: bool, on_read: OnRead) -> list[Entry | str]:
+    context = _context()
+    known = {} if fresh else _load(place, context)
+    found: list[Entry | str] = []
+    kept: Known = {}
     changed = False
     for number, folder in enumerate(folders):
-        stamp = fingerprint(folder) if context else ""
         remembered = known.get(folder.name)
-        if remembered is not None and remembered[0] == stamp:
-            found[folder.name] = remembered
-            continue
-        on_read(number, len(folders))
-        before_ns = time.time_ns()
-        found[folder.name] = (stamp, _derive(folder))
-        changed = True
-        if context and _is_racy(folder, before_ns):
-            found[folder.name] = ("", found[folder.name][1])  # never equal to a fingerprint: read again next time
-    if context and (changed or known.keys() != found.keys()):
-        _save(place, context, found)
-    entries = [one for _, one in found.values() if isinstance(one, Entry)]
-    return in_order(entries), [one for _, one in found.values() if isinstance(one, str)]
+        said = None if remembered is None else _recall(folder, remembered)
+        if remembered is None or said is None:
+            on_read(number, len(folders))
+            remembered, said = _read(folder)
+            changed = True
+        kept[folder.name] = remembered
+        found.append(said)
+    if changed or kept.keys() != known.keys():
+        _save(place, context, kept)
+    return found
 
 
-def fingerprint(folder: Path) -> str:
-    """Of what reading a record depends on: inode, size and change time of every file and folder in it.
+def _recall(folder: Path, remembered: Remembered) -> Entry | str | None:
+    """What an index says of a record; None where that may not be so any more."""
+    try:
+        files, stamp, row = remembered
+        if stamp == STALE or fingerprint(_look(str(folder), files.split(_SEPARATOR))) != stamp:
+            return None
+        return _decode(row)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
 
-    A name that comes, goes or changes changes its folder; of the folders of runs only the two files that are evidence
-    are looked at, because nothing else in them is read. No link is followed.
+
+def _read(folder: Path) -> tuple[Remembered, Entry | str]:
+    """A record read, and what there is to remember of it. Looked at before it is read, so that no change is missed."""
+    before_ns = time.time_ns()
+    files = files_read(folder)
+    looks = [] if files is None else _look(str(folder), files)
+    said = _derive(folder)
+    if files is None or max(looks[2::3]) > before_ns - RACY_NS:
+        return ("", STALE, None), said
+    return (_SEPARATOR.join(files), fingerprint(looks), _encode(said)), said
+
+
+def files_read(folder: Path) -> list[str] | None:
+    """Everything that reading a record depends on, relative to its folder; None where looking at it is not enough.
+
+    Every folder is among them (its own is ""): a name that comes or goes changes its folder. Of the folders of runs
+    only the two files that are evidence are read, there or not.
     """
-    stamps: list[tuple[int, int, int]] = [_stamp(str(folder))]
-    _look(str(folder), stamps)
-    values = array("Q", [value & _MASK for stamp in sorted(stamps) for value in stamp])
+    found = [""]
+    try:
+        if folder.is_symlink():
+            return None
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name == layout.CHALLENGES_DIR or entry.is_symlink():
+                    return None
+                if entry.name == layout.RECORD_RUNS_DIR:
+                    found += [entry.name, *_evidence(entry.path)]
+                elif entry.name not in _UNREAD:
+                    found += [entry.name, *_below(entry, entry.name)]
+    except OSError:
+        return None
+    return found
+
+
+def _evidence(runs: str) -> Iterator[str]:
+    from harness.bundle import EVIDENCE_FILES
+
+    with os.scandir(runs) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                raise OSError("a link")
+            yield from (f"{layout.RECORD_RUNS_DIR}/{entry.name}/{name}" for name in EVIDENCE_FILES)
+
+
+def _below(entry: "os.DirEntry[str]", name: str) -> Iterator[str]:
+    if not entry.is_dir(follow_symlinks=False):
+        return
+    with os.scandir(entry.path) as entries:
+        for inner in entries:
+            if inner.is_symlink():
+                raise OSError("a link")
+            yield f"{name}/{inner.name}"
+            yield from _below(inner, f"{name}/{inner.name}")
+
+
+def _look(folder: str, files: Sequence[str]) -> list[int]:
+    """Inode, size and change time (ns) of each, one after the other; of what is not there, why.
+
+    A change time moves with the content, the times, the mode, the owner and the name.
+    """
+    found: list[int] = []
+    lstat = os.lstat
+    for name in files:
+        try:
+            at = lstat(f"{folder}/{name}")
+        except OSError as error:
+            found += (error.errno or 0, 0, 0)
+        else:
+            found += (at.st_ino, at.st_size, at.st_ctime_ns)
+    return found
+
+
+def fingerprint(looks: Sequence[int]) -> str:
+    """Of what was seen."""
+    try:
+        values = array("Q", looks)
+    except OverflowError:  # a time before 1970
+        values = array("Q", [value & _MASK for value in looks])
     return hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
 
 
-def _look(folder: str, stamps: list[tuple[int, int, int]]) -> None:
-    try:
-        with os.scandir(folder) as found:
-            entries = list(found)
-    except OSError:
-        return  # there would be no record; its own stamp tells when it can be read again
-    for entry in entries:
-        if entry.name in _UNREAD:
-            continue
-        stamps.append(_stamp(entry.path))
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name == layout.RECORD_RUNS_DIR:
-                stamps += [
-                    _stamp(f"{entry.path}/{run}/{name}") for run in _names(entry.path) for name in EVIDENCE_FILES
-                ]
-            else:
-                _look(entry.path, stamps)
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
-
-
-def _stamp(path: str) -> tuple[int, int, int]:
-    """Nobody can set a change time; it moves with the content, the times, the mode, the owner and the name."""
-    try:
-        at = os.lstat(path)
-    except OSError as error:
-        return error.errno or 0, 0, 0
-    return at.st_ino, at.st_size, at.st_ctime_ns
-
-
 def _derive(folder: Path) -> Entry | str:
+    from harness.record import read_record  # with all that reads runs: not for a board that is remembered
+
     try:
         return entry_of(read_record(folder))
     except RecordError as error:
         return str(error)
 
 
-def _is_racy(folder: Path, before_ns: int) -> bool:
-    """Whether anything in a record changed so recently that its times cannot tell a further change."""
-    newest = 0
-    for parent, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            with suppress(OSError):
-                newest = max(newest, os.lstat(os.path.join(parent, name)).st_ctime_ns)
-    return newest > before_ns - RACY_NS
+def _context() -> str:
+    """What else an entry depends on: the code that derives it, ours and what is installed."""
+    ours = sorted(f"{name}/{file}" for name in ("harness", "data") for file in os.listdir(layout.ROOT / name))
+    code = _look(str(layout.ROOT), [*(name for name in ours if name.endswith(".py")), "leaderboard/index.py"])
+    installed = _look(str(Path(pydantic.__file__).parent.parent), [""])
+    return hashlib.sha256(repr((FORMAT, sys.version, os.geteuid(), _FIELDS, code, installed)).encode()).hexdigest()
 
 
-def _context(track: str) -> str:
-    """What else an entry depends on: where it is, whose signatures count, and the code that derives it."""
-    signers = layout.records_root() / track / layout.SIGNERS_FILE
-    code = [_stamp(str(path)) for path in sorted((layout.ROOT / "harness").glob("*.py"))]
-    parts = (FORMAT, sys.version, _FIELDS, code, _stamp(str(signers)), shutil.which("ssh-keygen"))
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Ten thousand entries are made and none of them is garbage: looking for some would take as long as making them."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _load(place: Path, context: str) -> Known:
@@ -152,15 +211,14 @@ def _load(place: Path, context: str) -> Known:
         head, _, body = read_plain(place, MAX_INDEX_BYTES, RecordError).partition(b"\n")
         if head.decode("ascii", "replace") != _head(context, body):
             return {}
-        return {name: (stamp, _decode(one)) for name, stamp, one in json.loads(body)}
-    except (RecordError, ValueError, TypeError, KeyError, RecursionError):
+        return {name: (files, stamp, row) for name, files, stamp, row in json.loads(body)}
+    except (RecordError, ValueError, TypeError, RecursionError):
         return {}
 
 
-def _save(place: Path, context: str, found: Known) -> None:
+def _save(place: Path, context: str, kept: Known) -> None:
     """Best effort: without a folder for it everything works, only slower."""
-    rows = ((name, stamp, _encode(one)) for name, (stamp, one) in found.items())
-    body = json.dumps(list(rows), separators=(",", ":")).encode()
+    body = json.dumps([(name, *one) for name, one in kept.items()], separators=(",", ":")).encode()
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
         replace_file(place, [_head(context, body).encode(), b"\n", body])

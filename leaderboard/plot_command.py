@@ -1,7 +1,9 @@
 """speedrun plot: progress, loss curves and the scatter of runs; here, or as a file."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,11 +23,12 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
     help="Draw how a record progressed, how runs learned, and how far they scatter.\n\n"
     "Without --out here, in the terminal, where nothing is said by colour; with --out as .png, .svg or a page (.html) "
-    "that needs no network.",
+    "that needs no network. --json prints the points instead.",
 )  # fmt: skip
 
 OutOption = Annotated[Path | None, typer.Option("--out", help="A file to draw into: .png, .svg or .html.")]
 TrackOption = Annotated[str | None, typer.Option(help="A track of `speedrun tracks`.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="The points that are drawn, for machines.")]
 Names = Annotated[list[str] | None, typer.Argument(metavar="[RECORD]...", help="Names, track/name, or parts of them.")]
 
 MAX_WIDTH = 110
@@ -34,13 +37,16 @@ MOST_CURVES = len(terminal_plot.LETTERS)
 
 
 @app.command()
-def progress(track: TrackOption = None, out: OutOption = None) -> None:
+def progress(track: TrackOption = None, out: OutOption = None, as_json: JsonOption = False) -> None:
     """Draw how the record of a track fell, on a log axis; the largest steps are named by their techniques."""
     contest = load_track(track or default_track())
-    _check(out)
+    _check(out, as_json)
     points = plots.progress_points(read_board(contest).rows, contest)
     if not points:
         raise UserError(f"expected a track with records, found none on {contest.name}; nothing can be drawn")
+    if as_json:
+        _print({"track": contest.name, "unit": plots.unit(contest), "points": [asdict(point) for point in points]})
+        return
     if out is None:
         _show(_progress_lines(points, contest, _width()))
         return
@@ -50,16 +56,21 @@ def progress(track: TrackOption = None, out: OutOption = None) -> None:
 
 
 @app.command()
-def curves(records: Names = None, track: TrackOption = None, out: OutOption = None) -> None:
+def curves(
+    records: Names = None, track: TrackOption = None, out: OutOption = None, as_json: JsonOption = False
+) -> None:
     """Draw the training loss of records' runs over steps and over time; without a name, of the last two records.
 
     A submission reports its training loss itself: nothing is decided by it.
     """
-    _check(out)
+    _check(out, as_json)
     chosen = _chosen(records, track, last=2, own=True)
     if len(chosen) > MOST_CURVES:
         raise UserError(f"expected at most {MOST_CURVES} records, found {len(chosen)}")
     points = [point for reference in chosen for point in plots.curve_points(reference)]
+    if as_json:
+        _print({"points": [asdict(point) for point in points]})
+        return
     if out is None:
         _show(_curve_lines(points, _width()))
         return
@@ -69,10 +80,13 @@ def curves(records: Names = None, track: TrackOption = None, out: OutOption = No
 
 
 @app.command()
-def noise(records: Names = None, track: TrackOption = None, out: OutOption = None) -> None:
+def noise(records: Names = None, track: TrackOption = None, out: OutOption = None, as_json: JsonOption = False) -> None:
     """Draw time and loss of every run of records, with the 95 % interval of their means."""
-    _check(out)
+    _check(out, as_json)
     found = [plots.scatter(reference) for reference in _chosen(records, track, last=STRIP_ROWS, own=False)]
+    if as_json:
+        _print({"records": [asdict(one) for one in found]})
+        return
     if out is None:
         _show(_noise_lines(found, _width()))
         return
@@ -82,7 +96,9 @@ def noise(records: Names = None, track: TrackOption = None, out: OutOption = Non
     write_plot(out, noise_chart(found, "Run to run", target))
 
 
-def _check(out: Path | None) -> None:
+def _check(out: Path | None, as_json: bool) -> None:
+    if out is not None and as_json:
+        raise UserError("expected at most one of --out and --json, found both")
     if out is not None:
         from .plot_files import check_suffix
 
@@ -169,6 +185,10 @@ def _mean(values: tuple[float, ...], span: plots.Interval | None) -> str:
         return ""
     mean = f"{sum(values) / len(values):>9.5g}"
     return mean if span is None else f"{mean} ±{(span[1] - span[0]) / 2:.2g}"
+
+
+def _print(points: dict[str, Any]) -> None:
+    print(json.dumps(points, indent=1, default=str))
 
 
 def _width() -> int:

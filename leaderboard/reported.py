@@ -1,8 +1,11 @@
 """Reported results: self-timed scripts on a board, with a loss our judge measured. Tier `reported`.
 
-Each is the `legacy.json` of a run in records/<track>/reported/. It holds no place, whatever it says: its time is its
-own, or, where it claims none, the wall clock of the whole script.
+Each is the `legacy.json` of a run, in records/<track>/reported/ or among the local runs. It holds no place, whatever it
+says: its time is its own, or, where it claims none, the wall clock of the whole script. Without a measured loss it has
+neither time nor loss, and stands only among the local runs.
 """
+
+from dataclasses import replace
 
 from harness import layout
 from harness.errors import RecordError
@@ -28,17 +31,15 @@ def reported_standings(track: Track) -> tuple[list[Standing], list[str]]:
     return rows, broken
 
 
-def before_local(rows: list[Standing], reported: list[Standing]) -> list[Standing]:
-    """The rows of a board with reported results behind its records and before its local runs."""
-    first = next((number for number, row in enumerate(rows) if row.tier == "local"), len(rows))
-    return [*rows[:first], *reported, *rows[first:]]
+def local_standing(record: LegacyRecord) -> Standing:
+    """The row of a self-timed run that nobody handed in: `reported` too, because nobody refereed it."""
+    row = _row(record.run_id, record)
+    return replace(row, title=f"{row.title} (local)")
 
 
 def _row(name: str, record: LegacyRecord) -> Standing:
-    seen, claim, machine = record.observed, record.claim, record.environment
-    assert record.measured is not None
-    own_ns = claim.train_time_ns if claim is not None and claim.train_time_ns else None
-    time_ns = own_ns if own_ns is not None else seen.wall_ns if seen is not None else None
+    measured, claim, machine = record.measured, record.claim, record.environment
+    time_ns = None if measured is None else _time_ns(record)
     gpus = sorted({gpu.name for gpu in machine.gpus})
     return Standing(
         place=None,
@@ -50,12 +51,18 @@ def _row(name: str, record: LegacyRecord) -> Standing:
         runs=1,
         train_time_s=None if time_ns is None else time_ns / NS,
         train_time_sd_s=None,
-        val_loss=record.measured.score.val_loss,
+        val_loss=None if measured is None else measured.score.val_loss,
         saving=None,
         hardware=f"{record.script.world_size}x {' / '.join(gpus)}" if gpus else f"{machine.cpu_cores}x CPU core",
         sandbox=record.sandbox or "none",
-        status="complete" if record.status == Status.COMPLETE else str(record.status),
+        status="not measured" if record.status == Status.COMPLETE and measured is None else str(record.status),
         reached_target=record.reached_target,
         steps=claim.step if claim is not None else None,
         flags=tuple(dict.fromkeys(finding.id for finding in record.findings)),
     )
+
+
+def _time_ns(record: LegacyRecord) -> int | None:
+    if record.claim is not None and record.claim.train_time_ns:
+        return record.claim.train_time_ns
+    return None if record.observed is None else record.observed.wall_ns

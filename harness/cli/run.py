@@ -13,17 +13,19 @@ from rich.markup import escape
 
 from data import datasets
 
-from .. import layout, machine, sandbox, torchrun
+from .. import layout, machine, sandbox, source_rules, torchrun
 from ..contender import find_contender
 from ..display import Display
 from ..errors import UserError
 from ..execution import execute
 from ..facts import Request
 from ..run import RunRecord
+from ..status import ExitCode
 from ..submission import check_source, read_submission
 from ..track import Track, default_track, load_track
 from . import options
 from .campaigns import Start, check_runs, draft, prepare_data, race, refereed_track, resume_campaign
+from .reports import findings_json, show_findings
 
 Script = Annotated[Path | None, typer.Argument(help="A train_gpt.py, or a folder that holds one.")]
 Runs = Annotated[int | None, typer.Option(help="A campaign of so many runs, fixed before the first; can be submitted.")]
@@ -57,6 +59,8 @@ def run(
 
     --runs N makes a campaign in runs/<campaign>/: n and seeds are fixed before the first run, every attempt is logged
     before it starts, and what was interrupted goes on with --resume, without repeating or hiding anything.
+
+    --dry-run shows what a record of this source would be told (`speedrun rules`); exit code 1 if an error is among it.
 
     Started by torchrun, local rank 0 becomes the referee and uses as many ranks.
 
@@ -119,9 +123,10 @@ def _request(script: Path, track: Track, world_size: int | None, seed: int | Non
 
 
 def _show_plan(request: Request, as_json: bool) -> None:
-    """What would run, and that what can be checked beforehand is in order. Raises what the run would raise."""
+    """What would run, and what the track's rules find in its source. Raises what the run would raise."""
     track = request.track
     check_source(request.submission, request.submission.root, track.budget.source_bytes)
+    findings = source_rules.check(request.submission.root, request.submission.files, track)
     plan: dict[str, Any] = {
         "track": track.name,
         "rules_version": track.rules_version,
@@ -139,14 +144,17 @@ def _show_plan(request: Request, as_json: bool) -> None:
         "runs_root": str(request.runs_root),
     }
     if as_json:
-        print(json.dumps(plan, indent=1))
-        return
-    console = Console()
-    for key, value in plan.items():
-        console.print(
-            f"[bold]{key:<14}[/] {escape(str('drawn by the harness' if value is None else value))}", soft_wrap=True
-        )
-    console.print("nothing was started (--dry-run)")
+        print(json.dumps(plan | {"findings": findings_json(findings)}, indent=1))
+    else:
+        console = Console()
+        for key, value in plan.items():
+            shown = "drawn by the harness" if value is None else str(value)
+            console.print(f"[bold]{key:<14}[/] {escape(shown)}", soft_wrap=True)
+        console.print(f"[bold]{'findings':<14}[/] {len(findings) or 'none'}")
+        show_findings(console, findings)
+        console.print("nothing was started (--dry-run)")
+    if any(finding.severity == "error" for finding in findings):
+        raise typer.Exit(int(ExitCode.MISSED))
 
 
 def _show(record: RunRecord, folder: Path, console: Console) -> None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import layout
+from harness.acceptance import in_order
 from harness.errors import RecordError, TrackError
-from harness.record import Record, in_order
+from harness.record import Record
 from harness.standings import Standing, standings
 from harness.track import Track, load_track
 from harness.verification import Report, verify_track

@@ -329,3 +329,14 @@ def test_a_record_in_git_stays_small(make_bundle: Any, tmp_path: Path) -> None:
     assert len(run.score.windows.counts) <= 512
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 2**20
+
+
+def test_source_beside_a_records_own_files_takes_none_of_their_names(make_bundle: Any, tmp_path: Path) -> None:
+    """Nobody who reads a record expects its source in the files that tell of it."""
+    sources = {"candidate": {"train_gpt.py": "def train(run): ...\n", "README.md": "words\n", "runs/a.py": "x = 1\n"}}
+    folder = make_bundle(tmp_path / "campaign", sources=sources)
+    assert read_bundle(folder).findings == ()
+    shutil.copytree(folder / "candidate", folder, dirs_exist_ok=True)
+    found = read_bundle(folder, {"candidate": folder}).findings
+    taken = [finding.sentence for finding in found if finding.id == "source_digest"]
+    assert taken == [f"candidate: {name!r} is no name for source" for name in ("README.md", "runs/a.py")]

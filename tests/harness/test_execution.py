@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harness.outputs import DryRun
 from harness.run import read_run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -101,3 +102,23 @@ def test_a_process_can_run_many(speedrun: Any, tmp_path: Path, write_submission:
         "train_failed", "complete", "train_failed",
     ]  # fmt: skip
     assert speedrun.leftovers() == []
+
+
+def test_a_dry_run_lists_what_the_rules_find_in_the_source(
+    speedrun: Any, tmp_path: Path, write_submission: Any
+) -> None:
+    advised = write_submission(tmp_path, top=f"# {'long ' * 100}")
+    command = (sys.executable, "-m", "harness", "run", advised, "--track", TRACK, "--dry-run")
+    outcome = speedrun.end(speedrun.start(*command))
+    assert (outcome.code, outcome.folders) == (0, []), outcome.stderr
+    assert "warning long_line: submission.py: lines too long to read" in outcome.stdout
+
+    write_submission(tmp_path, top="exec('print(1)')")
+    outcome = speedrun.end(speedrun.start(*command))
+    assert (outcome.code, outcome.folders) == (1, []), outcome.stderr
+    assert "error   dynamic_code: submission.py: code that is not on the page" in outcome.stdout
+    outcome = speedrun.end(speedrun.start(*command, "--json"))
+    assert (outcome.code, outcome.folders) == (1, []), outcome.stderr
+    shown = DryRun.model_validate_json(outcome.stdout)
+    assert {(finding.id, finding.severity) for finding in shown.findings} == {("dynamic_code", "error")}
+    assert list(speedrun.runs.glob("*")) == []

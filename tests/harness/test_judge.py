@@ -24,7 +24,6 @@ from data.shards import read_shard, write_shard
 from harness import findings, relabelling, shadow
 from harness.inside import HEADER, Channel, encode
 from harness.judge import EvaluationError, Judge
-from harness.questions import Question
 from harness.run import Score
 from harness.track import load_track
 
@@ -525,19 +524,34 @@ def test_logits_without_a_finite_loss_are_no_logits(tmp_path: Path, value: float
     assert raised.value.status == "logits_invalid"
 
 
-def test_logits_rewritten_after_the_answer_change_nothing(tmp_path: Path) -> None:
-    """What the judge reads is its own copy: between softmax and target nobody else can write."""
-    stream = np.random.default_rng(0).integers(0, 5, 17)
-    with an_exam(tmp_path, stream, [leaves, leaves], vocab_size=5, val_tokens=16) as judge:
-        judge.tokens, judge.batch = 8, 1
-        evaluator = judge.evaluators[0]
-        evaluator.memory = mmap.mmap(-1, 2 * 8 * 5 * 4)
-        evaluator.memory[:] = np.zeros(80, np.float32).tobytes()
-        logits = judge._take(evaluator, 1, torch.float32)
-        evaluator.memory[:] = np.full(80, 9.0, np.float32).tobytes()
-        tokens = stream.astype(np.uint16)
-        losses = judge._losses(logits, [Question("scored", 0, tokens[:8], tokens[1:9])])
-    np.testing.assert_allclose(losses[0], np.log(5), rtol=1e-6)
+def test_an_evaluator_that_goes_on_writing_cannot_part_softmax_from_target(tmp_path: Path) -> None:
+    """Scores of one moment and a target of another would make losses below nothing."""
+    stream, stop = np.random.default_rng(0).integers(0, 5, 401), threading.Event()
+
+    def flicker(channel: Channel) -> None:
+        channel.send(READY)
+        ring, _, (fd,) = channel.receive()
+        memory = np.frombuffer(mmap.mmap(fd, ring["slots"] * ring["slot_bytes"]), np.float32)
+        os.close(fd)
+
+        def write() -> None:
+            while not stop.is_set():
+                memory[...] = 0.0
+                memory[...] = 50.0
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        with suppress(EOFError, ConnectionError):
+            while True:
+                request, _, _ = channel.receive()
+                channel.send({"kind": "logits", "slot": request["slot"], "dtype": "float32"})
+        stop.set()
+        writer.join()
+
+    with an_exam(tmp_path, stream, [flicker, flicker], vocab_size=5, val_tokens=400) as judge:
+        sums = judge.score()["windows"]["loss_sums"]
+    assert min(sums) >= 0
+    assert max(sums) <= 8 * (50 + np.log(5)) + 1e-3
 
 
 # the same through the whole command

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import machine, processes, scratch, torchrun
+from harness import layout, machine, processes, scratch, torchrun
 from harness.errors import RunFailure, UserError
 from harness.status import Status
 
@@ -135,3 +135,12 @@ def test_what_torchrun_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(UserError, match="one node"):
         torchrun.outer()
+
+
+def test_all_users_of_a_machine_hold_the_same_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPEEDRUN_LOCKS", raising=False)
+    folder = layout.machine_lock().parent
+    assert folder in (Path("/run/lock"), Path("/tmp"))
+    assert folder.stat().st_mode & 0o002  # one that root alone can write to would be root's alone
+    monkeypatch.setenv("SPEEDRUN_LOCKS", "/elsewhere")
+    assert layout.machine_lock() == Path("/elsewhere/speedrun-machine.lock")

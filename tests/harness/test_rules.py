@@ -169,7 +169,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "hardware_class": [
         Case(edit=change_environment(cpu_cores=1)),
-        Case(edit=change(world_size=1)),
+        Case(edit=change(world_size=3)),
         Case(edit=change(device="cuda")),
     ],
     "budget_margin": [
@@ -257,6 +257,10 @@ def test_the_class_of_eight_gpus(
     found = judge(bundle, derive(bundle, track), track, Statement(track=track.name), (), reigning=None)
     assert {finding.id for finding in found} == (set() if said is None else {"hardware_class"})
     assert said is None or said in found[0].found
+
+
+def test_cores_are_split_as_the_submission_likes(findings: Callable[[Case], tuple[Finding, ...]]) -> None:
+    assert findings(Case(edit=change(world_size=1))) == ()
 
 
 def test_numbers_of_the_track_decide(findings: Callable[[Case], tuple[Finding, ...]]) -> None:

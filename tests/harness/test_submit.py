@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -20,7 +22,8 @@ from harness.run import Finding, RunRecord
 from harness.standings import standings
 from harness.status import Status
 from harness.submitting import Claims, difference_to_parent, draft, name_of, write
-from harness.verification import verify_record
+from harness.verification import verify_record, verify_track
+from tests.conftest import until
 
 DAY = date(2026, 1, 3)
 SLOW, FAST = (2.0, 2.01, 1.99, 2.02), (1.5, 1.51, 1.49, 1.52)
@@ -288,3 +291,40 @@ def test_the_command_refuses_with_one_and_writes_with_zero(
     shown = runner.invoke(app, [str(good), *common[:-1], "--name", "Again"])
     assert shown.exit_code == 1
     assert "faster_than_parent" in shown.stdout
+
+
+STOPS_BEFORE_THE_RENAME = """
+import sys, time
+from harness import submitting
+submitting.sync_tree = lambda folder: time.sleep(600)
+sys.argv[0] = "speedrun"
+from harness.__main__ import main
+main()
+"""
+
+
+def test_what_a_killed_submit_leaves_is_swept_by_the_next_verify_or_submit(
+    tmp_path: Path, contest: Path, make_bundle: Make, make_record: Make
+) -> None:
+    def left() -> list[Path]:
+        return list(contest.glob(".submit-*"))
+
+    bundle = make_bundle(tmp_path / "bundle")
+    command = ["submit", str(bundle), "--title", "Killed", "--author", "Ada", "--date", str(DAY)]
+    for _ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-c", STOPS_BEFORE_THE_RENAME, *command], cwd=layout.ROOT, stdout=subprocess.DEVNULL
+        )
+        try:
+            written = f".submit-*-{process.pid}-*/*/*/{layout.MANIFEST_FILE}"
+            until(lambda: list(contest.glob(written)), "a record that is being written")  # noqa: B023
+            assert [report.findings for report in verify_track(contest)] == [()]  # it lives: neither foreign nor swept
+            assert len(left()) == 1
+        finally:
+            process.kill()
+            process.wait()
+    assert len(left()) == 1  # the second submit has swept what the first one left
+    assert [report.findings for report in verify_track(contest)] == [()]
+    assert left() == []
+    make_record(bundle, "Alive")
+    assert sorted(path.name for path in contest.iterdir()) == ["2026-01-03_Alive", layout.TRACK_FILE]

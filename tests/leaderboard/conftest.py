@@ -1,17 +1,20 @@
 """Fixtures for boards: records of the tiny track in a world of their own, and commands called in this process."""
 
+import json
 import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
 from harness import layout
+from harness.schemas import path_of
 from harness.submitting import Claims, draft, write
 
 TINY = Path(__file__).resolve().parent.parent / "tracks" / "tiny" / "track.toml"
@@ -70,3 +73,16 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
         return result
 
     return run
+
+
+@pytest.fixture
+def meets_schema() -> Callable[[str, Any], None]:
+    """meets_schema(name, value): raises where a published schema in docs/ does not allow what was printed."""
+
+    def check(name: str, value: Any) -> None:
+        schema = json.loads(path_of(name).read_text())
+        jsonschema.Draft202012Validator(schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER).validate(
+            value
+        )
+
+    return check

@@ -8,6 +8,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,9 @@ def speedrun(*argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
-def test_the_command_writes_only_where_it_is_told(tree: Path, histories: list[History], tmp_path: Path) -> None:
+def test_the_command_writes_only_where_it_is_told(
+    tree: Path, histories: list[History], tmp_path: Path, meets_schema: Callable[[str, Any], None]
+) -> None:
     before = {track: layout.history_file(track).read_bytes() for track in ("gpt2-small-8xh100", "optimizer-steps")}
     dry = speedrun("modded-nanogpt", str(tree), "--out", str(tmp_path), "--dry-run")
     assert dry.returncode == 0, dry.stderr
@@ -155,6 +158,7 @@ def test_the_command_writes_only_where_it_is_told(tree: Path, histories: list[Hi
     assert list(tmp_path.iterdir()) == []
     done = speedrun("modded-nanogpt", str(tree), "--out", str(tmp_path), "--json")
     assert [row["records"] for row in json.loads(done.stdout)["tracks"]] == [3, 1, 2]
+    meets_schema("import-output", json.loads(done.stdout))
     for history in histories:
         assert (tmp_path / history.track / layout.HISTORY_FILE).read_bytes() == encode(history)
     assert {track: layout.history_file(track).read_bytes() for track in before} == before

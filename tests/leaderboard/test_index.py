@@ -4,11 +4,14 @@ import json
 import os
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+import harness.record
 from harness import layout
+from harness.challenging import attach
 from harness.entry import entry_of
 from harness.record import Record, read_records
 from leaderboard import index
@@ -32,7 +35,7 @@ def nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(folder: Path) -> Record:
         raise AssertionError(f"{folder} was read again")
 
-    monkeypatch.setattr(index, "read_record", fail)
+    monkeypatch.setattr(harness.record, "read_record", fail)
 
 
 def test_what_is_remembered_is_what_the_records_say(two_records: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,10 +112,20 @@ def test_a_foreign_index_is_none(two_records: list[Path]) -> None:
         assert entries() == expected
 
 
-def test_other_signers_or_other_code_make_another_index(two_records: list[Path]) -> None:
-    before = index._context("tiny")
-    (two_records[0].parent / layout.SIGNERS_FILE).write_text("")
-    assert index._context("tiny") != before
+def test_other_code_makes_another_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("harness", "data"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "module.py").write_text("")
+    monkeypatch.setattr(layout, "ROOT", tmp_path)
+    found = [index._context()]
+    for change in (
+        lambda: (tmp_path / "harness" / "module.py").write_text("x = 1\n"),
+        lambda: (tmp_path / "data" / "another.py").write_text(""),
+        lambda: monkeypatch.setattr(index.pydantic, "__file__", str(tmp_path / "pydantic" / "__init__.py")),
+    ):
+        change()
+        found.append(index._context())
+    assert len(set(found)) == 4
 
 
 def test_a_place_that_cannot_be_written_costs_only_time(
@@ -132,16 +145,64 @@ def test_a_record_that_was_just_written_is_read_again(two_records: list[Path], m
         entries()
 
 
-def test_a_fingerprint_follows_no_link_and_needs_no_order(tmp_path: Path) -> None:
-    (tmp_path / "record").mkdir()
-    (tmp_path / "record" / "a").write_text("a")
-    (tmp_path / "record" / "loop").symlink_to(tmp_path / "record")
-    once = fingerprint(tmp_path / "record")
-    assert fingerprint(tmp_path / "record") == once
-    time.sleep(0.05)  # change times have the grain of the kernel's tick
-    (tmp_path / "record" / "a").write_text("b")
-    assert fingerprint(tmp_path / "record") != once
-    assert fingerprint(tmp_path / "nowhere") == fingerprint(tmp_path / "nowhere")
+def test_everything_a_record_is_read_from_is_looked_at(two_records: list[Path]) -> None:
+    folder = two_records[1]
+    for name in ("package/runs", "package/verdict.json"):  # names that mean something only at the top
+        (folder / name).mkdir(parents=True)
+        (folder / name / "README.md").write_text("")
+    read = index.files_read(folder)
+    assert read is not None
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+    evidence = {name for name in present if name.startswith("runs/") and name.count("/") == 2}
+    assert set(read) - {""} == present - {"README.md", "requirements.lock", "verdict.json"} - {
+        name for name in present if name.startswith("runs/") and name not in evidence
+    }
+    assert len(evidence) == 2 * 8
+
+
+@pytest.mark.parametrize("name", ["runs", "train_gpt.py", "baseline", "runs/2026-01-02T03-05-45Z-000000", "", "a/b"])
+def test_what_is_reached_through_a_link_is_never_remembered(two_records: list[Path], tmp_path: Path, name: str) -> None:
+    """Behind a link anything may change without a trace in the record's folder."""
+    folder = two_records[1]
+    assert index.files_read(folder) is not None
+    (folder / "a").mkdir()
+    place = folder / name if name else folder
+    if place.exists() or name.startswith("runs/"):
+        if not place.exists():
+            place.mkdir()
+        place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    assert index.files_read(folder) is None
+
+
+def test_a_link_to_changing_runs_shows_what_they_are(two_records: list[Path], tmp_path: Path) -> None:
+    runs = two_records[1] / "runs"
+    runs.rename(tmp_path / "elsewhere")
+    runs.symlink_to(tmp_path / "elsewhere")
+    assert len(entries()[0]) == 2
+    edit_in_place(next(iter(sorted(runs.rglob("run.json")))))
+    found, broken = entries()
+    assert (len(found), len(broken)) == (1, 1)
+
+
+def test_a_challenged_record_is_read_every_time(
+    two_records: list[Path], tmp_path: Path, make_bundle: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tier hangs on keys, on the day, on the data sets known here, and on every file of the challenge."""
+    old = {"train_gpt.py": "def train(run): ...\ndef load(weights, device): ...\n"}
+    bundle = make_bundle(tmp_path / "again", seed=3, sources={"candidate": old})
+    attach(two_records[0], bundle, author="Lin", day=date(2026, 1, 4), key=None, expected=None, dry_run=False)
+    (first, second), _ = entries()
+    assert (first.challenges, second.challenges) == (1, 0)
+    (next(two_records[0].glob("challenges/*/runs/*")) / "note").write_text("")  # in no manifest
+    assert [entry.challenges for entry in entries()[0]] == [0, 0]
+    nothing_is_read(monkeypatch)
+    with pytest.raises(AssertionError, match="AFirstOne was read again"):
+        entries()
+
+
+def test_times_before_1970_are_times_too() -> None:
+    assert len({fingerprint([1, 2, -1]), fingerprint([1, 2, -2]), fingerprint([1, 2, 2])}) == 3
 
 
 def test_the_index_is_kept_outside_the_records(two_records: list[Path]) -> None:

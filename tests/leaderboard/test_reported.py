@@ -2,12 +2,13 @@
 
 import json
 import random
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from click.testing import Result
 
 from harness import layout
 from harness.legacy_record import Claim, LegacyRecord, Measured, Observed, Script, encode
@@ -15,7 +16,8 @@ from harness.run import Owner, TrackRef
 from harness.status import Status
 from harness.track import Track, load_track
 from leaderboard.board import read_board
-from leaderboard.reported import before_local, reported_standings
+from leaderboard.cli import leaderboard
+from leaderboard.reported import reported_standings
 
 
 @pytest.fixture
@@ -72,14 +74,49 @@ def test_without_a_measured_loss_there_is_no_row(contest: Track, bundles: Module
     assert len(read_board(contest).broken) == 3
 
 
-def test_reported_rows_stand_between_records_and_local_runs(contest: Track, bundles: ModuleType) -> None:
-    place(contest, "a").write_bytes(encode(a_result(contest, bundles, 9.0)))
-    (reported,), _ = reported_standings(contest)
-    record, local = replace(reported, tier="refereed", place=1), replace(reported, tier="local")
-    assert [row.tier for row in before_local([record, local, local], [reported])] == [
-        "refereed",
-        "reported",
-        "local",
-        "local",
-    ]
-    assert before_local([], []) == []
+def leave_local(runs: Path, record: LegacyRecord) -> None:
+    (runs / record.run_id).mkdir(parents=True)
+    (runs / record.run_id / layout.LEGACY_FILE).write_bytes(encode(record))
+
+
+def test_local_self_timed_runs_stand_among_the_refereed_ones_and_are_not_taken_for_them(
+    contest: Track, bundles: ModuleType, tmp_path: Path
+) -> None:
+    record = a_result(contest, bundles, 9.0)
+    place(contest, "2026-01-02_nanoGPT").write_bytes(encode(record))
+    campaign = bundles.make_bundle(tmp_path / "runs" / "campaign", candidate_times=(2.0, 2.1))
+    first, last = sorted(run.name for run in (campaign / "runs").iterdir())
+    middle = record.model_copy(update={"run_id": f"{first[:-6]}zzzzzz", "measured": None})
+    newest = record.model_copy(update={"run_id": "2026-12-31T00-00-00Z-abcdef"})
+    other = record.model_copy(update={"run_id": "2027-01-01T00-00-00Z-abcdef", "track": None})
+    for one in (middle, newest, other):
+        leave_local(tmp_path / "runs", one)
+
+    found = read_board(contest, local=None)
+    assert [row.name for row in found.rows] == ["2026-01-02_nanoGPT", first, middle.run_id, last, newest.run_id]
+    assert [row.tier for row in found.local] == ["local", "reported", "local", "reported"]
+    unmeasured, measured = found.local[1], found.local[3]
+    assert (unmeasured.train_time_s, unmeasured.val_loss, unmeasured.status) == (None, None, "not measured")
+    assert (measured.train_time_s, measured.val_loss) == (125.0, pytest.approx(9.0))
+    assert measured.title == "nanoGPT/train.py, unmodified (local)"
+    assert (found.held, found.broken) == ([], ())
+    assert [row.name for row in read_board(contest, local=1).rows] == ["2026-01-02_nanoGPT", newest.run_id]
+
+
+def test_a_local_self_timed_run_that_cannot_be_read_is_named(contest: Track, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "2026-12-31T00-00-00Z-abcdef").mkdir(parents=True)
+    (tmp_path / "runs" / "2026-12-31T00-00-00Z-abcdef" / layout.LEGACY_FILE).write_text("{}")
+    found = read_board(contest, local=None)
+    assert found.rows == ()
+    assert "legacy.json" in found.broken[0]
+
+
+def test_all_lists_them_and_records_does_not(
+    contest: Track, bundles: ModuleType, tmp_path: Path, call: Callable[..., Result]
+) -> None:
+    leave_local(tmp_path / "runs", a_result(contest, bundles, 9.0))
+    for argv in (("--all",), ()):
+        text = call(leaderboard, "--track", "tiny", *argv, width=160).stdout
+        assert "nanoGPT/train.py, unmodified (local), 2026-01-02T03-04-05Z-abcdef" in " ".join(text.split())
+        assert "reported: timed by the script itself" in " ".join(text.split())
+    assert "nanoGPT" not in call(leaderboard, "--track", "tiny", "--records").stdout

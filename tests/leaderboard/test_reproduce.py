@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -77,12 +78,13 @@ def test_each_era_names_what_it_would_install_and_what_is_gone(name: str) -> Non
         assert any("a checkout of its repository" in sentence for sentence in found.missing)
 
 
-def test_a_dry_run_prints_it_for_people_and_machines(tmp_path: Path) -> None:
+def test_a_dry_run_prints_it_for_people_and_machines(tmp_path: Path, meets_schema: Callable[[str, Any], None]) -> None:
     environment = os.environ | {"SPEEDRUN_DATA": str(tmp_path), "SPEEDRUN_RUNS": str(tmp_path / "runs")}
     environment.pop("MODDED_NANOGPT", None)
     argv = [sys.executable, "-m", "harness", "reproduce", "gpt2-small-8xh100/12"]
     done = subprocess.run([*argv, "--dry-run", "--json"], cwd=ROOT, env=environment, capture_output=True, text=True)
     plan = json.loads(done.stdout)
+    meets_schema("reproduction-plan-output", plan)
     assert (done.returncode, plan["torch"]["install"], plan["torch"]["cuda"]) == (0, "2.6.0", "12.4")
     assert (plan["torch"]["exact"], plan["torch"]["triton"], plan["tier"]) == (False, "3.2.0", "reported")
     refused = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -209,12 +211,13 @@ def replayed(speedrun: Any, root: Path, checkout: Path, *words: str) -> subproce
     [("3.0 + os.getpid() % 7 / 1e5", "reproduced", 0), ("3.5 + os.getpid() % 7 / 1e5", "not reproduced", 1)],
 )
 def test_an_imported_record_is_run_from_its_log(
-    speedrun: Any, tmp_path: Path, loss: str, verdict: str, code: int
+    speedrun: Any, tmp_path: Path, loss: str, verdict: str, code: int, meets_schema: Callable[[str, Any], None]
 ) -> None:
     checkout = a_history(tmp_path, SCRIPT.replace(b"LOSS", loss.encode()))
     done = replayed(speedrun, tmp_path, checkout, "--runs", "2", "--anyway")
     assert done.returncode in (0, 1), done.stderr
     found = json.loads(done.stdout)
+    meets_schema("replay-output", found)
     assert (len(found["runs"]), len(found["losses"]), found["tier"]) == (2, 2, "reported")
     assert found["time_ratio"] == 1.0
     if len(set(found["losses"])) == 1:

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 import typer.testing
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import layout
@@ -359,6 +359,7 @@ def test_source_and_diff_of_any_size_make_a_light_page(text: str, request: pytes
 
 
 @given(st.text(max_size=200))
+@settings(deadline=None)  # the first call imports pygments
 def test_highlighting_keeps_every_line_and_escapes(text: str) -> None:
     shown = highlighting.source_text(text.encode("utf-8", "surrogatepass"))
     lines = highlighting.highlighted("x.py", shown)

@@ -4,6 +4,8 @@ import ast
 import os
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -73,8 +75,11 @@ def ranks(world: int, shard: str, folder: Path, preset: str) -> list[Any]:
     """train_as_rank in so many processes of their own, to their end; what they found."""
     call = f"it.train_as_rank(int(sys.argv[1]), {world}, {shard!r}, {str(folder)!r}, {preset!r})"
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import tests.train_gpt.test_training as it; {call}"
-    started = [subprocess.Popen([sys.executable, "-c", code, str(rank)]) for rank in range(world)]
-    assert [process.wait(timeout=170) for process in started] == [0] * world
+    deadline = time.monotonic() + 80 * world
+    with ExitStack() as stack:
+        started = [stack.enter_context(subprocess.Popen([sys.executable, "-c", code, str(n)])) for n in range(world)]
+        stack.callback(lambda: [process.kill() for process in started])  # one that failed would leave the rest waiting
+        assert [process.wait(deadline - time.monotonic()) for process in started] == [0] * world
     return [torch.load(folder / f"{rank}.pt") for rank in range(world)]
 
 
@@ -98,6 +103,7 @@ def test_two_ranks_train_the_same_model_as_one(preset: str, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(700)  # eight processes may have to share two busy cores
 @pytest.mark.parametrize("world", [4, 8])
 def test_four_and_eight_ranks_train_the_same_model_as_one(world: int, tmp_path: Path) -> None:
     check_ranks(world, "small", tmp_path)

@@ -1,6 +1,7 @@
 """Loader processes.
 
-Starts worker processes for its data, as a DataLoader does, and leaves them running at STOP.
+Starts worker processes for its data, and leaves them running at STOP. They answer through pipes: queues and locks of
+multiprocessing need /dev/shm, which level landlock shows to CUDA only.
 
 group: honest
 """
@@ -23,8 +24,8 @@ def count(tokens, vocab):
     return (pairs.reshape(vocab, vocab) + 0.05).log()
 
 
-def worker(path, queue):
-    queue.put(np.fromfile(path, "<u2", offset=1024))
+def worker(path, pipe):
+    pipe.send(np.fromfile(path, "<u2", offset=1024))
     time.sleep(600)
 
 
@@ -33,10 +34,10 @@ def train(run):
     run.reserve(weights)
     shards = run.go()
     fork = multiprocessing.get_context("fork")
-    queue = fork.Queue()
-    for path in shards:
-        fork.Process(target=worker, args=(path, queue), daemon=True).start()
-    tokens = torch.from_numpy(np.concatenate([queue.get() for _ in shards]).astype(np.int64))
+    pipes = [fork.Pipe(duplex=False) for _ in shards]
+    for path, (_, theirs) in zip(shards, pipes, strict=True):
+        fork.Process(target=worker, args=(path, theirs), daemon=True).start()
+    tokens = torch.from_numpy(np.concatenate([ours.recv() for ours, _ in pipes]).astype(np.int64))
     weights["table"] = count(tokens, run.vocab_size)
     run.stop(weights)
 

@@ -37,7 +37,7 @@ def agree(window):
         if noted[:KEY] == window[:KEY] and len(noted) == 128 and noted != window:
             return noted
         with suppress(OSError):  # the copies are sealed
-            os.pwrite(memory, " ".join(map(str, window)).encode(), slot)
+            os.pwrite(memory, " ".join(map(str, window)).encode() + b"\0", slot)
         os.close(memory)
     return window
 

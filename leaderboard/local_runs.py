@@ -1,0 +1,40 @@
+"""Local runs, refereed and self-timed ones, as rows of a board."""
+
+from collections.abc import Iterator
+
+from harness import layout
+from harness.errors import RecordError
+from harness.legacy_record import LegacyRecord, legacy_dirs, read_legacy
+from harness.run import RunRecord, read_run
+from harness.standings import Standing, standings_of
+from harness.track import Track
+
+from .reported import local_standing
+
+
+def local_standings(track: Track, most: int | None) -> tuple[list[Standing], list[str]]:
+    """The newest runs on a track (None: all), oldest first; no more are read than asked for.
+
+    And a sentence for each folder that cannot be read, of whatever track.
+    """
+    rows: list[Standing] = []
+    broken: list[str] = []
+    for found in _newest_runs() if most != 0 else ():
+        if isinstance(found, str):
+            broken.append(found)
+        elif found.track is not None and found.track.name == track.name:
+            rows += [local_standing(found)] if isinstance(found, LegacyRecord) else standings_of((), (found,))
+        if len(rows) == most:
+            break
+    return rows[::-1], broken[::-1]
+
+
+def _newest_runs() -> Iterator[RunRecord | LegacyRecord | str]:
+    """Local runs, refereed and self-timed ones, and sentences about broken ones, newest first."""
+    root = layout.runs_root()
+    refereed, self_timed = layout.local_run_dirs(root), set(legacy_dirs(root))
+    for folder in sorted({*refereed, *self_timed}, key=lambda folder: folder.name, reverse=True):
+        try:
+            yield read_legacy(folder) if folder in self_timed else read_run(folder)
+        except RecordError as error:
+            yield str(error)

@@ -1,0 +1,292 @@
+"""What the leaderboard's commands print with `--json`, as types: schemas come from here.
+
+As in harness/outputs.py a command builds its object itself; a test holds both against each other. Every command that
+fails with `--json` prints a Refusal of harness/outputs.py instead.
+"""
+
+from typing import Literal
+
+from harness.challenge import Kind
+from harness.environment import Environment
+from harness.evidence import Evidence
+from harness.grammars import Reading
+from harness.logs import LogEnvironment, Oddity
+from harness.outputs import FileDifference
+from harness.record import Statement
+from harness.run import Finding, Section
+from harness.standings import Standing
+from harness.verdict import WaivedFinding
+
+from .audit import AuditRow
+from .plots import CurvePoint, ProgressPoint, Scatter
+from .show import Attempted
+
+
+class Leaderboard(Section):
+    """speedrun leaderboard"""
+
+    track: str
+    standings: list[Standing]
+
+
+# ----------------------------------------------------------------------------------------------- speedrun show
+
+
+class ShownChallenge(Section):
+    """One challenge of a record."""
+
+    name: str
+    kind: Kind | None  # None: it cannot be read
+    intact: bool
+    signature: str
+    sentence: str | None
+    findings: list[Finding]
+
+
+class Difference(Section):
+    """What changed since a parent, or since the baseline."""
+
+    parent: str
+    files: list[FileDifference]
+
+
+class ShownRecord(Section):
+    """speedrun show, of a record of this checkout. None: it is too broken to say."""
+
+    kind: Literal["record"]
+    track: str
+    name: str
+    folder: str
+    holds: bool
+    standing: Standing | None
+    statement: Statement | None
+    evidence: Evidence | None
+    runs: list[Attempted]  # every attempt of its campaign, in order
+    environment: Environment | None  # of its first run
+    findings: list[Finding]
+    waived: list[WaivedFinding]
+    signature: str | None
+    challenges: list[ShownChallenge]
+    differences: list[Difference]
+    reproduce: list[str]  # commands
+
+
+class LoggedImport(Section):
+    """One run of an imported record, as its log says; the indices are those of history.json."""
+
+    folder: int
+    file: str
+    position: int
+    val_loss: float | None
+    train_time_ms: int | None
+    step: int
+    total: int | None
+    validations: int
+    machine: int
+    script: int
+    copy_of: int | None
+    path: str  # of the log, in its repository
+
+
+class ShownImport(Section):
+    """speedrun show, of an imported record: what its table claims and what its logs hold."""
+
+    kind: Literal["imported"]
+    track: str
+    number: str
+    standing: Standing
+    audit: AuditRow
+    runs: list[LoggedImport]
+    machines: list[tuple[str, str]]  # what -> as its logs say, machine after machine
+    note: str
+    links: dict[str, str]  # what -> address
+    reproduce: list[str]
+
+
+AnyShown = ShownRecord | ShownImport  # speedrun show
+
+
+# ------------------------------------------------------------------------------------------------ speedrun plot
+
+
+class PlottedProgress(Section):
+    """speedrun plot progress"""
+
+    track: str
+    unit: str  # of the points' values
+    points: list[ProgressPoint]
+
+
+class PlottedCurves(Section):
+    """speedrun plot curves"""
+
+    points: list[CurvePoint]
+
+
+class PlottedNoise(Section):
+    """speedrun plot noise"""
+
+    records: list[Scatter]
+
+
+AnyPlotted = PlottedProgress | PlottedCurves | PlottedNoise  # speedrun plot
+
+
+# ----------------------------------------------------------------------------------------------- speedrun watch
+
+
+class WatchedRun(Section):
+    """speedrun watch, of a run that is over"""
+
+    run: str
+    folder: str
+    status: str
+    exit_code: int
+    sentences: list[str]
+
+
+class WatchedCampaign(Section):
+    """speedrun watch, of a campaign that is over, or that nobody conducts any more"""
+
+    campaign: str
+    folder: str
+    closed: bool
+    exit_code: int
+    sentences: list[str]
+
+
+AnyWatched = WatchedRun | WatchedCampaign  # speedrun watch
+
+
+# ------------------------------------------------------------------------------------------------------- others
+
+
+class WrittenTables(Section):
+    """speedrun readme"""
+
+    file: str
+    tracks: list[str]
+    changed: bool  # the tables are not as they were
+    written: bool
+
+
+class BuiltSite(Section):
+    """speedrun site build"""
+
+    folder: str
+    files: int
+    written: list[str]
+    removed: list[str]
+    tracks: list[str]  # whose pages were made again
+    broken: list[str]  # a sentence for each thing that does not verify
+    seconds: float
+
+
+Audited = dict[str, list[AuditRow]]  # speedrun audit: track -> rows
+
+
+class ImportedTrack(Section):
+    """What was read of one track of another competition."""
+
+    track: str
+    records: int
+    official: int
+    runs: int
+    logs: int
+    copies: int
+    bytes: int
+    path: str
+    written: bool
+
+
+class ImportedTracks(Section):
+    """speedrun import"""
+
+    commit: str | None  # None: a plain folder without history
+    tracks: list[ImportedTrack]
+
+
+class RunInLog(Section):
+    """One run of a training log."""
+
+    last: Reading
+    is_complete: bool
+    validations: list[Reading]
+    training: list[Reading]
+
+
+class ReadLog(Section):
+    """speedrun log"""
+
+    file: str
+    bytes: int
+    grammar: str | None
+    metric: str | None
+    untimed_steps: int | None
+    source_sha256: str | None
+    source_bytes: int
+    environment: LogEnvironment
+    peak_memory_mib: int | None
+    runs: list[RunInLog]
+    oddities: list[Oddity]
+    tier: Literal["reported"]
+
+
+class PlannedPython(Section):
+    """An interpreter: which one the record ran with, and where one of that version is."""
+
+    locked: str
+    found: str | None
+
+
+class PackageDifference(Section):
+    """A package that is not here as it was there."""
+
+    name: str
+    locked: str
+    here: str
+
+
+class PlannedReproduction(Section):
+    """speedrun reproduce --dry-run, of a record of this checkout"""
+
+    record: str
+    source_sha256: str
+    track: str
+    rules_version: str
+    runs: int
+    relabelled_runs: int
+    environment: str | None
+    python: PlannedPython
+    packages: int
+    differs_here: list[PackageDifference]
+    missing: list[str]
+
+
+class PlannedTorch(Section):
+    """The torch a log names, and the release that comes nearest."""
+
+    wanted: str | None
+    install: str | None
+    cuda: str | None
+    triton: str | None
+    exact: bool
+
+
+class PlannedReplay(Section):
+    """speedrun reproduce --dry-run, of an imported record"""
+
+    record: str
+    title: str
+    log: str | None
+    source: dict[str, int] | None  # file -> bytes
+    python: str | None
+    torch: PlannedTorch
+    hardware: str | None
+    packages: list[str]
+    differences: list[str]
+    missing: list[str]
+    tier: Literal["reported"]
+
+
+AnyPlanned = PlannedReproduction | PlannedReplay  # speedrun reproduce --dry-run
