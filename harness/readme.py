@@ -35,7 +35,7 @@ def readme_bytes(statement: Statement, evidence: Evidence, bundle: Bundle) -> by
         "```",
         f"speedrun verify records/{statement.track}/{statement.name}",
         f"speedrun run records/{statement.track}/{statement.name} --track {statement.track} "
-        f"--runs {bundle.plan.runs_per_arm}",
+        f"--nproc {bundle.plan.world_size} --runs {bundle.plan.runs_per_arm}",
         "```",
     ]
     return ("\n".join(lines) + "\n").encode()

@@ -205,11 +205,12 @@ def _changes(old: dict[str, bytes], new: dict[str, bytes]) -> Iterable[FileChang
 
 def _commands(reference: OwnRecord, record: Record | None) -> tuple[str, ...]:
     path = shlex.quote(_shortest(reference.folder))
-    runs = record.bundle.plan.runs_per_arm if record else 1
+    plan = record.bundle.plan if record else None
+    how = f"--nproc {plan.world_size} --runs {plan.runs_per_arm}" if plan else "--runs 1"
     track = shlex.quote(reference.track)
     return (
         f"speedrun verify {path}",
-        f"speedrun run {path} --track {track} --runs {runs}",
+        f"speedrun run {path} --track {track} {how}",
         f"speedrun reproduce {shlex.quote(reference.key)}",
     )
 

@@ -278,7 +278,6 @@ class Trainer:
         for grad, total in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
             grad.copy_(total.view_as(grad) / self.world_size)
 
-
     def of_all_ranks(self, rows: list[Tensor], grad_BTD: Tensor) -> tuple[list[Tensor], Tensor]:
         """What all ranks looked up, and its gradients of the mean over all ranks."""
         if self.world_size == 1:

@@ -31,13 +31,13 @@ CAP = 15.0  # of the logits
 DTYPE = torch.bfloat16  # of activations; weights and optimizers are fp32
 
 # training
-STEPS = 220
+STEPS = 200
 LENGTH = 64  # characters in a row
 BATCH = 16  # rows per step, all ranks together
-MATRIX_RATE = 0.02  # Muon
+MATRIX_RATE = 0.03  # Muon
 EMBED_RATE, HEAD_RATE, MIX_RATE = 0.1, 0.014, 0.02  # Adam
-COOLDOWN = 0.8  # last fraction of the steps, over which all rates fall linearly to zero
-MOMENTUM = 0.95
+COOLDOWN = 0.7  # last fraction of the steps, over which all rates fall linearly to zero
+MOMENTUM = 0.9
 BETAS = (0.8, 0.95)
 LOG_EVERY = 10
 
