@@ -1,6 +1,6 @@
 """A transformer that is told which n-grams it reads, to the loss where nanoGPT's CPU recipe ends.
 
-Settings and number of steps were chosen on the last tenth of the training text, held back.
+Settings were chosen on the last tenth of the training text, held back.
 
 Beside its embedding every character brings those of the last 2, 3, ... characters, looked up in tables by
 hash (modded-nanogpt's bigram embedding, with longer reach). What counting knows is there from the first

@@ -1,6 +1,6 @@
 """A plain transformer to the loss where nanoGPT's CPU recipe ends: two layers, its matrices moved by Muon.
 
-Settings and number of steps were chosen on the last tenth of the training text, held back.
+Settings were chosen on the last tenth of the training text, held back.
 
 A step goes along the orthogonalised momentum of a matrix (Jordan 2024; Polar Express, arXiv 2505.16932; rows
 evened out as in NorMuon, arXiv 2510.05491), so that weak directions move as far as strong ones. Embedding,
@@ -31,7 +31,7 @@ CAP = 15.0  # of the logits
 DTYPE = torch.bfloat16  # of activations; weights and optimizers are fp32
 
 # training
-STEPS = 200
+STEPS = 240
 LENGTH = 64  # characters in a row
 BATCH = 16  # rows per step, all ranks together
 MATRIX_RATE = 0.03  # Muon
