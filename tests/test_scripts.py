@@ -1,7 +1,6 @@
 """Our own racing scripts: the same mathematics on one rank and on two, their optimizers against references."""
 
 import importlib.util
-import inspect
 import os
 import subprocess
 import sys
@@ -143,24 +142,25 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_step_of_its_optimizers_is_the_formulas_in_float64(script: Path) -> None:
     module = import_script(script)
     if not hasattr(module, "Muon"):
-        assert "AdamW" in inspect.getsource(module.Trainer), "moved by the library's AdamW alone"
+        assert "torch.optim.AdamW" in script.read_text(), "moved by the library's AdamW alone"
         return
-    module.DTYPE = torch.float64
-    grads = torch.randn(2, 3, 24, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    stack = torch.zeros(3, 24, 16, dtype=torch.float64)
+    module.DTYPE = torch.float32
+    grads = torch.randn(2, 3, 24, 16, generator=torch.Generator().manual_seed(1))
+    stack = torch.zeros(3, 24, 16)
     muon = module.Muon([stack])
     expected = np.zeros((3, 24, 16))
     buffer, second = np.zeros_like(expected), np.zeros((3, 24, 1))
     for grad in grads:
         stack.grad = grad
         muon.step(0.1)
-        buffer = module.MOMENTUM * buffer + (1 - module.MOMENTUM) * grad.numpy()
-        step = polar(module, module.MOMENTUM * buffer + (1 - module.MOMENTUM) * grad.numpy())
+        exact = grad.double().numpy()
+        buffer = module.MOMENTUM * buffer + (1 - module.MOMENTUM) * exact
+        step = polar(module, module.MOMENTUM * buffer + (1 - module.MOMENTUM) * exact)
         second = 0.95 * second + 0.05 * (step**2).mean(-1, keepdims=True)
         even = step / np.sqrt(second)
         even *= np.linalg.norm(step, axis=(1, 2), keepdims=True) / np.linalg.norm(even, axis=(1, 2), keepdims=True)
         expected -= 0.1 * even * (24 / 16) ** 0.5
-    np.testing.assert_allclose(stack.numpy(), expected, atol=1e-5)  # the update passes through fp32
+    np.testing.assert_allclose(stack.numpy(), expected, atol=1e-5)
 
 
 def polar(module: Any, g: np.ndarray) -> np.ndarray:
