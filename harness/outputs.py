@@ -65,6 +65,7 @@ class CampaignDryRun(Section):
     total_s: float
     gpu_hours: float
     runs_root: str
+    findings: list[Finding]  # of each arm's source; an error among them: exit code 1
 
 
 class ListedTrack(Track):

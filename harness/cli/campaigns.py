@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from rich.markup import escape
 
 from data import datasets
 
-from .. import clock, layout, machine, sandbox
+from .. import clock, layout, machine, sandbox, source_rules
 from ..bundle import read_bundle
 from ..campaign import Plan, Purpose, make_plan
 from ..conduct import Options, begin, conduct, open_campaigns
@@ -21,12 +22,14 @@ from ..contender import Contender
 from ..errors import RunFailure, TrackError, UserError
 from ..forecast import Known, Wishes, alike, forecast
 from ..record import read_records
+from ..run import Finding
 from ..scoreboard import Scoreboard
+from ..status import ExitCode
 from ..submission import check_source
 from ..summary import Summary, summarise
 from ..track import Track, find_track, load_track
 from .amounts import advancing, interruptible, progress_bar
-from .reports import show_findings
+from .reports import findings_json, show_findings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,13 +209,25 @@ def _show_draft(draft: Draft, as_json: bool) -> None:
         "gpu_hours": round(total_s * devices / 3600, 3),
         "runs_root": str(draft.parent),
     }
+    findings = list(_source_findings(draft))
     if as_json:
-        print(json.dumps(shown, indent=1))
-        return
-    console = Console()
-    for key, value in shown.items():
-        console.print(f"[bold]{key:<14}[/] {escape(str(value))}", soft_wrap=True, highlight=False)
-    console.print("nothing was started (--dry-run); seeds are drawn when it is")
+        print(json.dumps(shown | {"findings": findings_json(findings)}, indent=1))
+    else:
+        console = Console()
+        for key, value in (shown | {"findings": len(findings) or "none"}).items():
+            console.print(f"[bold]{key:<14}[/] {escape(str(value))}", soft_wrap=True, highlight=False)
+        show_findings(console, findings)
+        console.print("nothing was started (--dry-run); seeds are drawn when it is")
+    if any(finding.severity == "error" for finding in findings):
+        raise typer.Exit(int(ExitCode.MISSED))
+
+
+def _source_findings(draft: Draft) -> Iterator[Finding]:
+    """What the track's rules find in each arm's source."""
+    for arm, contender in zip(draft.plan.arms, draft.contenders, strict=True):
+        source = contender.submission
+        for finding in source_rules.check(source.root, source.files, draft.track):
+            yield finding.model_copy(update={"sentence": f"{arm.arm}: {finding.sentence}"})
 
 
 def _run_seconds(track: Track) -> Known:

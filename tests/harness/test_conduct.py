@@ -424,7 +424,20 @@ def test_a_dry_run_starts_nothing(
     shown = json.loads(capsys.readouterr().out)
     assert (shown["order"], shown["runs_per_arm"], shown["purpose"]) == ("ABBAAB", 3, "compare")
     assert shown["total_s"] == pytest.approx(6 * shown["run_s"]["value"], rel=0.01)
+    assert shown["findings"] == []
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_says_whose_source_breaks_the_rules(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, write_submission: Any
+) -> None:
+    from harness.__main__ import main
+
+    broken = str(write_submission(tmp_path, top="exec('print(1)')"))
+    with pytest.raises(SystemExit) as left:
+        main(["compare", str(BIGRAM), broken, "--runs", "3", "--track", str(TRACK), "--dry-run"])
+    assert left.value.code == 1
+    assert "error   dynamic_code: baseline: submission.py: code that is not" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from harness import cell as cells
 from harness import groups, namespaces, processes, sandbox
 from harness.cell import Cell
 from harness.errors import RunFailure
@@ -111,6 +112,29 @@ def test_too_many_processes_are_seen_without_control_groups(
     failure = watched(cell_of(level, processes=100), SLOW_BOMB)
     assert failure.status == Status.PROCESS_LIMIT
     assert "at most 100 processes and threads" in failure.sentence
+
+
+@pytest.mark.parametrize(
+    ("script", "status"), [(SLOW_BOMB, Status.PROCESS_LIMIT), (HOG, Status.MEMORY_LIMIT), ("", None)]
+)
+def test_every_process_is_looked_at_when_the_machine_takes_more_and_only_then(
+    cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch, script: str, status: Status | None
+) -> None:
+    monkeypatch.setattr(groups, "parents", dict)
+    monkeypatch.setattr(cells, "FULL_S", float("inf"))
+    monkeypatch.setattr(cells, "WATCH_S", 0.02)
+    cell, full = cell_of("process", processes=100, memory_bytes=512 * MIB), []
+    look = cell._look_at_processes
+    monkeypatch.setattr(cell, "_look_at_processes", lambda: (full.append(1), look()))
+    if status is not None:
+        assert watched(cell, "import time; time.sleep(1)\n" + script).status == status
+        assert len(full) >= 2
+        return
+    process = cell.start(python("import time; time.sleep(1)"))
+    while process.poll() is None:
+        cell.watch()
+        time.sleep(0.01)
+    assert len(full) == 1
 
 
 @pytest.mark.parametrize(("processes", "status"), [(20, Status.PROCESS_LIMIT), (1000, Status.PREPARE_FAILED)])
