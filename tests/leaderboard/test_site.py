@@ -20,6 +20,7 @@ from leaderboard.site.building import build
 from leaderboard.site.rows import Row
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+axe = pytest.importorskip("axe_playwright_python", reason="needs axe-core")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium on the path")
 
@@ -220,6 +221,19 @@ AUDIT = """() => {
 }"""
 
 
+AXE = Path(axe.__file__).parent / "axe.min.js"
+SERIOUS = """async () => (await axe.run()).violations.filter((v) => ['serious', 'critical'].includes(v.impact))
+  .map((v) => `${v.id}: ${v.nodes.map((node) => node.html.slice(0, 160)).slice(0, 4).join('  ')}`)"""
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_axe_finds_nothing_serious(world: World, address: str) -> None:
+    for size, dark in ((WIDE, False), (PHONE, True)):
+        page = world.open(address, size=size, dark=dark)
+        page.evaluate(AXE.read_text())
+        assert page.evaluate(SERIOUS) == []
+
+
 @pytest.mark.parametrize("address", PAGES)
 def test_a_page_is_accessible_in_both_themes_wide_and_on_a_phone(world: World, address: str) -> None:
     page = world.open(address)
@@ -243,6 +257,10 @@ def test_the_audit_sees_what_is_wrong(world: World) -> None:
     }""")
     found = " ".join(page.evaluate(AUDIT)["bad"])
     for what in ("h4 after h1", "contrast", "no name", "wider"):
+        assert what in found
+    page.evaluate(AXE.read_text())
+    found = " ".join(page.evaluate(SERIOUS))
+    for what in ("color-contrast", "button-name"):
         assert what in found
 
 
