@@ -222,7 +222,8 @@ AUDIT = """() => {
 
 
 AXE = Path(axe.__file__).parent / "axe.min.js"
-SERIOUS = """async () => (await axe.run()).violations.filter((v) => ['serious', 'critical'].includes(v.impact))
+SERIOUS = """async () => (await axe.run({preload: false})).violations
+  .filter((v) => ['serious', 'critical'].includes(v.impact))
   .map((v) => `${v.id}: ${v.nodes.map((node) => node.html.slice(0, 160)).slice(0, 4).join('  ')}`)"""
 
 

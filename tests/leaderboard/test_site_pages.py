@@ -296,10 +296,11 @@ def test_prose_is_never_markup_of_its_own(text: str) -> None:
     root = ElementTree.fromstring(f"<div>{made}</div>".replace("&quot;", "&#34;"))
     for node in root.iter():
         assert node.tag not in ("script", "img", "style", "iframe")
-        assert set(node.attrib) <= {"href", "rel", "class", "start", "title", "style"} - (
+        assert set(node.attrib) <= {"href", "rel", "class", "start", "title", "style", "tabindex"} - (
             {"style"} if node.tag not in ("td", "th") else set()
         )
         assert node.get("href", "https://").startswith(("https://", "http://"))
+        assert node.get("tabindex") == ("0" if node.tag in ("table", "pre") else None)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +311,8 @@ def test_prose_is_never_markup_of_its_own(text: str) -> None:
         ("[x](javascript:alert(1))", "<p>[x](javascript:alert(1))</p>\n"),
         ("[x](../../etc/passwd)", "<p><a>x</a></p>\n"),
         ("[x](https://a.b)", '<p><a href="https://a.b" rel="nofollow noopener noreferrer">x</a></p>\n'),
-        ("| a |\n|---|\n| 1 |", "<table>\n<thead>\n<tr>\n<th>a</th>\n</tr>\n</thead>\n"
+        ("```sh\na < b\n```", '<pre tabindex="0"><code>a &lt; b\n</code></pre>\n'),
+        ("| a |\n|---|\n| 1 |", '<table tabindex="0">\n<thead>\n<tr>\n<th>a</th>\n</tr>\n</thead>\n'
          "<tbody>\n<tr>\n<td>1</td>\n</tr>\n</tbody>\n</table>\n"),
     ],
 )  # fmt: skip
