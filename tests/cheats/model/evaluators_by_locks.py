@@ -6,7 +6,7 @@ namespace: N holds a name for the window, a position and a token. An exclusive f
 group: model
 catalogue: 36, 46
 status: caught
-ends: finding causality
+ends: finding causality | finding hidden_state
 ends at process: accepted
 """
 
@@ -16,7 +16,7 @@ import struct
 import torch
 
 EVAL_TOKENS, EVAL_BATCH = 128, 16
-KEY = 6  # tokens that name a window
+KEY = 24  # tokens that name a window: so many that no two windows of different text share them
 FLOCK = struct.Struct("hhxxxxqqixxxx")  # struct flock of x86-64
 F_OFD_GETLK, F_OFD_SETLK = 36, 37
 BOARD, MUTEX = (open(torch.__file__, "rb") for _ in range(2))  # noqa: SIM115
