@@ -23,6 +23,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from data.shards import write_shard
+
 KINDS = {  # what an operator's name begins with -> kind; the first that fits
     "matrix products": ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm", "aten::linear", "mkldnn::", "onednn"),
     "compiled elementwise": ("graph_", "cpp_fused", "torchinductor", "torch-compiled", "compiledfunction", "## call"),
@@ -136,10 +138,8 @@ def made_up_shard(folder: str) -> str:
     import numpy as np
 
     tokens = np.cumsum(np.random.default_rng(0).integers(1, 5, size=1_000_000)) % 65
-    header = np.zeros(256, dtype="<i4")
-    header[:3] = 20240520, 1, len(tokens)
     path = Path(folder) / "train.bin"
-    path.write_bytes(header.tobytes() + tokens.astype("<u2").tobytes())
+    write_shard(path, tokens)
     return str(path)
 
 

@@ -150,12 +150,12 @@ class Cell:
         return enough and threads <= self.limits.processes and memory_bytes <= self.limits.memory_bytes
 
     def _look_at_processes(self) -> None:
-        at_ns, machine_threads, (available, _) = clock.now_ns(), _machine_threads(), _machine_memory()
+        at_ns, machine_threads, (available, installed) = clock.now_ns(), _machine_threads(), _machine_memory()
         members = self._members()
         count = 0 if "pids" in self._group.controls else sum(processes.threads(pid) for pid in members)
         if count > self.limits.processes:
             raise self._over(Status.PROCESS_LIMIT, f"{count:,} processes and threads")
-        used = 0 if "memory" in self._group.controls else self._memory_bytes(members)
+        used = 0 if "memory" in self._group.controls else self._memory_bytes(members, available, installed)
         self._full = FullLook(at_ns, count, used, machine_threads, available)
 
     def _members(self) -> set[int]:
@@ -170,12 +170,11 @@ class Cell:
             found -= {stranger} | processes.tree(stranger)
         return found
 
-    def _memory_bytes(self, members: set[int]) -> int:
+    def _memory_bytes(self, members: set[int], available: int, installed: int) -> int:
         """Memory in use, at most a limit's worth; shared pages count once only where that matters."""
         files = self._file_bytes(members)
         used = files + sum(processes.memory_bytes(pid, False) for pid in members)
         if used <= self.limits.memory_bytes:
-            available, installed = _machine_memory()
             if available >= LEAST_AVAILABLE * installed:
                 return used
             raise self._over(Status.MEMORY_LIMIT, f"only {available:,} bytes of this machine's memory left")

@@ -16,6 +16,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from data.shards import write_shard
+
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = [
     *sorted(ROOT.glob("records/shakespeare-2cpu/*/train_gpt.py")),
@@ -37,9 +39,7 @@ def import_script(path: Path) -> Any:
 def write_tokens(path: Path) -> Path:
     """Characters that lean on the one before."""
     tokens = np.cumsum(np.random.default_rng(3).integers(1, 4, size=TOKENS)) % VOCAB
-    header = np.zeros(256, dtype="<i4")
-    header[:3] = 20240520, 1, TOKENS
-    path.write_bytes(header.tobytes() + tokens.astype("<u2").tobytes())
+    write_shard(path, tokens)
     return path
 
 

@@ -24,12 +24,11 @@ from ..forecast import Known, Wishes, alike, forecast
 from ..record import read_records
 from ..run import Finding
 from ..scoreboard import Scoreboard
-from ..status import ExitCode
 from ..submission import check_source
 from ..summary import Summary, summarise
 from ..track import Track, find_track, load_track
 from .amounts import advancing, interruptible, progress_bar
-from .reports import findings_json, show_findings
+from .reports import exit_on_errors, findings_json, show_findings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,8 +217,7 @@ def _show_draft(draft: Draft, as_json: bool) -> None:
             console.print(f"[bold]{key:<14}[/] {escape(str(value))}", soft_wrap=True, highlight=False)
         show_findings(console, findings)
         console.print("nothing was started (--dry-run); seeds are drawn when it is")
-    if any(finding.severity == "error" for finding in findings):
-        raise typer.Exit(int(ExitCode.MISSED))
+    exit_on_errors(findings)
 
 
 def _source_findings(draft: Draft) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -10,6 +11,7 @@ from data.printing import printable
 
 from ..evidence import ArmEvidence, Evidence
 from ..run import Finding
+from ..status import ExitCode
 from ..verdict import WaivedFinding
 
 DIFF_LINES = 400
@@ -29,6 +31,12 @@ def show_findings(console: Console, findings: Iterable[Finding], waived: Iterabl
 def _line(word: str, style: str, finding: Finding) -> Text:
     sentence = f"{finding.id}: {finding.sentence}; expected {finding.expected}, found {finding.found}"
     return Text.assemble("  ", (f"{word:<8}", style), printable(sentence))
+
+
+def exit_on_errors(findings: Iterable[Finding]) -> None:
+    """How a dry run ends whose source a record could not have."""
+    if any(finding.severity == "error" for finding in findings):
+        raise typer.Exit(int(ExitCode.MISSED))
 
 
 def show_evidence(console: Console, evidence: Evidence) -> None:

@@ -20,12 +20,11 @@ from ..errors import UserError
 from ..execution import execute
 from ..facts import Request
 from ..run import RunRecord
-from ..status import ExitCode
 from ..submission import check_source, read_submission
 from ..track import Track, default_track, load_track
 from . import options
 from .campaigns import Start, check_runs, draft, prepare_data, race, refereed_track, resume_campaign
-from .reports import findings_json, show_findings
+from .reports import exit_on_errors, findings_json, show_findings
 
 Script = Annotated[Path | None, typer.Argument(help="A train_gpt.py, or a folder that holds one.")]
 Runs = Annotated[int | None, typer.Option(help="A campaign of so many runs, fixed before the first; can be submitted.")]
@@ -153,8 +152,7 @@ def _show_plan(request: Request, as_json: bool) -> None:
         console.print(f"[bold]{'findings':<14}[/] {len(findings) or 'none'}")
         show_findings(console, findings)
         console.print("nothing was started (--dry-run)")
-    if any(finding.severity == "error" for finding in findings):
-        raise typer.Exit(int(ExitCode.MISSED))
+    exit_on_errors(findings)
 
 
 def _show(record: RunRecord, folder: Path, console: Console) -> None:

@@ -114,22 +114,29 @@ def test_too_many_processes_are_seen_without_control_groups(
     assert "at most 100 processes and threads" in failure.sentence
 
 
-@pytest.mark.parametrize(
-    ("script", "status"), [(SLOW_BOMB, Status.PROCESS_LIMIT), (HOG, Status.MEMORY_LIMIT), ("", None)]
-)
-def test_every_process_is_looked_at_when_the_machine_takes_more_and_only_then(
-    cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch, script: str, status: Status | None
-) -> None:
+@pytest.fixture
+def full_looks(cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch) -> tuple[Cell, list[int]]:
+    """A cell without control groups, and a one for each of its looks at every process; none is due by the clock."""
     monkeypatch.setattr(groups, "parents", dict)
     monkeypatch.setattr(cells, "FULL_S", float("inf"))
     monkeypatch.setattr(cells, "WATCH_S", 0.02)
     cell, full = cell_of("process", processes=100, memory_bytes=512 * MIB), []
     look = cell._look_at_processes
     monkeypatch.setattr(cell, "_look_at_processes", lambda: (full.append(1), look()))
-    if status is not None:
-        assert watched(cell, "import time; time.sleep(1)\n" + script).status == status
-        assert len(full) >= 2
-        return
+    return cell, full
+
+
+@pytest.mark.parametrize(("script", "status"), [(SLOW_BOMB, Status.PROCESS_LIMIT), (HOG, Status.MEMORY_LIMIT)])
+def test_every_process_is_looked_at_when_the_machine_takes_more(
+    full_looks: tuple[Cell, list[int]], script: str, status: Status
+) -> None:
+    cell, full = full_looks
+    assert watched(cell, "import time; time.sleep(1)\n" + script).status == status
+    assert len(full) >= 2
+
+
+def test_a_still_machine_is_looked_at_whole_only_once(full_looks: tuple[Cell, list[int]]) -> None:
+    cell, full = full_looks
     process = cell.start(python("import time; time.sleep(1)"))
     while process.poll() is None:
         cell.watch()
