@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # a board whose entries an index knows needs neither
+if TYPE_CHECKING:  # a board whose entries an index knows needs none of them
+    from .comparison import Comparison
     from .record import Record
     from .run import RunRecord
 
@@ -35,7 +36,7 @@ class Entry:
     time_low_s: float | None  # 95 % interval of the mean
     time_high_s: float | None
     p_value: float | None
-    ratio: float | None  # mean time / its baseline's, on the same machine
+    ratio: float | None  # its time / its baseline's, raced on the same machine; as the verdict gives the saving
     baseline: str | None  # the record that was
     signer: str | None
     challenges: int  # intact ones
@@ -72,12 +73,17 @@ def entry_of(record: "Record") -> Entry:
         time_low_s=span.low if span else None,
         time_high_s=span.high if span else None,
         p_value=arm.p_value,
-        ratio=comparison.ratio if comparison else None,
+        ratio=_ratio(comparison) if comparison else None,
         baseline=raced.record if raced else None,
         signer=record.signer,
         challenges=len(intact),
         refutations=sum(challenge.kind == "refutation" for challenge in intact),
     )
+
+
+def _ratio(comparison: "Comparison") -> float:
+    """From the paired times; of the means where there is but one pair."""
+    return comparison.ratio if comparison.saving is None else 1 - comparison.saving.estimate
 
 
 def hardware(run: "RunRecord") -> str:

@@ -40,7 +40,7 @@ class Standing:
     train_time_low_s: float | None = None  # 95 % interval of the mean
     train_time_high_s: float | None = None
     p_value: float | None = None  # of the track's test against its target
-    ratio: float | None = None  # mean time / the baseline's mean time, on the same machine
+    ratio: float | None = None  # its time / its baseline's, from the pairs of their race
     baseline: str | None = None  # the record it was raced against
     placed_by: Literal["time", "ratio"] | None = None  # ratio: its machine is not the previous record's
     board_time_s: float | None = None  # its time, as it would be on the machine of the board's first record

@@ -25,6 +25,7 @@ COLUMNS = (
 )  # fmt: skip
 
 FLAG_NAMES_WIDTH = 140
+ROOMY_WIDTH = 100
 OPTIONAL = (
     ("p", 78), ("flags", 84), ("date", 94), ("status", 104), ("hardware", 124), ("sandbox", 134), ("authors", 150),
 )  # fmt: skip
@@ -48,7 +49,7 @@ def frame(rows: Sequence[Standing]) -> "pd.DataFrame":
 
 def terminal_table(rows: Sequence[Standing], title: str, width: int) -> Table:
     """A rich table; narrow terminals lose the columns that matter least. Colour repeats what the text says."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("#", justify="right")
     table.add_column("record", overflow="fold", ratio=1)
     table.add_column("time", justify="right", no_wrap=True)
@@ -61,7 +62,7 @@ def terminal_table(rows: Sequence[Standing], title: str, width: int) -> Table:
         table.add_column(name, overflow="fold")
     reigning = max((row.place for row in rows if row.place is not None), default=None)
     for row in rows:
-        cells = (*_cells(row), *(Text(_optional(row, name, width)) for name in shown))
+        cells = (*_cells(row, width), *(Text(_optional(row, name, width)) for name in shown))
         table.add_row(*cells, style=_style(row, reigning))
     return table
 
@@ -94,7 +95,7 @@ def legend(rows: Sequence[Standing], track: Track) -> str:
     return "; ".join(parts + [f"{tier}: {text}" for tier, text in TIERS.items() if tier in present]) + "."
 
 
-def _cells(row: Standing) -> list[Text]:
+def _cells(row: Standing, width: int) -> list[Text]:
     """Text objects, never markup: titles and names come from submissions."""
     label = row.title if row.place is not None else f"{row.title}, {row.name}"
     if row.place is None and row.status not in ("complete", "imported"):
@@ -104,12 +105,18 @@ def _cells(row: Standing) -> list[Text]:
         Text(printable(label)),
         Text(time_cell(row)),
         Text("" if row.saving is None else f"{row.saving:+.1%}{' by ratio' if row.placed_by == 'ratio' else ''}"),
-        Text(
-            "" if row.val_loss is None else f"{row.val_loss:.4f}{'' if row.reached_target is not False else ' missed'}"
-        ),
+        Text(_loss_cell(row, width)),
         Text(str(row.runs)),
         Text(row.tier + (", refuted" if row.refutations else "")),
     ]
+
+
+def _loss_cell(row: Standing, width: int) -> str:
+    """2.5123, and whether that missed the target: underneath where the width is needed for titles."""
+    if row.val_loss is None:
+        return ""
+    missed = "" if row.reached_target is not False else " missed" if width >= ROOMY_WIDTH else "\nmissed"
+    return f"{row.val_loss:.4f}{missed}"
 
 
 def _optional(row: Standing, name: str, width: int) -> str:

@@ -69,6 +69,12 @@ def test_a_missed_target_is_visible_without_colour() -> None:
     assert "2.5123 missed" in render([replace(ROW, reached_target=False)], 120)
 
 
+def test_eighty_columns_leave_a_title_its_words() -> None:
+    title = "The same transformer with orthogonalised momentum"
+    text = render([replace(ROW, title=title, reached_target=False)], 80)
+    assert all(word in text for word in [*title.split(), "91.25 ±1.24 s", "0.0004", "2.5123", "missed"])
+
+
 @pytest.mark.parametrize(
     "title", ["\x1b[31mred\x1b[0m", "a\rb", "\x9b2J", "bell\a", "[bold]markup[/bold]", "\u202eright"]
 )
