@@ -25,10 +25,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from harness.comparison import compare
-from harness.power import LOSS_SD_NATS, TIME_SD, Design, log_saving, paired_times
-from harness.sequential import critical_t
-from harness.significance import equivalence_test, t_test, z_test
+from harness.stats.comparison import compare
+from harness.stats.power import LOSS_SD_NATS, TIME_SD, Design, log_saving, paired_times
+from harness.stats.sequential import critical_t
+from harness.stats.significance import equivalence_test, t_test, z_test
 
 Floats = npt.NDArray[np.float64]
 TARGET = 3.28
@@ -129,7 +129,7 @@ class Simulation:
         yield self._rate("harness", f"slowed by as much found, {where}, {n} pairs as planned", found, at_least=0.9)
 
     def _verdicts(self, candidate: Floats, baseline: Floats) -> dict[str, float]:
-        """How often harness.comparison says faster, and how often slower; losses of both arms from one distribution."""
+        """How often a comparison says faster, and how often slower; losses of both arms from one distribution."""
         times = np.stack([candidate, baseline], axis=2)
         losses = self.rng.normal(TARGET, LOSS_SD_NATS, times.shape)
         verdicts: Counter[str] = Counter()
@@ -140,7 +140,7 @@ class Simulation:
         return {name: verdicts[name] / self.repetitions for name in ("faster", "slower")}
 
     def _looking(self) -> Iterator[Rate]:
-        """The bet of harness/sequential.py, looked at after every run."""
+        """The bet of harness/stats/sequential.py, looked at after every run."""
         for most in (30, 100):
             t = _t_by_run(self._losses(most, 0.0) - TARGET)
             claim = f"loss at the target, looking after each of {most} runs, anytime-valid"

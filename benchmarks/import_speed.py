@@ -26,8 +26,8 @@ BASELINE = "--baseline"
 
 def baseline(checkout: str) -> None:
     """Line by line; prints how many logs and runs it found."""
-    from harness.grammars import MODDED_NANOGPT, forms
-    from leaderboard.checkout import Checkout
+    from harness.selftimed.grammars import MODDED_NANOGPT, forms
+    from leaderboard.upstream.checkout import Checkout
 
     patterns = [re.compile(line.pattern.pattern.decode()) for line in forms(MODDED_NANOGPT)]
     source = Checkout(Path(checkout))

@@ -31,14 +31,15 @@ import torch.nn.functional as F
 
 from data.datasets import data_root, load_dataset, val_path
 from data.shards import read_shard, write_shard
-from harness import inside, probes, processes
+from harness import inside, processes
+from harness.cells.view import View
+from harness.exam import probes
+from harness.exam.scoring import Exam, Room, Scorer
 from harness.inside import import_submission
 from harness.logfile import LogFile
 from harness.observer import Observer
 from harness.run import Score
-from harness.scoring import Exam, Room, Scorer
 from harness.track import Track, load_track
-from harness.view import View
 
 ROOT = Path(__file__).resolve().parent.parent
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I64": torch.int64, "F64": torch.float64}
@@ -140,7 +141,7 @@ def usage() -> dict[int, Usage]:
             tasks = [(task / "schedstat").read_text() for task in (folder / "task").iterdir()]
         except (OSError, ValueError):
             continue
-        name = "evaluator" if b"evaluate" in words else "judge" if b"harness.judge" in b" ".join(words) else None
+        name = "evaluator" if b"evaluate" in words else "judge" if b"harness.exam.judge" in b" ".join(words) else None
         if b"python" in words[0] and name is not None:
             nanoseconds = sum(int(task.split()[0]) for task in tasks)
             found[pid] = Usage(name, nanoseconds / 1e9, int(status["VmHWM"].split()[0]) // 1024)

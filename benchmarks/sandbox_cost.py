@@ -26,10 +26,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data import datasets
-from harness import processes, sandbox
-from harness.cell import Cell
-from harness.referee import listen
-from harness.view import View
+from harness import processes
+from harness.cells import sandbox
+from harness.cells.cell import Cell
+from harness.cells.view import View
+from harness.running.referee import listen
 
 from .timed_region import T_95, interval
 

@@ -75,7 +75,7 @@ RECORD_OWN = frozenset({
 })  # fmt: skip
 """Names at the top of a record that its source files, which lie beside them, cannot have."""
 
-CATALOGUE = ROOT / "leaderboard" / "modded_nanogpt.toml"  # our words on imported records
+CATALOGUE = ROOT / "leaderboard" / "upstream" / "modded_nanogpt.toml"  # our words on imported records
 
 
 def runs_root() -> Path:

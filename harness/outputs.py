@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from data.datasets import Dataset
 
-from .campaign import Arm, PlannedTest, Purpose
-from .doctor import Check
-from .evidence import Evidence
+from .archive.verdict import WaivedFinding
+from .campaigns.campaign import Arm, PlannedTest, Purpose
+from .campaigns.evidence import Evidence
 from .run import Finding, Section
+from .running.doctor import Check
 from .track import Budget, Track
-from .verdict import WaivedFinding
 
 
 class Refusal(Section):

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from harness import layout
-from harness.standings import Standing, standings_of
+from harness.archive.standings import Standing, standings_of
 from harness.track import Track
 
-from .imported import below, imported_standings
 from .index import OnRead, read_entries
+from .upstream.imported import below, imported_standings
 
 LOCAL_ROWS = 20
 

@@ -6,8 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from data.files import replace_file
+from harness.archive.standings import Standing
 from harness.errors import UserError
-from harness.standings import Standing
 from harness.track import Track
 
 from .markdown import standings_table

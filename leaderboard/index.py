@@ -27,8 +27,8 @@ import pydantic
 
 from data.files import replace_file
 from harness import layout
-from harness.acceptance import in_order
-from harness.entry import Entry, entry_of
+from harness.archive.acceptance import in_order
+from harness.archive.entry import Entry, entry_of
 from harness.errors import RecordError
 from harness.plainfile import read_plain
 
@@ -131,7 +131,7 @@ def files_read(folder: Path) -> list[str] | None:
 
 
 def _evidence(runs: str) -> Iterator[str]:
-    from harness.bundle import EVIDENCE_FILES
+    from harness.campaigns.bundle import EVIDENCE_FILES
 
     with os.scandir(runs) as entries:
         for entry in entries:
@@ -178,7 +178,7 @@ def fingerprint(looks: Sequence[int]) -> str:
 
 
 def _derive(folder: Path) -> Entry | str:
-    from harness.record import read_record  # with all that reads runs: not for a board that is remembered
+    from harness.archive.record import read_record  # with all that reads runs: not for a board that is remembered
 
     try:
         return entry_of(read_record(folder))
@@ -188,8 +188,9 @@ def _derive(folder: Path) -> Entry | str:
 
 def _context() -> str:
     """What else an entry depends on: the code that derives it, ours and what is installed."""
-    ours = sorted(f"{name}/{file}" for name in ("harness", "data") for file in os.listdir(layout.ROOT / name))
-    code = _look(str(layout.ROOT), [*(name for name in ours if name.endswith(".py")), "leaderboard/index.py"])
+    paths = (path for package in ("harness", "data") for path in (layout.ROOT / package).rglob("*.py"))
+    ours = sorted(str(path.relative_to(layout.ROOT)) for path in paths)
+    code = _look(str(layout.ROOT), [*ours, "leaderboard/index.py"])
     installed = _look(str(Path(pydantic.__file__).parent.parent), [""])
     return hashlib.sha256(repr((FORMAT, sys.version, os.geteuid(), _FIELDS, code, installed)).encode()).hexdigest()
 

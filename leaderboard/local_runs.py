@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from harness import layout
+from harness.archive.standings import Standing, standings_of
 from harness.errors import RecordError
-from harness.legacy_record import LegacyRecord, legacy_dirs, read_legacy
 from harness.run import RunRecord, read_run
-from harness.standings import Standing, standings_of
+from harness.selftimed.legacy_record import LegacyRecord, legacy_dirs, read_legacy
 from harness.track import Track
 
 from .reported import local_standing

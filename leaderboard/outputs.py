@@ -6,20 +6,20 @@ fails with `--json` prints a Refusal of harness/outputs.py instead.
 
 from typing import Literal
 
-from harness.challenge import Kind
+from harness.archive.challenge import Kind
+from harness.archive.record import Statement
+from harness.archive.standings import Standing
+from harness.archive.verdict import WaivedFinding
+from harness.campaigns.evidence import Evidence
 from harness.environment import Environment
-from harness.evidence import Evidence
-from harness.grammars import Reading
-from harness.logs import LogEnvironment, Oddity
 from harness.outputs import FileDifference
-from harness.record import Statement
 from harness.run import Finding, Section
-from harness.standings import Standing
-from harness.verdict import WaivedFinding
+from harness.selftimed.grammars import Reading
+from harness.selftimed.logs import LogEnvironment, Oddity
 
-from .audit import AuditRow
 from .plots import CurvePoint, ProgressPoint, Scatter
 from .show import Attempted
+from .upstream.audit import AuditRow
 
 
 class Leaderboard(Section):

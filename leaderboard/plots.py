@@ -6,17 +6,17 @@ from datetime import date
 from pathlib import Path
 
 from harness import layout
+from harness.archive.record import Record, read_record
+from harness.archive.standings import Standing
+from harness.campaigns.evidence import measure
 from harness.errors import RecordError, UserError
-from harness.evidence import measure
-from harness.record import Record, read_record
-from harness.significance import DegenerateSample, mean_interval
-from harness.standings import Standing
+from harness.stats.significance import DegenerateSample, mean_interval
 from harness.track import Track
 
-from .audit import losses_of
-from .imported import UNDATED
 from .progress import read_progress
 from .references import ImportedRow, Reference
+from .upstream.audit import losses_of
+from .upstream.imported import UNDATED
 
 CURVE_POINTS = 256  # of one run
 MOST_LABELS = 8

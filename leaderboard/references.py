@@ -13,7 +13,7 @@ from pathlib import Path
 from harness import layout
 from harness.errors import UserError
 
-from .history import History, ImportedRecord, read_history
+from .upstream.history import History, ImportedRecord, read_history
 
 SHOWN = 6  # names in a sentence
 

@@ -8,9 +8,9 @@ neither time nor loss, and stands only among the local runs.
 from dataclasses import replace
 
 from harness import layout
+from harness.archive.standings import Standing
 from harness.errors import RecordError
-from harness.legacy_record import LegacyRecord, read_legacy
-from harness.standings import Standing
+from harness.selftimed.legacy_record import LegacyRecord, read_legacy
 from harness.status import Status
 from harness.track import Track
 

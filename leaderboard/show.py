@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from harness import layout
-from harness.challenge import Challenge
+from harness.archive.challenge import Challenge
+from harness.archive.record import Record, read_records_of, source_files
+from harness.archive.standings import Standing
+from harness.archive.verdict import WaivedFinding, evidence_json
+from harness.archive.verification import Report, verify_record
+from harness.campaigns.evidence import Evidence
 from harness.cli.reports import diff_stat
 from harness.errors import RecordError, UserError
-from harness.evidence import Evidence
-from harness.record import Record, read_records_of, source_files
 from harness.run import Finding, RunRecord
-from harness.standings import Standing
 from harness.track import load_track
-from harness.verdict import WaivedFinding, evidence_json
-from harness.verification import Report, verify_record
 
-from .audit import AuditRow, audit
 from .board import read_board
-from .history import ImportedRun
-from .imported import imported_standings
 from .references import ImportedRow, OwnRecord
+from .upstream.audit import AuditRow, audit
+from .upstream.history import ImportedRun
+from .upstream.imported import imported_standings
 
 FileChange = tuple[str, int, int]  # name, lines added, lines removed
 

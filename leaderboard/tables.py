@@ -8,11 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from data.printing import printable
-from harness.standings import Standing
+from harness.archive.standings import Standing
 from harness.track import Track
 
-from .imported import UNDATED
 from .terminal_plot import sparkline
+from .upstream.imported import UNDATED
 
 if TYPE_CHECKING:
     import pandas as pd  # a third of a second: only where a frame is asked for

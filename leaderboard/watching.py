@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 
 from harness import layout
-from harness.campaign import Plan, fills_slot
+from harness.campaigns.campaign import Plan, fills_slot
+from harness.campaigns.ledger import read_ledger
 from harness.errors import RecordError, UserError
-from harness.ledger import read_ledger
 from harness.run import RunRecord, read_run
 from harness.status import Status
 

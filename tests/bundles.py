@@ -10,10 +10,10 @@ from typing import Literal
 
 from data import datasets
 from harness import layout
-from harness.bundle import file_digests
-from harness.campaign import Arm, Plan, Slot, make_plan
+from harness.campaigns.bundle import file_digests
+from harness.campaigns.campaign import Arm, Plan, Slot, make_plan
+from harness.campaigns.ledger import create_ledger, open_ledger
 from harness.environment import Environment, Gpu
-from harness.ledger import create_ledger, open_ledger
 from harness.run import CampaignRef, Owner, Phases, Probes, RunRecord, Score, Stamps, Weights, Windows, encode_run
 from harness.status import Status
 from harness.submission import Submission, read_submission

@@ -10,6 +10,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("data", "harness", "leaderboard")  # each may import the ones before it
+# of harness: each may import the ones before it; "" is what lies in no package
+LAYERS = ("", "cells", "exam", "running", "selftimed", "stats", "campaigns", "rulebook", "archive", "cli")
+ABOVE = {"harness.outputs"}  # what all commands print has types from everywhere
 FRONT_DOOR = "harness.__main__"  # its lazy table names modules of every package, as text
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "core", "misc"}
 SANDBOXED = {"harness.inside"}  # must stand alone: this one file goes into the sandbox
@@ -53,6 +56,22 @@ def test_imports_go_one_way(name: str) -> None:
     layer = PACKAGES.index(name.partition(".")[0])
     backwards = {m for m in GRAPH[name] if PACKAGES.index(m.partition(".")[0]) > layer}
     assert not backwards
+
+
+def layer(name: str) -> int:
+    """Of a module of harness: its package's place in LAYERS, 0 for what lies in none."""
+    inner = name.split(".")[1:-1]
+    return LAYERS.index(inner[0]) if inner and inner[0] in LAYERS else 0
+
+
+@pytest.mark.parametrize("name", sorted(m for m in MODULES if m.startswith("harness.") and m not in ABOVE))
+def test_packages_of_the_harness_are_layers(name: str) -> None:
+    assert not {m for m in GRAPH[name] if m.startswith("harness.") and layer(m) > layer(name)}
+
+
+def test_every_package_of_the_harness_is_a_layer() -> None:
+    folders = {path.parent.name for path in (ROOT / "harness").glob("*/__init__.py")}
+    assert folders - {"adapters"} == set(LAYERS) - {""}  # adapters are copied into the sandbox one by one
 
 
 def test_there_are_no_import_cycles() -> None:
@@ -128,13 +147,13 @@ def tree() -> str:
     """The README's tree: every module with the first sentence of its docstring."""
     lines = []
     for package in PACKAGES:
-        lines.append(f"{package + '/':<17}{purpose(ROOT / package / '__init__.py')}")
+        lines.append(f"{package + '/':<21}{purpose(ROOT / package / '__init__.py')}")
         for folder in (ROOT / package, *sorted((ROOT / package).glob("*/"))):
             indent = "  " * len(folder.relative_to(ROOT).parts)
             paths = [path for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
             if paths and folder.parent != ROOT:
-                lines.append(f"  {folder.name + '/':<15}{purpose(folder / '__init__.py')}")
-            lines += [f"{indent + path.name:<17}{purpose(path)}" for path in paths]
+                lines.append(f"  {folder.name + '/':<19}{purpose(folder / '__init__.py')}")
+            lines += [f"{indent + path.name:<21}{purpose(path)}" for path in paths]
     return "\n".join(lines)
 
 

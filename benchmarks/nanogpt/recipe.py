@@ -17,9 +17,9 @@ import numpy as np
 from data import datasets
 from data.shards import read_shard
 from harness.errors import UserError
-from harness.grammars import BY_NAME
-from harness.logs import file_chunks, read_log
-from harness.workcopy import Checkout, find_checkout, find_sources
+from harness.selftimed.grammars import BY_NAME
+from harness.selftimed.logs import file_chunks, read_log
+from harness.selftimed.workcopy import Checkout, find_checkout, find_sources
 
 SEED = 1337  # its own
 SEED_LINE = f"torch.manual_seed({SEED} + seed_offset)"

@@ -6,9 +6,9 @@ from pathlib import Path
 from statistics import fmean, median
 
 from harness.errors import UserError
-from harness.legacy_record import LegacyRecord
 from harness.run import RunRecord
-from harness.significance import DegenerateSample, ratio_interval
+from harness.selftimed.legacy_record import LegacyRecord
+from harness.stats.significance import DegenerateSample, ratio_interval
 from harness.status import ExitCode, Status
 
 from . import recipe

@@ -14,18 +14,20 @@ from rich.markup import escape
 
 from data import datasets
 
-from .. import clock, layout, machine, sandbox, source_rules
-from ..bundle import read_bundle
-from ..campaign import Plan, Purpose, make_plan
-from ..conduct import Options, begin, conduct, open_campaigns
-from ..contender import Contender
+from .. import clock, layout, machine
+from ..archive.contender import Contender
+from ..archive.record import read_records
+from ..campaigns.bundle import read_bundle
+from ..campaigns.campaign import Plan, Purpose, make_plan
+from ..campaigns.conduct import Options, begin, conduct, open_campaigns
+from ..campaigns.forecast import Known, Wishes, alike, forecast
+from ..campaigns.scoreboard import Scoreboard
+from ..campaigns.summary import Summary, summarise
+from ..cells import sandbox
 from ..errors import RunFailure, TrackError, UserError
-from ..forecast import Known, Wishes, alike, forecast
-from ..record import read_records
+from ..rulebook import source_rules
 from ..run import Finding
-from ..scoreboard import Scoreboard
 from ..submission import check_source
-from ..summary import Summary, summarise
 from ..track import Track, find_track, load_track
 from .amounts import advancing, interruptible, progress_bar
 from .reports import exit_on_errors, findings_json, show_findings

@@ -11,10 +11,10 @@ from rich.text import Text
 from data.printing import printable
 
 from .. import clock, layout
-from ..challenge import Kind
-from ..challenging import attach
+from ..archive.challenge import Kind
+from ..archive.challenging import attach
+from ..archive.record import read_record
 from ..errors import UserError
-from ..record import read_record
 from .reports import findings_json
 
 

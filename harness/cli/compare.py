@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ..contender import find_contender, standing_record
+from ..archive.contender import find_contender, standing_record
 from ..errors import UserError
 from ..track import default_track, load_track
 from . import options

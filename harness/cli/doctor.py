@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..doctor import Check, examine, lacks
+from ..running.doctor import Check, examine, lacks
 from ..track import list_tracks
 
 STYLES = {"ok": "green", "note": "yellow", "missing": "bold red"}

@@ -14,17 +14,18 @@ from rich.text import Text
 from data import datasets
 from data.printing import printable
 
-from .. import layout, machine, sandbox
-from ..checkpoints import find_adapter
-from ..display import Display
+from .. import layout, machine
+from ..cells import sandbox
 from ..environment import gpus
 from ..errors import UserError
-from ..grammars import BY_NAME, GRAMMARS, Grammar
-from ..legacy import execute_legacy
-from ..legacy_facts import LegacyRequest
-from ..legacy_record import LegacyRecord
+from ..running.display import Display
+from ..selftimed.checkpoints import find_adapter
+from ..selftimed.grammars import BY_NAME, GRAMMARS, Grammar
+from ..selftimed.legacy import execute_legacy
+from ..selftimed.legacy_facts import LegacyRequest
+from ..selftimed.legacy_record import LegacyRecord
+from ..selftimed.workcopy import find_checkout
 from ..track import Track, load_track
-from ..workcopy import find_checkout
 from . import options
 from .campaigns import prepare_data
 from .reports import show_findings

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import layout
+from ..archive.record import read_records
+from ..campaigns.forecast import Claim, Forecast, Group, Wishes, alike, forecast
 from ..errors import UserError, first_problem
-from ..forecast import Claim, Forecast, Group, Wishes, alike, forecast
-from ..record import read_records
 from ..run import read_local_runs
 from ..track import Track, default_track, load_track
 

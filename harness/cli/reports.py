@@ -9,10 +9,10 @@ from rich.text import Text
 
 from data.printing import printable
 
-from ..evidence import ArmEvidence, Evidence
+from ..archive.verdict import WaivedFinding
+from ..campaigns.evidence import ArmEvidence, Evidence
 from ..run import Finding
 from ..status import ExitCode
-from ..verdict import WaivedFinding
 
 DIFF_LINES = 400
 _SEVERITY = {"error": "bold red", "warning": "yellow"}

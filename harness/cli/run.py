@@ -13,13 +13,16 @@ from rich.markup import escape
 
 from data import datasets
 
-from .. import layout, machine, sandbox, source_rules, torchrun
-from ..contender import find_contender
-from ..display import Display
+from .. import layout, machine
+from ..archive.contender import find_contender
+from ..cells import sandbox
 from ..errors import UserError
-from ..execution import execute
-from ..facts import Request
+from ..rulebook import source_rules
 from ..run import RunRecord
+from ..running import torchrun
+from ..running.display import Display
+from ..running.execution import execute
+from ..running.facts import Request
 from ..submission import check_source, read_submission
 from ..track import Track, default_track, load_track
 from . import options

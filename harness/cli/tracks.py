@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..doctor import lacks
+from ..running.doctor import lacks
 from ..track import Track, list_tracks, load_track
 
 

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from data.printing import printable
 
-from ..readme import as_text, numbers_table
-from ..record import Record
+from ..archive.readme import as_text, numbers_table
+from ..archive.record import Record
+from ..archive.verdict import evidence_json
+from ..archive.verification import Report, verify_each
 from ..status import ExitCode
-from ..verdict import evidence_json
-from ..verification import Report, verify_each
 from .reports import arm_sentence, findings_json, show_findings
 
 

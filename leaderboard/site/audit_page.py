@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from harness.track import Track
 
-from ..audit import AuditRow
-from ..audit_tables import INTRODUCTION
+from ..upstream.audit import AuditRow
+from ..upstream.audit_tables import INTRODUCTION
 from . import addresses, numbers
 from .collection import Collection, Imported
 from .rendering import Page

@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from harness.campaign import ARMS
+from harness.campaigns.campaign import ARMS
 
 from . import addresses
 from .visible import one_line

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import layout
-from harness.acceptance import in_order
+from harness.archive.acceptance import in_order
+from harness.archive.record import Record
+from harness.archive.standings import Standing, standings
+from harness.archive.verification import Report, verify_track
 from harness.errors import RecordError, TrackError
-from harness.record import Record
-from harness.standings import Standing, standings
 from harness.track import Track, load_track
-from harness.verification import Report, verify_track
 
-from ..audit import AuditRow, audit
-from ..history import History, ImportedRecord, read_history
-from ..imported import imported_standings
+from ..upstream.audit import AuditRow, audit
+from ..upstream.history import History, ImportedRecord, read_history
+from ..upstream.imported import imported_standings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

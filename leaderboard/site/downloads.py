@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.evidence import measure
+from harness.campaigns.evidence import measure
 
 from .collection import Collection, Imported, Own
 from .rows import Row, address_of

@@ -5,8 +5,8 @@ from urllib.parse import quote
 
 from harness.track import Track
 
-from ..audit import losses_of
-from ..history import History, ImportedRun
+from ..upstream.audit import losses_of
+from ..upstream.history import History, ImportedRun
 from . import addresses, numbers
 from .collection import Collection, Imported
 from .strips import Strip, strip

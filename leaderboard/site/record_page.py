@@ -9,16 +9,16 @@ from pathlib import Path
 from markupsafe import Markup
 
 from harness import layout
-from harness.bundle import Bundle, read_bundle
-from harness.challenge import ChallengeStatement
+from harness.archive.challenge import ChallengeStatement
+from harness.archive.record import Record
+from harness.archive.verification import Report
+from harness.campaigns.bundle import Bundle, read_bundle
+from harness.campaigns.evidence import ArmEvidence, measure
 from harness.environment import Environment
 from harness.errors import RecordError, UserError
-from harness.evidence import ArmEvidence, measure
 from harness.plainfile import read_plain
-from harness.record import Record
 from harness.run import Finding, RunRecord
 from harness.track import Track
-from harness.verification import Report
 
 from . import addresses, numbers
 from .charts import CurvePoint, Draw, Figure, RunPoint, curves, scatter

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from harness.standings import Standing
+from harness.archive.standings import Standing
 
-from ..imported import UNDATED
+from ..upstream.imported import UNDATED
 from . import addresses, numbers
 from .collection import Collection, Imported, Own
 from .tables import Cell, Column, Part, Table, cell, linked

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.campaign import Arm
+from harness.archive.record import Record, source_files
+from harness.campaigns.campaign import Arm
 from harness.errors import RecordError
-from harness.record import Record, source_files
 
 from . import addresses
 from .collection import Collection, Own

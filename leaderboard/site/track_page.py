@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from harness.rules import RULES
-from harness.source_rules import SOURCE_RULES
+from harness.rulebook.rules import RULES
+from harness.rulebook.source_rules import SOURCE_RULES
 from harness.track import Track
 
 from . import addresses

@@ -33,9 +33,9 @@ from data.datasets import load_dataset, train_paths, val_path
 from data.importing import import_files
 from data.shards import read_shard
 from harness.errors import RunFailure, UserError
-from harness.legacy_record import LegacyRecord, read_legacy
 from harness.run import RunRecord, read_run
-from harness.significance import ratio_interval
+from harness.selftimed.legacy_record import LegacyRecord, read_legacy
+from harness.stats.significance import ratio_interval
 from harness.status import ExitCode, Status
 from harness.track import load_track
 

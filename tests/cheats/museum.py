@@ -47,7 +47,7 @@ STATUSES = {
     "not covered": "it works; nothing but a reader's eyes stands against it",
 }
 KEYS = ("group", "catalogue", "status", "ends", "holds", "ranks", "runs", "track", "arguments", "environment", "pace")
-LEVELS = ("namespaces", "landlock", "process")  # as in harness/sandbox.py
+LEVELS = ("namespaces", "landlock", "process")  # as in harness/cells/sandbox.py
 BEST = LEVELS[0]
 
 

@@ -22,15 +22,15 @@ import pytest
 from data.errors import DataError
 from data.shards import read_shard, write_shard
 from harness import messages, weights
-from harness.bundle import read_bundle
+from harness.archive.manifest import read_manifest
+from harness.archive.record import read_record
+from harness.archive.verdict import read_verdict
+from harness.archive.verification import verify_paths
+from harness.campaigns.bundle import read_bundle
+from harness.campaigns.ledger import read_ledger
 from harness.errors import RecordError, RunFailure, TrackError, UserError
-from harness.ledger import read_ledger
-from harness.manifest import read_manifest
-from harness.record import read_record
 from harness.run import read_run
 from harness.track import load_track
-from harness.verdict import read_verdict
-from harness.verification import verify_paths
 
 EXAMPLES = 100  # damaged files for each reader
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -82,7 +82,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory, make_bundle: Callable[...
     """A folder with one valid file of every kind."""
     from datetime import date
 
-    from harness.submitting import Claims, draft, write
+    from harness.archive.submitting import Claims, draft, write
 
     folder = tmp_path_factory.mktemp("evidence")
     contest = folder / "records" / "tiny"
@@ -233,12 +233,12 @@ READ_BOMB = """
 import resource, sys
 from pathlib import Path
 from harness.errors import UserError
-from harness.ledger import read_ledger
-from harness.manifest import read_manifest
-from harness.record import read_record
+from harness.campaigns.ledger import read_ledger
+from harness.archive.manifest import read_manifest
+from harness.archive.record import read_record
 from harness.run import read_run
 from harness.track import load_track
-from harness.verdict import read_verdict
+from harness.archive.verdict import read_verdict
 folder = Path(sys.argv[1])
 readers = {"run.json": read_run, "record.json": read_record, "manifest.json": read_manifest,
            "verdict.json": read_verdict, "ledger.jsonl": lambda f: read_ledger(f / "ledger.jsonl"),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness import sandbox
+from harness.cells import sandbox
 from tests.cheats.museum import Exhibit, honest
 from tests.cheats.test_museum import ending, words
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness import sandbox, source_rules
 from harness.__main__ import main
+from harness.cells import sandbox
+from harness.rulebook import source_rules
 from harness.run import Finding
 from harness.track import load_track
 from tests.cheats import museum

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness import layout
-from harness.submitting import Claims, draft, write
+from harness.archive.submitting import Claims, draft, write
 
 TINY = Path(__file__).resolve().parent.parent / "tracks" / "tiny" / "track.toml"
 

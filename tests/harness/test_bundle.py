@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.bundle import Bundle, file_digests, read_bundle
+from harness.campaigns.bundle import Bundle, file_digests, read_bundle
 from harness.errors import RecordError
 from harness.run import Phases, RunRecord, Windows, read_run
 from harness.status import Status
@@ -275,7 +275,7 @@ def test_a_run_that_failed_early_is_evidence_and_alike(make_bundle: Any, tmp_pat
 
 
 def test_an_attempt_that_left_nothing_is_counted_as_lost(make_bundle: Any, tmp_path: Path) -> None:
-    from harness.ledger import open_ledger
+    from harness.campaigns.ledger import open_ledger
 
     folder = make_bundle(tmp_path / "campaign", candidate_times=(1,), candidate_losses=(5,), closed=False)
     path = folder / "ledger.jsonl"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness.campaign import MAX_RUNS, Plan, draw_slots, fills_slot, make_plan
+from harness.campaigns.campaign import MAX_RUNS, Plan, draw_slots, fills_slot, make_plan
 from harness.errors import UserError
 from harness.status import Status
 from harness.submission import read_submission

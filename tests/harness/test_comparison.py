@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.comparison import Comparison, compare
+from harness.stats.comparison import Comparison, compare
 
 times = st.floats(0.1, 1e5)
 losses = st.floats(1, 11)

@@ -15,19 +15,19 @@ from typing import Any
 import pytest
 
 from data import datasets
-from harness import conduct as conducting
 from harness import environment
-from harness.bundle import Bundle, read_bundle
-from harness.campaign import Plan, Slot, make_plan
+from harness.campaigns import conduct as conducting
+from harness.campaigns.bundle import Bundle, read_bundle
+from harness.campaigns.campaign import Plan, Slot, make_plan
+from harness.campaigns.conduct import Options, Sitting, begin, conduct, open_campaigns
+from harness.campaigns.ledger import read_ledger
 from harness.clock import utc_now
-from harness.conduct import Options, Sitting, begin, conduct, open_campaigns
 from harness.environment import Environment, collect
 from harness.errors import RunFailure, UserError
-from harness.facts import Request, first_record
 from harness.interrupts import Interrupts
-from harness.ledger import read_ledger
 from harness.observer import Observer
 from harness.run import Owner, RunRecord, encode_run
+from harness.running.facts import Request, first_record
 from harness.status import Status
 from harness.submission import Submission, read_submission
 from harness.track import load_track

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data.errors import MAX_SENTENCE
-from harness.connection import READ_BYTES, Connection
 from harness.errors import RunFailure
 from harness.inside import HEADER, MAX_MESSAGE_BYTES, Channel, encode
 from harness.messages import Log, parse
+from harness.running.connection import READ_BYTES, Connection
 from harness.status import Status
 
 MESSAGES = st.one_of(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness import layout
-from harness.contender import Contender, find_contender, standing_record
+from harness.archive.contender import Contender, find_contender, standing_record
 from harness.errors import UserError
 from harness.submission import read_submission, take_copy
 

@@ -21,7 +21,7 @@ WAIT = "print('now waiting', flush=True)\ntime.sleep(600)"
 
 
 def require(level: str) -> None:
-    from harness.sandbox import available_levels
+    from harness.cells.sandbox import available_levels
 
     if level not in available_levels():
         pytest.skip(f"no {level} on this machine")
@@ -202,7 +202,8 @@ def test_a_misspelt_sandbox_is_no_run(speedrun: Any) -> None:
 def run_after(speedrun: Any, preparation: str) -> Any:
     """The command in an interpreter in which something has been changed before."""
     argv = ["run", str(BIGRAM), "--track", str(TRACK), "--nproc", "1"]
-    code = f"from harness import execution\nfrom data import datasets\n{preparation}\nfrom harness.__main__ import main"
+    modules = "from harness.running import execution\nfrom data import datasets"
+    code = f"{modules}\n{preparation}\nfrom harness.__main__ import main"
     outcome = speedrun.end(speedrun.start(sys.executable, "-c", f"{code}\nmain({argv})"))
     assert speedrun.leftovers() == []
     return outcome

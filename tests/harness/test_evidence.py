@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from harness.bundle import read_bundle
-from harness.evidence import Evidence, derive
+from harness.campaigns.bundle import read_bundle
+from harness.campaigns.evidence import Evidence, derive
+from harness.campaigns.summary import summarise
 from harness.run import Finding, Phases, RunRecord
 from harness.status import Status
-from harness.summary import summarise
 from harness.track import Track, load_track
 
 CAUSALITY = Finding(id="causality", severity="error", sentence="s", expected="e", found="f")

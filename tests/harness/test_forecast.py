@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 
 from harness import run
+from harness.campaigns.forecast import FIELD_LOSS, FIELD_TIME, MARGIN_NATS, TABLE, Wishes, alike, forecast
 from harness.environment import Environment
-from harness.forecast import FIELD_LOSS, FIELD_TIME, MARGIN_NATS, TABLE, Wishes, alike, forecast
-from harness.power import LOSS_SD_NATS, TIME_SD, Design, log_saving, paired_times
 from harness.run import RunRecord, owner
+from harness.stats.power import LOSS_SD_NATS, TIME_SD, Design, log_saving, paired_times
 from harness.status import Status
 from harness.track import Track, load_track
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.grammars import BY_NAME, GRAMMARS, MODDED_NANOGPT, Reading, forms, literals, read_line
+from harness.selftimed.grammars import BY_NAME, GRAMMARS, MODDED_NANOGPT, Reading, forms, literals, read_line
 
 EVERY_FORM = forms(GRAMMARS)
 LINES = {  # one line per kind, with what it says

@@ -21,9 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data.shards import read_shard, write_shard
-from harness import findings, relabelling, shadow
+from harness import relabelling
+from harness.exam import findings, shadow
+from harness.exam.judge import EvaluationError, Judge
 from harness.inside import HEADER, Channel, encode
-from harness.judge import EvaluationError, Judge
 from harness.run import Score
 from harness.track import load_track
 
@@ -270,7 +271,7 @@ def test_memory_for_logits_is_bounded_by_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring_bytes: int, batch: int, slots: int
 ) -> None:
     """However many windows a submission asks for at once; the score does not depend on it."""
-    monkeypatch.setattr("harness.judge.RING_BYTES", ring_bytes)
+    monkeypatch.setattr("harness.exam.judge.RING_BYTES", ring_bytes)
     stream = np.random.default_rng(1).integers(0, 11, 200)
     table = torch.randn(11, 11, generator=torch.Generator().manual_seed(1))
     evaluators = [lambda c: answer(c, {"eval_tokens": 16, "eval_batch": 4}, lambda tokens: table[tokens])] * 2
@@ -363,7 +364,8 @@ def imports_of(name: str, tree: ast.Module) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = f"{name.rpartition('.')[0]}.{node.module or ''}".strip(".") if node.level else str(node.module)
+            parents = name.split(".")[: -node.level] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
             found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
     return found
 
@@ -373,7 +375,7 @@ BUILDERS = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yam
 
 def test_the_judge_knows_no_way_to_build_an_object() -> None:
     """What runs in the judge's process, of ours: no import and no call that turns bytes into objects."""
-    found, waiting = set(), {"harness.judge"}
+    found, waiting = set(), {"harness.exam.judge"}
     while waiting:
         name = waiting.pop()
         found.add(name)
@@ -382,7 +384,13 @@ def test_the_judge_knows_no_way_to_build_an_object() -> None:
         used = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         assert not (imported | used | {call.partition(".")[0] for call in used}) & BUILDERS, name
         waiting |= {m for m in imported if (ROOT / Path(*m.split("."))).with_suffix(".py").is_file()} - found
-    assert {"harness.judge", "harness.probes", "harness.shadow", "harness.inside", "data.shards"} <= found
+    assert {
+        "harness.exam.judge",
+        "harness.exam.probes",
+        "harness.exam.shadow",
+        "harness.inside",
+        "data.shards",
+    } <= found
 
 
 READY = {"kind": "ready", "eval_tokens": 8, "eval_batch": 2}
@@ -640,7 +648,7 @@ return logits
 
 
 def test_windows_beyond_the_limit_are_summed_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.sheet.MAX_SUMS", 4)
+    monkeypatch.setattr("harness.exam.sheet.MAX_SUMS", 4)
     stream = np.random.default_rng(3).integers(0, 11, 108)
     table = torch.randn(11, 11, generator=torch.Generator().manual_seed(3))
     evaluators = [lambda c: answer(c, {"eval_tokens": 10, "eval_batch": 2}, lambda tokens: table[tokens])] * 2

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness import landlock, sandbox
-from harness.cell import Cell
-from harness.landlock import EXECUTE, READ, READ_DIR, WRITE
-from harness.view import View
+from harness.cells import landlock, sandbox
+from harness.cells.cell import Cell
+from harness.cells.landlock import EXECUTE, READ, READ_DIR, WRITE
+from harness.cells.view import View
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 has_landlock = pytest.mark.skipif(landlock.lacking() is not None, reason=str(landlock.lacking()))
@@ -54,8 +54,8 @@ def test_a_hidden_folder_is_left_out_of_the_tree_around_it(tmp_path: Path) -> No
 ENTER = """
 import os, sys
 from pathlib import Path
-from harness.cell import Cell
-from harness.view import View
+from harness.cells.cell import Cell
+from harness.cells.view import View
 readable, home, script = sys.argv[1:]
 cell = Cell("landlock", View(readable=(Path(readable),), home=Path(home)))
 process = cell.start([sys.executable, "-I", "-c", script, readable, home, str(os.getpid())])

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from data.shards import read_shard
-from harness import landlock, sandbox
+from harness.cells import landlock, sandbox
 
 NEEDLE_TOKENS = 32
 SLOW = pytest.mark.slow

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness import ledger as ledgers
+from harness.campaigns import ledger as ledgers
+from harness.campaigns.ledger import NO_LINE, ClosedEntry, Writer, digest, encode, open_ledger, read_ledger
 from harness.errors import RecordError, UserError
-from harness.ledger import NO_LINE, ClosedEntry, Writer, digest, encode, open_ledger, read_ledger
 from harness.status import Status
 
 RUN_IDS = [f"2026-01-02T03-04-05Z-{number:06x}" for number in range(20)]

@@ -17,14 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from harness.cells.utilisation import Meter, read_gpu_samples
 from harness.errors import RecordError, UserError
-from harness.grammars import GRAMMARS
-from harness.legacy_record import LegacyRecord, Script, encode, read_legacy
 from harness.run import Owner
+from harness.selftimed.grammars import GRAMMARS
+from harness.selftimed.legacy_record import LegacyRecord, Script, encode, read_legacy
+from harness.selftimed.testimony import Transcript, hear
+from harness.selftimed.workcopy import LINKED_BYTES, find_checkout, take_out, take_working_copy
 from harness.status import Status
-from harness.testimony import Transcript, hear
-from harness.utilisation import Meter, read_gpu_samples
-from harness.workcopy import LINKED_BYTES, find_checkout, take_out, take_working_copy
 
 SAY = """
 def say(step, loss, ms, total=10):

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from harness import cell as cells
-from harness import groups, namespaces, processes, sandbox
-from harness.cell import Cell
+from harness import processes
+from harness.cells import cell as cells
+from harness.cells import groups, namespaces, sandbox
+from harness.cells.cell import Cell
+from harness.cells.sandbox import LEVELS
+from harness.cells.view import Limits, View
 from harness.errors import RunFailure
-from harness.sandbox import LEVELS
 from harness.status import Status
-from harness.view import Limits, View
 
 MIB = 2**20
 needs_groups = pytest.mark.skipif("pids" not in groups.parents(), reason="no control group for processes to be made")

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import logs
 from harness.errors import UserError
-from harness.grammars import GRAMMARS, MODDED_NANOGPT
-from harness.logs import TrainingLog, file_chunks, read_log
-from leaderboard.embedded import digest, split_source
+from harness.selftimed import logs
+from harness.selftimed.grammars import GRAMMARS, MODDED_NANOGPT
+from harness.selftimed.logs import TrainingLog, file_chunks, read_log
+from leaderboard.upstream.embedded import digest, split_source
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLES = Path(__file__).parent / "samples"
@@ -182,7 +182,7 @@ def test_two_hundred_megabytes_are_read_in_bounded_memory() -> None:
     """In a process of its own, which may not take more than 400 MiB above what Python and the imports take."""
     program = """
 import resource, sys
-from harness.logs import read_log, MAX_READINGS
+from harness.selftimed.logs import read_log, MAX_READINGS
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 line = b"step:%d/9999999 val_loss:3.1 train_time:%dms step_avg:1.00ms\\n"
 blocks = (b"".join(line % (i, i) for i in range(start, start + 20_000)) for start in range(0, 400_000, 20_000))

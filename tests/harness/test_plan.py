@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness import layout
-from harness.forecast import Forecast
+from harness.campaigns.forecast import Forecast
 from tests.harness.test_forecast import LOSSES, RUNS
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from harness.power import LOSS_SD_NATS, MAX_RUNS, TIME_SD, Design, log_saving, paired_times, saved_share
+from harness.stats.power import LOSS_SD_NATS, MAX_RUNS, TIME_SD, Design, log_saving, paired_times, saved_share
 
 LOSS_T = Design(test="t", alpha=0.01, sd=LOSS_SD_NATS)
 LOSS_Z = Design(test="z", alpha=0.001, sd=LOSS_SD_NATS)

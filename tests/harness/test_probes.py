@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import probes, questions
-from harness.probes import Probe
-from harness.questions import Dealer
+from harness.exam import probes, questions
+from harness.exam.probes import Probe
+from harness.exam.questions import Dealer
 
 
 @given(pairs=st.integers(0, 40), windows=st.integers(1, 60), tokens=st.integers(1, 9), seed=st.integers(0, 99))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import layout, machine, processes, scratch, torchrun
+from harness import layout, machine, processes, scratch
 from harness.errors import RunFailure, UserError
+from harness.running import torchrun
 from harness.status import Status
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -12,16 +12,16 @@ import pytest
 
 from data.shards import write_shard
 from harness import processes
-from harness.cell import Cell
+from harness.cells.cell import Cell
+from harness.cells.view import View
 from harness.errors import RunFailure
 from harness.logfile import Curve, LogFile
 from harness.observer import Observer
-from harness.referee import Orders, Referee, listen
-from harness.session import Phase
-from harness.snapshots import MAX_SNAPSHOTS
-from harness.stage import Stage
+from harness.running.referee import Orders, Referee, listen
+from harness.running.session import Phase
+from harness.running.snapshots import MAX_SNAPSHOTS
+from harness.running.stage import Stage
 from harness.status import Status
-from harness.view import View
 
 RANK = """
 import json, os, signal, socket, struct, subprocess, sys, time

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from harness import layout
-from harness.bundle import read_bundle
+from harness.archive.environments import Lock, build, differences, find_python, place_for, read_lock
+from harness.archive.record import read_record
+from harness.archive.reproduction import Reproduction, judge
+from harness.campaigns.bundle import read_bundle
 from harness.clock import utc_now
-from harness.environments import Lock, build, differences, find_python, place_for, read_lock
 from harness.errors import RecordError, UserError
-from harness.record import read_record
-from harness.reproduction import Reproduction, judge
 from harness.status import Status
 from harness.track import load_track
 

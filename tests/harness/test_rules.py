@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import record_rules, run_rules
-from harness.bundle import Bundle, read_bundle
-from harness.evidence import derive
-from harness.rules import RULES, judge, waive
+from harness.campaigns.bundle import Bundle, read_bundle
+from harness.campaigns.evidence import derive
+from harness.rulebook import record_rules, run_rules
+from harness.rulebook.rules import RULES, judge, waive
+from harness.rulebook.source_rules import SOURCE_RULES
 from harness.run import Finding, Probes, RunRecord, Stamps, Weights
-from harness.source_rules import SOURCE_RULES
 from harness.status import Status
 from harness.track import Track, WaivableRule, list_tracks, load_track
 

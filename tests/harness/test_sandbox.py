@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness import sandbox
+from harness.cells import sandbox
+from harness.cells.sandbox import LEVELS, View
 from harness.errors import RunFailure, UserError
-from harness.sandbox import LEVELS, View
 from harness.status import Status
 
 LOOK = """

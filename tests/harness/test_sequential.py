@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from harness import sequential, significance
-from harness.significance import DegenerateSample
+from harness.stats import sequential, significance
+from harness.stats.significance import DegenerateSample
 
 RECORD_89 = (3.2775, 3.2779, 3.2793, 3.2791, 3.2769, 3.2781, 3.2772, 3.2775, 3.2783, 3.2775, 3.2806, 3.2816, 3.2773)
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import RunFailure
 from harness.messages import Failed, TensorShape
-from harness.session import Phase, Session
+from harness.running.session import Phase, Session
 from harness.status import Status
 from harness.weights import WeightBuffer, plan
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from data import corpus
 from data.shards import read_shard
-from harness import findings, shadow
+from harness.exam import findings, shadow
 from harness.run import Probes, Score, Shadow, Windows
 from harness.track import load_track
 

@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness import significance
-from harness.significance import DegenerateSample
+from harness.stats import significance
+from harness.stats.significance import DegenerateSample
 
 # The 13 losses of the pull request of upstream's record 89, from its logs.
 RECORD_89 = (3.2775, 3.2779, 3.2793, 3.2791, 3.2769, 3.2781, 3.2772, 3.2775, 3.2783, 3.2775, 3.2806, 3.2816, 3.2773)

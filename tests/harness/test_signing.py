@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness import layout
+from harness.archive.signing import check_signature, fingerprint_of_key, fingerprint_of_signature, sign
 from harness.errors import UserError
-from harness.signing import check_signature, fingerprint_of_key, fingerprint_of_signature, sign
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness import layout
+from harness.rulebook.source_rules import SOURCE_RULES, check, findings_of
+from harness.rulebook.source_tree import MAX_PARSED_BYTES, parse
 from harness.run import Finding
-from harness.source_rules import SOURCE_RULES, check, findings_of
-from harness.source_tree import MAX_PARSED_BYTES, parse
 from harness.submission import read_submission
 from harness.track import SourceRule, Track, list_tracks, load_track
 

@@ -9,16 +9,16 @@ from typing import Any, cast
 import pytest
 
 from harness import run
-from harness.bundle import Bundle
-from harness.campaign import Arm, ArmPlan, Plan, PlannedTest, draw_slots
-from harness.challenge import Challenge, ChallengeStatement
-from harness.comparison import Comparison, Span
+from harness.archive.challenge import Challenge, ChallengeStatement
+from harness.archive.record import Record, Statement
+from harness.archive.signing import Signature
+from harness.archive.standings import hardware, standings
+from harness.campaigns.bundle import Bundle
+from harness.campaigns.campaign import Arm, ArmPlan, Plan, PlannedTest, draw_slots
+from harness.campaigns.evidence import ArmEvidence, Evidence
 from harness.environment import Environment, Gpu
-from harness.evidence import ArmEvidence, Evidence
-from harness.record import Record, Statement
 from harness.run import RunRecord, owner
-from harness.signing import Signature
-from harness.standings import hardware, standings
+from harness.stats.comparison import Comparison, Span
 from harness.status import Status
 
 DIGEST = "0123456789abcdef" * 4

@@ -13,16 +13,16 @@ import pytest
 from rich.console import Console
 
 from harness import layout
+from harness.archive.lock import lock_bytes
+from harness.archive.record import Waiver, read_record, read_records
+from harness.archive.standings import standings
+from harness.archive.submitting import Claims, difference_to_parent, draft, name_of, write
+from harness.archive.verification import verify_record, verify_track
 from harness.cli.reports import diff_stat, show_diff, show_findings
 from harness.cli.submit import next_steps, place_sentence
 from harness.errors import UserError
-from harness.lock import lock_bytes
-from harness.record import Waiver, read_record, read_records
 from harness.run import Finding, RunRecord
-from harness.standings import standings
 from harness.status import Status
-from harness.submitting import Claims, difference_to_parent, draft, name_of, write
-from harness.verification import verify_record, verify_track
 from tests.conftest import until
 
 DAY = date(2026, 1, 3)
@@ -120,7 +120,7 @@ def test_a_write_that_fails_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harness.submitting.write_manifest", full)
+    monkeypatch.setattr("harness.archive.submitting.write_manifest", full)
     with pytest.raises(OSError, match="No space"):
         write(drafted)
     assert [path.name for path in contest.iterdir()] == [layout.TRACK_FILE]
@@ -295,7 +295,7 @@ def test_the_command_refuses_with_one_and_writes_with_zero(
 
 STOPS_BEFORE_THE_RENAME = """
 import sys, time
-from harness import submitting
+from harness.archive import submitting
 submitting.sync_tree = lambda folder: time.sleep(600)
 sys.argv[0] = "speedrun"
 from harness.__main__ import main

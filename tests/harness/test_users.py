@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from harness import namespaces
-from harness.sandbox import LEVELS
+from harness.cells import namespaces
+from harness.cells.sandbox import LEVELS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOBODY = 65534

@@ -14,8 +14,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from harness import layout
+from harness.archive.submitting import Claims, draft, write
 from harness.schemas import path_of
-from harness.submitting import Claims, draft, write
 
 TINY = Path(__file__).resolve().parent.parent / "tracks" / "tiny" / "track.toml"
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from harness.track import Track, load_track
-from leaderboard.audit import AuditRow, audit
-from leaderboard.audit_tables import markdown, page
-from leaderboard.history import (
+from leaderboard.upstream.audit import AuditRow, audit
+from leaderboard.upstream.audit_tables import markdown, page
+from leaderboard.upstream.history import (  # fmt: skip
     Claim,
     History,
     ImportedRecord,
@@ -25,7 +25,7 @@ from leaderboard.history import (
     Script,
     Source,
     read_history,
-)  # fmt: skip
+)
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -179,7 +179,7 @@ def test_a_single_gpu_run_counts_for_the_loss_and_not_for_the_time() -> None:
 
 def test_a_perfect_log_raises_no_tier() -> None:
     """Whatever a log claims: the schema has no tier to raise, and the board says reported."""
-    from leaderboard.imported import _standing
+    from leaderboard.upstream.imported import _standing
 
     history = made([run(0.1 + i / 100, 1) for i in range(9)])
     row = _standing(history.records[0], audit(history, track())[0], history, track(), None)

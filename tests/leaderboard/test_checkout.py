@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from leaderboard.checkout import Checkout
+from leaderboard.upstream.checkout import Checkout
 
 FILES = {"README.md": b"hello\n", "records/a b/one.txt": b"1\n" * 9, "records/c.txt": b"", "train_gpt.py": b"pass\n"}
 

@@ -13,10 +13,10 @@ from rich.console import Console
 from harness import layout
 from harness.errors import RecordError
 from harness.track import load_track
-from leaderboard.claims import catalogue
-from leaderboard.history import History, encode, read_history, write_history
-from leaderboard.imported import below, imported_standings
 from leaderboard.tables import terminal_table
+from leaderboard.upstream.claims import catalogue
+from leaderboard.upstream.history import History, encode, read_history, write_history
+from leaderboard.upstream.imported import below, imported_standings
 
 TRACKS = ("gpt2-small-8xh100", "gpt2-medium-8xh100", "optimizer-steps")
 # Of rows "path|run|last step|steps|loss|ms|validations|GPU|GPUs|torch", sorted, as another parser wrote them down.

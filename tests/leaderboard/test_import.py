@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from harness import layout
 from harness.errors import UserError
-from leaderboard.checkout import Checkout
-from leaderboard.claims import quoted_losses, step_rows, timed_rows
-from leaderboard.history import History, encode, read_history
-from leaderboard.importing import import_history
+from leaderboard.upstream.checkout import Checkout
+from leaderboard.upstream.claims import quoted_losses, step_rows, timed_rows
+from leaderboard.upstream.history import History, encode, read_history
+from leaderboard.upstream.importing import import_history
 from tests.leaderboard.test_checkout import git
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import harness.record
+import harness.archive.record
 from harness import layout
-from harness.challenging import attach
-from harness.entry import entry_of
-from harness.record import Record, read_records
+from harness.archive.challenging import attach
+from harness.archive.entry import entry_of
+from harness.archive.record import Record, read_records
 from leaderboard import index
 from leaderboard.index import fingerprint, read_entries
 
@@ -35,7 +35,7 @@ def nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(folder: Path) -> Record:
         raise AssertionError(f"{folder} was read again")
 
-    monkeypatch.setattr(harness.record, "read_record", fail)
+    monkeypatch.setattr(harness.archive.record, "read_record", fail)
 
 
 def test_what_is_remembered_is_what_the_records_say(two_records: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,18 +114,19 @@ def test_a_foreign_index_is_none(two_records: list[Path]) -> None:
 
 def test_other_code_makes_another_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("harness", "data"):
-        (tmp_path / package).mkdir()
+        (tmp_path / package / "inner").mkdir(parents=True)
         (tmp_path / package / "module.py").write_text("")
     monkeypatch.setattr(layout, "ROOT", tmp_path)
     found = [index._context()]
     for change in (
         lambda: (tmp_path / "harness" / "module.py").write_text("x = 1\n"),
         lambda: (tmp_path / "data" / "another.py").write_text(""),
+        lambda: (tmp_path / "harness" / "inner" / "module.py").write_text(""),
         lambda: monkeypatch.setattr(index.pydantic, "__file__", str(tmp_path / "pydantic" / "__init__.py")),
     ):
         change()
         found.append(index._context())
-    assert len(set(found)) == 4
+    assert len(set(found)) == 5
 
 
 def test_a_place_that_cannot_be_written_costs_only_time(

@@ -16,11 +16,11 @@ from click.testing import Result
 from rich.console import Console
 
 from data.printing import printable
+from harness.archive.standings import Standing
 from harness.errors import UserError
-from harness.standings import Standing
 from harness.track import load_track
-from leaderboard import cli
-from leaderboard.cli import leaderboard
+from leaderboard.cli import leaderboard as cli
+from leaderboard.cli.leaderboard import leaderboard
 from leaderboard.filters import parse_filters
 from leaderboard.tables import COLUMNS, frame, legend, progress_line, terminal_table, time_cell
 

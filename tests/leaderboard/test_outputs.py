@@ -12,18 +12,19 @@ import typer
 from click.testing import Result
 
 from harness import layout
-from harness.challenging import attach
+from harness.archive.challenging import attach
 from harness.errors import UserError
 from harness.schemas import FORMS
 from harness.status import Status
-from leaderboard import plot_command, site_command
-from leaderboard.audit_command import audit
-from leaderboard.cli import leaderboard
-from leaderboard.log_command import log
-from leaderboard.readme_command import readme
-from leaderboard.reproduce_command import reproduce
-from leaderboard.show_command import show
-from leaderboard.watch_command import watch
+from leaderboard.cli import plot as plot_command
+from leaderboard.cli import site as site_command
+from leaderboard.cli.audit import audit
+from leaderboard.cli.leaderboard import leaderboard
+from leaderboard.cli.log import log
+from leaderboard.cli.readme import readme
+from leaderboard.cli.reproduce import reproduce
+from leaderboard.cli.show import show
+from leaderboard.cli.watch import watch
 
 Call = Callable[..., Result]
 Make = Callable[..., Path]

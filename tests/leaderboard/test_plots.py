@@ -12,7 +12,7 @@ from harness.errors import UserError
 from harness.track import load_track
 from leaderboard import plots
 from leaderboard.board import read_board
-from leaderboard.plot_command import app
+from leaderboard.cli.plot import app
 from leaderboard.references import find_record
 
 Call = Callable[..., Result]

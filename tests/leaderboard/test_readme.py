@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from harness import layout
 from harness.errors import UserError
+from leaderboard.cli.readme import readme, rewritten
 from leaderboard.markdown import as_words
-from leaderboard.readme_command import readme, rewritten
 
 Call = Callable[..., Result]
 OPEN, CLOSE = "<!-- leaderboard:tiny -->", "<!-- /leaderboard -->"

@@ -11,12 +11,12 @@ import pytest
 from click.testing import Result
 
 from harness import layout
-from harness.legacy_record import Claim, LegacyRecord, Measured, Observed, Script, encode
 from harness.run import Owner, TrackRef
+from harness.selftimed.legacy_record import Claim, LegacyRecord, Measured, Observed, Script, encode
 from harness.status import Status
 from harness.track import Track, load_track
 from leaderboard.board import read_board
-from leaderboard.cli import leaderboard
+from leaderboard.cli.leaderboard import leaderboard
 from leaderboard.reported import reported_standings
 
 

@@ -21,9 +21,10 @@ from data import datasets
 from harness import layout
 from harness.errors import UserError
 from harness.track import load_track
-from leaderboard.embedded import digest
-from leaderboard.excavation import Dig, dig, write_source
-from leaderboard.history import (
+from leaderboard.references import ImportedRow, find_record
+from leaderboard.upstream.embedded import digest
+from leaderboard.upstream.excavation import Dig, dig, write_source
+from leaderboard.upstream.history import (
     Claim,
     History,
     ImportedRecord,
@@ -34,8 +35,7 @@ from leaderboard.history import (
     Source,
     write_history,
 )
-from leaderboard.references import ImportedRow, find_record
-from leaderboard.releases import RELEASES, nearest_torch
+from leaderboard.upstream.releases import RELEASES, nearest_torch
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY = ROOT / "tests" / "tracks" / "tiny" / "track.toml"

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from harness.status import Status
-from leaderboard.show_command import show
+from leaderboard.cli.show import show
 
 Call = Callable[..., Result]
 Make = Callable[..., Path]

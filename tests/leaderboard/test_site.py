@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from harness import layout
-from harness.challenging import attach
-from harness.standings import Standing
-from harness.submitting import Claims, draft, write
+from harness.archive.challenging import attach
+from harness.archive.standings import Standing
+from harness.archive.submitting import Claims, draft, write
 from leaderboard.site import addresses, track_page
 from leaderboard.site.building import build
 from leaderboard.site.rows import Row

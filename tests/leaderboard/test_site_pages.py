@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import layout
+from harness.archive.standings import Standing
+from harness.archive.submitting import Claims, draft, write
 from harness.errors import UserError
-from harness.standings import Standing
-from harness.submitting import Claims, draft, write
-from leaderboard import site_command
+from leaderboard.cli import site as site_command
 from leaderboard.site import addresses, credits, diffs, feed, highlighting, numbers, prose, serving, strips, visible
 from leaderboard.site.building import Built, build
 from leaderboard.site.charts import Point, progress

@@ -8,7 +8,7 @@ status: caught
 ends: finding unreadable | finding source_digest | finding ledger_chain | finding run_edited
 """
 
-from harness.bundle import read_bundle
+from harness.campaigns.bundle import read_bundle
 
 
 def forge(desk):

@@ -1,0 +1,1 @@
+"""What stays: records, verdicts, challenges and signatures, derived again at will, and where they stand."""

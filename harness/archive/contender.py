@@ -1,0 +1,60 @@
+"""A contender: the submission somebody names, by a path to its source or as a record of the track."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import layout
+from ..campaigns.ledger import read_ledger
+from ..errors import RecordError, UserError
+from ..run import SubmissionRef, read_runs
+from ..submission import Submission, read_submission
+from .record import read_records
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    submission: Submission
+    record: str | None  # its name, where it is a record of this checkout
+
+
+def find_contender(name: str, track: str) -> Contender:
+    """A script, a folder with a train_gpt.py, a record's folder, or the name of a record of this track.
+
+    Raises UserError when it is nothing of the kind.
+    """
+    path = Path(name)
+    if layout.RECORD_NAME.match(name) and not path.exists():
+        path = layout.track_file(track).parent / name
+        if not path.is_dir():
+            known = ", ".join(folder.name for folder in layout.record_dirs(track)) or "none"
+            raise UserError(f"expected one of the records of {track}, {known}, found {name!r}")
+    if not (path / layout.RECORD_FILE).is_file():
+        return Contender(read_submission(path), None)
+    is_known = any(folder.resolve() == path.resolve() for folder in layout.record_dirs(track))
+    return Contender(_of_record(path), path.resolve().name if is_known else None)
+
+
+def standing_record(track: str) -> Contender:
+    """The record to beat: the newest of the track. Raises UserError where there is none."""
+    records, _ = read_records(track)
+    if not records:
+        raise UserError(f"expected a record on {track} to race against, found none; name a BASELINE")
+    name = records[-1].name
+    return Contender(_of_record(layout.track_file(track).parent / name), name)
+
+
+def _of_record(folder: Path) -> Submission:
+    """Exactly the files that ran, which lie among others; their digests are held when they are copied."""
+    ref = _submission_ref(folder)
+    return Submission(entry=ref.entry, root=folder, files=ref.files, bytes=ref.bytes, sha256=ref.sha256)
+
+
+def _submission_ref(folder: Path) -> SubmissionRef:
+    if (folder / layout.LEDGER_FILE).exists():
+        plan = read_ledger(folder / layout.LEDGER_FILE).plan
+        if plan is not None:
+            return plan.arms[0].submission
+    runs, broken = read_runs(folder / layout.RECORD_RUNS_DIR)
+    if not runs:
+        raise RecordError(broken[0] if broken else f"expected at least one run in {folder}, found none")
+    return runs[0].submission

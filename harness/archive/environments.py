@@ -1,0 +1,127 @@
+"""Environments rebuilt from a record's lock, and how they differ from this one.
+
+Packages come by pip with the user's own configuration, into a folder named after the digest of what was asked for; a
+folder that is complete is used again.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.files import replace_file
+
+from .. import layout, processes
+from ..environment import Environment
+from ..errors import RecordError, UserError
+from ..plainfile import read_plain
+from ..submission import remove_tree
+from .lock import lock_bytes
+
+MAX_LOCK_BYTES = 2**20
+COMPLETE = "complete"
+_LINE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9.!+_-]+")
+_PYTHON = re.compile(r"# Python: (3\.\d{1,3}(?:\.\d{1,3})?)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Python and packages that runs were made with."""
+
+    python: str
+    packages: dict[str, str]  # normalised name -> version
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        return tuple(f"{name}=={version}" for name, version in self.packages.items())
+
+
+def read_lock(record: Path, environment: Environment) -> Lock:
+    """A record's requirements.lock; for a record older than those, the lock its first run would give.
+
+    Raises RecordError for lines that are no packages: they are handed to pip.
+    """
+    path = record / layout.LOCK_FILE
+    content = read_plain(path, MAX_LOCK_BYTES, RecordError) if os.path.lexists(path) else lock_bytes(environment)
+    python, packages = "", {}
+    for line in content.decode(errors="replace").splitlines():
+        if match := _PYTHON.match(line):
+            python = match[1]
+        elif line.strip() and not line.startswith("#"):
+            if not _LINE.fullmatch(line):
+                raise RecordError(f"expected lines name==version in {path}, found {line[:80]!r}")
+            name, _, version = line.partition("==")
+            packages[name] = version
+    if not python:
+        raise RecordError(f"expected a comment `# Python: 3.x.y` in {path}, found none")
+    return Lock(python, packages)
+
+
+def differences(lock: Lock, here: Environment) -> list[tuple[str, str, str]]:
+    """Name, locked and here, for Python and every locked package that differs."""
+    normalised = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in here.packages.items()}
+    found = [("Python", lock.python, here.python)] if lock.python != here.python else []
+    for name, version in lock.packages.items():
+        if normalised.get(name) != version:
+            found.append((name, version, normalised.get(name, "not installed")))
+    return found
+
+
+def find_python(version: str) -> Path | None:
+    """An interpreter of this minor version: this one's own base, or one on PATH."""
+    minor = ".".join(version.split(".")[:2])
+    if minor == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return Path(os.path.realpath(sys.executable))
+    found = shutil.which(f"python{minor}")
+    return Path(found) if found else None
+
+
+def place_for(parent: Path, python: Path, requirements: Sequence[str]) -> Path:
+    """Where the environment of these requirements is, or would be."""
+    text = "\n".join([str(python), *requirements])
+    return parent / "environments" / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def build(parent: Path, python: Path, requirements: Sequence[str]) -> Path:
+    """Make the environment, or find it complete; returns its interpreter. Shows pip's own words on stderr.
+
+    Raises UserError where pip cannot install what was asked for.
+    """
+    folder = place_for(parent, python, requirements)
+    interpreter = folder / "bin" / "python"
+    if (folder / COMPLETE).is_file() and interpreter.exists():
+        return interpreter
+    remove_tree(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _call([str(python), "-m", "venv", str(folder)], f"a virtual environment of {python}")
+    wanted = folder / layout.LOCK_FILE
+    replace_file(wanted, [("\n".join(requirements) + "\n").encode()])
+    pip = [str(interpreter), "-m", "pip", "install", "--requirement", str(wanted)]
+    _call(pip, "every package of the lock to be installable with your pip configuration")
+    replace_file(folder / COMPLETE, [b""])
+    return interpreter
+
+
+def _call(argv: list[str], expected: str) -> None:
+    """Run a command of ours with its output on stderr; the last line of an error goes into the sentence."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    try:
+        process = subprocess.Popen(
+            argv, env=clean, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", preexec_fn=processes.die_with_parent,
+        )  # fmt: skip
+    except OSError as error:
+        raise UserError(f"expected {expected}, found that {argv[0]} cannot be started ({error.strerror})") from error
+    complaint = ""
+    with process:
+        for line in process.stdout or ():
+            sys.stderr.write(line)
+            if line.startswith("ERROR") and not complaint:
+                complaint = line.strip()
+    if process.returncode != 0:
+        raise UserError(f"expected {expected}, found: {complaint or 'an error, shown above'}")

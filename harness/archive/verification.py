@@ -1,0 +1,298 @@
+"""Verification: everything a record or a bundle says, derived again from its raw runs.
+
+Nothing is taken on trust: not the order of the ledger, the digests, the manifest or its signature, not the source, the
+package lock, the evidence, the findings or the size. What holds here holds for whoever runs it anywhere.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+from .. import clock, layout, scratch
+from ..campaigns.bundle import Bundle, read_bundle
+from ..campaigns.contest import bundle_track, contest_findings, same_rules
+from ..campaigns.evidence import Evidence, derive
+from ..errors import RecordError, TrackError, UserError
+from ..plainfile import read_plain
+from ..run import Finding
+from ..selftimed.legacy_record import read_legacy
+from ..track import Track, load_track
+from .acceptance import in_order
+from .challenge import Challenge, campaign_files, signature_findings
+from .lock import lock_bytes
+from .manifest import Manifest, check_manifest
+from .record import Record, Statement, load_record, read_records_of, signers_of
+from .signing import Signature, check_signature
+from .verdict import WaivedFinding, derive_verdict, difference, read_verdict
+
+NOT_IN_MANIFEST = frozenset({layout.README_FILE, layout.CHALLENGES_DIR})
+MAX_BUNDLE_BYTES = 2**26
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What verification found out about one folder."""
+
+    path: Path
+    kind: Literal["record", "challenge", "bundle", "track"]
+    findings: tuple[Finding, ...] = ()
+    waived: tuple[WaivedFinding, ...] = ()
+    record: Record | None = None  # where it could be read
+    predecessor: Record | None = None  # the record it was judged against
+    evidence: Evidence | None = None
+    signature: Signature | None = None
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    @property
+    def holds(self) -> bool:
+        return not self.errors
+
+
+def verify_paths(paths: list[Path]) -> list[Report]:
+    """Verify records, tracks, folders of tracks and bundles. Raises UserError for a path that is none of them."""
+    return list(verify_each(paths))
+
+
+def verify_each(paths: list[Path]) -> Iterator[Report]:
+    """The same, one after the other."""
+    return chain.from_iterable(_verify_path(path.absolute()) for path in paths)
+
+
+def _verify_path(path: Path) -> Iterable[Report]:
+    if not os.path.lexists(path):
+        raise UserError(f"expected a record, a bundle, a track or a folder of tracks, found nothing at {path}")
+    if os.path.lexists(path / layout.RECORD_FILE) or layout.RECORD_NAME.match(path.name):
+        return verify_record(path, read_records_of(path.parent)[0])
+    if (path / layout.LEDGER_FILE).is_file():
+        return [verify_bundle(path)]
+    if (path / layout.TRACK_FILE).is_file():
+        return _each_of_track(path)
+    tracks = sorted(file.parent for file in path.glob(f"*/{layout.TRACK_FILE}"))
+    if not tracks:
+        raise UserError(f"expected a record, a bundle, a track or a folder of tracks, found none of them at {path}")
+    return chain.from_iterable(map(_each_of_track, tracks))
+
+
+def verify_track(track_dir: Path) -> list[Report]:
+    """Every record of a track with its challenges, after a report that nothing else lies among them."""
+    return list(_each_of_track(track_dir))
+
+
+def _each_of_track(track_dir: Path) -> Iterator[Report]:
+    allowed = {
+        layout.TRACK_FILE, layout.SIGNERS_FILE, layout.HISTORY_FILE, layout.PAST_RULES_DIR, layout.REPORTED_DIR
+    }  # fmt: skip
+    being_made = scratch.sweep(track_dir)
+    others = [p for p in sorted(track_dir.iterdir()) if p.name not in allowed and not layout.RECORD_NAME.match(p.name)]
+    foreign = [p for p in others if p not in being_made]
+    findings = [
+        _error("foreign", f"{p.name} is no record", "records and the track's own files", p.name) for p in foreign
+    ]
+    try:
+        load_track(str(track_dir / layout.TRACK_FILE))
+    except TrackError as error:
+        findings.append(_error("track", str(error), "a track", "none that can be read"))
+    records, _ = read_records_of(track_dir)
+    yield Report(path=track_dir, kind="track", findings=(*findings, *_reported(track_dir)))
+    for folder in layout.record_dirs_of(track_dir):
+        yield from verify_record(folder, records)
+
+
+def _reported(track_dir: Path) -> Iterator[Finding]:
+    """Whatever lies among a track's reported results and is none: another file, another track, no measured loss."""
+    folder = track_dir / layout.REPORTED_DIR
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        try:
+            result = read_legacy(path)
+        except UserError as error:
+            yield _error("reported", f"{path.name} is no reported result", "a legacy.json", str(error))
+            continue
+        found = "none" if result.track is None else result.track.name
+        if found != track_dir.name or result.measured is None:
+            expected = f"a measured loss on {track_dir.name}"
+            yield _error("reported", f"{path.name} has no place on this board", expected, f"track {found}")
+
+
+def verify_bundle(folder: Path) -> Report:
+    """A campaign that is no record yet: its ledger, its runs, its source. The rules are judged when it is submitted."""
+    try:
+        bundle, track = read_bundle(folder), bundle_track(folder)
+    except RecordError as error:
+        return Report(path=folder, kind="bundle", findings=(_unreadable(error),))
+    findings = (*bundle.findings, *contest_findings(bundle, track))
+    return Report(path=folder, kind="bundle", findings=findings, evidence=derive(bundle, track))
+
+
+def verify_record(folder: Path, records: list[Record]) -> list[Report]:
+    """A record and its challenges. `records` are those of its track; those before it are what it is judged against."""
+    if folder.is_symlink() or not folder.is_dir():
+        finding = _error("not_plain", f"{folder.name} is no record", "a folder", "something else")
+        return [Report(path=folder, kind="record", findings=(finding,))]
+    scratch.sweep(folder / layout.CHALLENGES_DIR)
+    manifest, findings = check_manifest(folder, NOT_IN_MANIFEST)
+    signature = check_signature(folder, signers_of(folder))
+    named = manifest.signer if manifest else None
+    findings += signature_findings(signature, named, signers_of(folder).exists())
+    report = Report(path=folder, kind="record", findings=tuple(findings), signature=signature)
+    try:
+        record = load_record(folder)
+        report = replace(report, record=record, evidence=record.evidence)
+        report = _judged(report, record, manifest, records)
+    except RecordError as error:
+        report = replace(report, findings=(*report.findings, _unreadable(error)))
+    challenges = report.record.challenges if report.record else ()
+    return [report, *(_report_challenge(folder, challenge) for challenge in challenges)]
+
+
+def _judged(report: Report, record: Record, manifest: Manifest | None, records: list[Record]) -> Report:
+    """The report with everything that needs a readable record."""
+    folder, bundle = report.path, record.bundle
+    before = predecessors(record, records)
+    track = bundle_track(folder)
+    rules_hold, findings = _check_contest(folder, track)
+    findings += _check_statement(folder, record.statement, before)
+    findings += _check_files(folder, record, manifest)
+    findings += check_baseline(bundle, before, own=(folder / layout.BASELINE_DIR).is_dir())
+    findings += _check_lock(folder, record)
+    derived = derive_verdict(
+        bundle,
+        record.evidence,
+        track,
+        record.statement,
+        folder,
+        predecessor=before[-1] if before else None,
+        record_bytes=record_bytes(folder),
+    )
+    kept = read_verdict(folder)
+    differs = difference(kept, derived, rules_hold)
+    if differs is not None:
+        findings.append(_error("verdict_differs", "verdict.json is not what its runs show", differs[1], differs[0]))
+    judged = derived.findings if rules_hold else (*kept.findings, *bundle.findings)
+    return replace(
+        report,
+        findings=tuple(dict.fromkeys((*report.findings, *findings, *judged))),
+        waived=derived.waived,
+        predecessor=before[-1] if before else None,
+    )
+
+
+def predecessors(record: Record, records: list[Record]) -> list[Record]:
+    """The records accepted before this one, in order."""
+    ordered = in_order([*(other for other in records if other.name != record.name), record])
+    return ordered[: ordered.index(record)]
+
+
+def record_bytes(folder: Path) -> int:
+    """Everything a record takes in git but what was attached to it later."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(p.stat().st_size for p in paths if p.relative_to(folder).parts[0] != layout.CHALLENGES_DIR)
+
+
+def _check_contest(folder: Path, track: Track) -> tuple[bool, list[Finding]]:
+    """Whether the rules of a record's time still hold, and that they were ever this track's rules."""
+    known = [folder.parent / layout.TRACK_FILE, *sorted((folder.parent / layout.PAST_RULES_DIR).glob("*.toml"))]
+    try:
+        tracks = [load_track(str(path)) for path in known]
+    except TrackError as error:
+        return False, [_error("track", str(error), "the track beside the record", "none that can be read")]
+    if any(same_rules(track, other) for other in tracks):
+        return same_rules(track, tracks[0]), []
+    expected = f"{layout.TRACK_FILE} as beside the record, or a file of {layout.PAST_RULES_DIR}/"
+    found = f"other rules that call themselves {track.name} {track.rules_version}"
+    return True, [_error("track_changed", "the record was made under rules that this track never had", expected, found)]
+
+
+def _check_statement(folder: Path, statement: Statement, before: list[Record]) -> list[Finding]:
+    findings = check_date(statement)
+    if statement.name != folder.name or not statement.name.startswith(f"{statement.date}_"):
+        findings.append(_error("renamed", "the folder is not named as its statement says", statement.name, folder.name))
+    if statement.track != folder.parent.name:
+        findings.append(_error("own_track", "the statement names another track", folder.parent.name, statement.track))
+    names = {record.name for record in before}
+    for parent in statement.parents:
+        if parent not in names:
+            findings.append(_error("parent_unknown", "a parent is no earlier record of this track", "a record", parent))
+    return findings
+
+
+def check_date(statement: Statement) -> list[Finding]:
+    """Nobody dates a record so that all later ones stand before it."""
+    last = clock.utc_now().date() + timedelta(days=1)  # a day: the author's time zone
+    if statement.date <= last:
+        return []
+    return [_error("date_to_come", "the record is dated in the future", f"{last} or earlier", str(statement.date))]
+
+
+def _check_files(folder: Path, record: Record, manifest: Manifest | None) -> list[Finding]:
+    """A record holds what it needs, and nothing else."""
+    findings: list[Finding] = []
+    if not (folder / layout.README_FILE).is_file() or (folder / layout.README_FILE).is_symlink():
+        findings.append(_error("readme", "there is no README.md for people", "a README.md", "none"))
+    challenges = folder / layout.CHALLENGES_DIR
+    if os.path.lexists(challenges) and (challenges.is_symlink() or not challenges.is_dir()):
+        findings.append(_error("foreign", "challenges is no folder", "a folder", "something else"))
+    wanted = set(record_files(record.bundle, baseline=(folder / layout.BASELINE_DIR).is_dir()))
+    found = set(manifest.files) if manifest else wanted
+    optional = {name for name in wanted if name.endswith(layout.PROGRESS_FILE)}
+    for name in sorted(found - wanted):
+        findings.append(_error("foreign", f"{name} does not belong into a record", "no such file", name))
+    for name in sorted(wanted - found - optional):
+        findings.append(_error("incomplete", f"{name} belongs into the record", name, "no such file"))
+    return findings
+
+
+def record_files(bundle: Bundle, *, baseline: bool) -> list[str]:
+    """The names of everything in a record that its manifest covers."""
+    fixed = [layout.RECORD_FILE, layout.LOCK_FILE, layout.VERDICT_FILE]
+    source = list(bundle.plan.arms[0].submission.files)
+    if baseline:
+        source += [f"{layout.BASELINE_DIR}/{name}" for name in bundle.plan.arms[1].submission.files]
+    return [*fixed, *source, *campaign_files(bundle)]
+
+
+def check_baseline(bundle: Bundle, before: list[Record], own: bool) -> list[Finding]:
+    """A baseline that calls itself a record is that record, byte for byte; any other brings its source along."""
+    arm = bundle.plan.arm("baseline")
+    if arm is None or (arm.record is None and own):
+        return []
+    named = next((record for record in before if record.name == arm.record), None)
+    if named is not None and named.submission.sha256 == arm.submission.sha256:
+        return []
+    found = "no such record" if named is None else f"source {named.submission.sha256[:12]}"
+    expected = f"the record {arm.record} with source {arm.submission.sha256[:12]}"
+    return [_error("baseline_source", "the baseline is not the record it is said to be", expected, found)]
+
+
+def _check_lock(folder: Path, record: Record) -> list[Finding]:
+    if not record.runs:
+        return []  # said already
+    expected = lock_bytes(record.runs[0].environment)
+    if read_plain(folder / layout.LOCK_FILE, layout.MAX_RECORD_BYTES, RecordError) == expected:
+        return []
+    sentence = "requirements.lock does not list the packages of the runs"
+    return [_error("lock_differs", sentence, f"{len(expected)} bytes derived from the first run", "others")]
+
+
+def _report_challenge(folder: Path, challenge: Challenge) -> Report:
+    return Report(
+        path=folder / layout.CHALLENGES_DIR / challenge.name,
+        kind="challenge",
+        findings=challenge.findings,
+        evidence=challenge.evidence,
+        signature=challenge.signature,
+    )
+
+
+def _unreadable(error: RecordError) -> Finding:
+    return _error("unreadable", str(error), "a folder that can be read", "one that cannot")
+
+
+def _error(id: str, sentence: str, expected: str, found: str) -> Finding:
+    return Finding(id=id, severity="error", sentence=sentence, expected=expected, found=found)

@@ -1,0 +1,259 @@
+"""A bundle: a campaign on disk, read with suspicion; whatever does not fit together becomes a finding.
+
+Every number of a campaign follows from its ledger, the files the ledger names, and the sources beside it. A bundle
+that was altered anywhere without rewriting the whole chain is found out here.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from .. import layout
+from ..errors import RecordError, UserError, first_problem
+from ..plainfile import read_plain
+from ..run import Finding, RunRecord, SubmissionRef
+from ..status import Status
+from ..submission import IGNORED, source_digest
+from . import alike
+from .campaign import Arm, ArmPlan, Plan, Slot, fills_slot
+from .consistency import run_findings
+from .ledger import AttemptEntry, Ledger, OutcomeEntry, read_ledger
+
+MAX_RUN_BYTES = 2 * 2**20  # of one run.json
+MAX_PROGRESS_BYTES = 16 * 2**20
+MAX_TRACK_BYTES = 2**20
+MAX_SOURCE_BYTES = 2**26  # of one file
+EVIDENCE_FILES = (layout.RUN_FILE, layout.PROGRESS_FILE)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run of a campaign. counted: the one that fills its slot."""
+
+    slot: Slot
+    run: RunRecord
+    counted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A campaign, read. findings: everything about it that does not hold; attempts: the readable ones, in order."""
+
+    folder: Path
+    plan: Plan
+    attempts: tuple[Attempt, ...]
+    closed: bool
+    findings: tuple[Finding, ...]
+    lost: int = 0  # attempts besides those, which ended before they had written anything
+
+    def runs(self, arm: Arm) -> list[RunRecord]:
+        """The counted runs of an arm, in slot order."""
+        counted = [attempt for attempt in self.attempts if attempt.counted and attempt.slot.arm == arm]
+        return [attempt.run for attempt in sorted(counted, key=lambda attempt: attempt.slot.index)]
+
+    @property
+    def candidate(self) -> SubmissionRef | None:
+        return self._submission("candidate")
+
+    @property
+    def baseline(self) -> SubmissionRef | None:
+        return self._submission("baseline")
+
+    def _submission(self, name: Arm) -> SubmissionRef | None:
+        arm = self.plan.arm(name)
+        return None if arm is None else arm.submission
+
+
+def read_bundle(folder: Path, sources: Mapping[Arm, Path | None] | None = None) -> Bundle:
+    """Read a campaign from its folder, or from a record, and check all of it.
+
+    sources: where the arms' files lie; candidate/ and baseline/ of the folder by default, which then hold nothing
+    else; the files of an arm that `sources` leaves out, or gives None, are not checked. Raises RecordError only where
+    there is no readable plan.
+    """
+    ledger = read_ledger(folder / layout.LEDGER_FILE)
+    plan = ledger.plan
+    if plan is None:
+        problem = ledger.problems[0] if ledger.problems else None
+        found = f"{problem.sentence}: {problem.found}" if problem else "an empty file"
+        raise RecordError(f"expected a plan in {folder / layout.LEDGER_FILE}, found {found}")
+    reading = _Reading(folder, plan, ledger)
+    reading.read_attempts()
+    findings = [*ledger.problems, *reading.findings, *_alike(reading.attempts), *_track(folder, plan)]
+    findings += _sources(folder, plan, sources)
+    if not ledger.closed:
+        filled = sum(attempt.counted for attempt in reading.attempts)
+        sentence = "the campaign is not closed"
+        findings.append(_finding("not_closed", sentence, f"{len(plan.slots)} filled slots and an end", f"{filled}"))
+    return Bundle(folder, plan, tuple(reading.attempts), ledger.closed, tuple(findings), reading.lost)
+
+
+def file_digests(run_folder: Path) -> dict[str, str]:
+    """SHA-256 of a run's files that are evidence, where they exist: what an outcome entry holds."""
+    found = {}
+    for name in EVIDENCE_FILES:
+        if os.path.lexists(run_folder / name):
+            found[name] = hashlib.sha256(read_plain(run_folder / name, MAX_PROGRESS_BYTES, RecordError)).hexdigest()
+    return found
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The attempts of a ledger, met with the files on disk."""
+
+    folder: Path
+    plan: Plan
+    ledger: Ledger
+    attempts: list[Attempt] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    lost: int = 0
+
+    def read_attempts(self) -> None:
+        filled: set[int] = set()
+        for entry, outcome in self.ledger.attempts:
+            if not 0 <= entry.slot < len(self.plan.slots):
+                continue  # the ledger's own findings name it
+            run = self._read(entry, outcome)
+            if run is None:
+                continue
+            counted = outcome is not None and fills_slot(outcome.status) and entry.slot not in filled
+            if counted:
+                filled.add(entry.slot)
+            slot = self.plan.slots[entry.slot]
+            self.findings += run_findings(run, self.plan, slot)
+            self.attempts.append(Attempt(slot, run, counted))
+        self._find_extra()
+
+    def _read(self, entry: AttemptEntry, outcome: OutcomeEntry | None) -> RunRecord | None:
+        """The run of an attempt. None where there is none, which is a finding unless the ledger says so too."""
+        folder = self.folder / layout.RECORD_RUNS_DIR / entry.run_id
+        named: Mapping[str, str] = {} if outcome is None else {str(k): v for k, v in outcome.files.items()}
+        contents: dict[str, bytes] = {}
+        for name in EVIDENCE_FILES:
+            content = self._file(folder, name, named.get(name), outcome is not None)
+            if content is not None:
+                contents[name] = content
+        raw = contents.get(layout.RUN_FILE)
+        if raw is None:
+            self.lost += 1
+            if not named and outcome is not None and outcome.status != Status.ABANDONED:
+                self._found("run_missing", f"{entry.run_id} has no run.json", "one of a run that ended", "no such file")
+            return None
+        try:
+            run = RunRecord.model_validate_json(raw)
+        except ValidationError as error:
+            self._found("run_edited", f"{entry.run_id}: run.json is not what its schema says", "", first_problem(error))
+            return None
+        if run.run_id != entry.run_id or (outcome is not None and run.status != outcome.status):
+            expected = f"{entry.run_id}, {outcome.status if outcome else 'in progress'}"
+            self._found("run_edited", "run.json tells of another run", expected, f"{run.run_id}, {run.status}")
+        return run
+
+    def _file(self, folder: Path, name: str, expected: str | None, is_over: bool) -> bytes | None:
+        where = f"{folder.name}/{name}"
+        if not os.path.lexists(folder / name):
+            if expected is not None:
+                self._found("run_missing", f"{where} is missing", expected[:12], "no such file")
+            return None
+        limit = MAX_RUN_BYTES if name == layout.RUN_FILE else MAX_PROGRESS_BYTES
+        try:
+            content = read_plain(folder / name, limit, RecordError)
+        except UserError as error:
+            self._found("run_missing", f"{where} cannot be read", "a plain file", str(error))
+            return None
+        found = hashlib.sha256(content).hexdigest()
+        if is_over and found != expected:
+            sentence = f"{where} is not the file of which the ledger tells"
+            self._found("run_digest", sentence, expected[:12] if expected else "no such file", found[:12])
+        return content
+
+    def _find_extra(self) -> None:
+        runs = self.folder / layout.RECORD_RUNS_DIR
+        known = {entry.run_id for entry, _ in self.ledger.attempts}
+        present = {path.name for path in runs.iterdir()} if runs.is_dir() else set()
+        for name in sorted(present - known):
+            self._found("run_extra", f"the ledger knows nothing of {name!r}", "only runs of the ledger", f"{name!r}")
+
+    def _found(self, id: str, sentence: str, expected: str, found: str) -> None:
+        self.findings.append(_finding(id, sentence, expected, found))
+
+
+def _alike(attempts: list[Attempt]) -> Iterator[Finding]:
+    """Every counted run against the first one: it names the key and both values."""
+    counted = [attempt.run for attempt in attempts if attempt.counted]
+    known: alike.Facts = {}
+    for run in counted:
+        facts = alike.facts_of(run)
+        for key, expected, found in alike.compare(known, facts):
+            yield _finding("not_alike", f"{run.run_id} is not alike: {key}", expected, found)
+        known = {**{key: value for key, value in facts.items() if value is not None}, **known}
+
+
+def _track(folder: Path, plan: Plan) -> Iterator[Finding]:
+    try:
+        content = read_plain(folder / layout.TRACK_FILE, MAX_TRACK_BYTES, RecordError)
+    except UserError as error:
+        yield _finding("track_digest", "the track's file cannot be read", plan.track.sha256[:12], str(error))
+        return
+    found = hashlib.sha256(content).hexdigest()
+    if found != plan.track.sha256:
+        yield _finding("track_digest", "the track is not the planned one", plan.track.sha256[:12], found[:12])
+
+
+def _sources(folder: Path, plan: Plan, sources: Mapping[Arm, Path | None] | None) -> Iterator[Finding]:
+    for arm in plan.arms:
+        whole = source_digest(arm.submission.files)
+        if whole != arm.submission.sha256:
+            sentence = f"{arm.arm}: the plan's digests of files do not make its digest of the source"
+            yield _finding("source_digest", sentence, arm.submission.sha256[:12], whole[:12])
+        if sources is None:
+            yield from source_findings(folder / arm.arm, arm)
+            for name in sorted(_names(folder / arm.arm) - set(arm.submission.files)):
+                yield _finding(
+                    "source_digest", f"{arm.arm}: {name!r} is no file of the plan", "nothing else", f"{name!r}"
+                )
+        elif (place := sources.get(arm.arm)) is not None:
+            yield from source_findings(place, arm, layout.RECORD_OWN if place == folder else frozenset())
+
+
+def source_findings(place: Path, arm: ArmPlan, taken: frozenset[str] = frozenset()) -> Iterator[Finding]:
+    """What of an arm's source is not, byte for byte, what the plan says. taken: names of other files there."""
+    for name, expected in arm.submission.files.items():
+        if name.partition("/")[0] in taken:
+            sentence = f"{arm.arm}: {name!r} is no name for source"
+            yield _finding("source_digest", sentence, "a name of its own", f"{name!r}")
+            continue
+        if not _stays_inside(name):
+            yield _finding("source_digest", f"{arm.arm}: {name!r} leaves the folder", "a path inside it", f"{name!r}")
+            continue
+        try:
+            content = read_plain(place / name, MAX_SOURCE_BYTES, RecordError)
+        except UserError as error:
+            yield _finding("source_digest", f"{arm.arm}: {name!r} cannot be read", expected[:12], str(error))
+            continue
+        found = hashlib.sha256(content).hexdigest()
+        if found != expected:
+            yield _finding("source_digest", f"{arm.arm}: {name!r} is not what was planned", expected[:12], found[:12])
+
+
+def _stays_inside(name: str) -> bool:
+    return re.fullmatch(r"[^/\0]+(/[^/\0]+)*", name) is not None and not {".", ".."} & set(name.split("/"))
+
+
+def _names(place: Path) -> set[str]:
+    """Every entry below a folder that is not a folder itself, but for caches."""
+    found = set()
+    for parent, folders, files in os.walk(place):
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        folders[:] = [name for name in folders if name not in IGNORED]
+        found |= {os.path.relpath(os.path.join(parent, name), place) for name in [*files, *links]}
+    return found
+
+
+def _finding(id: str, sentence: str, expected: str, found: str) -> Finding:
+    return Finding(id=id, severity="error", sentence=sentence, expected=expected, found=found)

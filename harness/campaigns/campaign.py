@@ -1,0 +1,153 @@
+"""A campaign is a plan fixed before it starts: how many runs, of what, with which seeds, in which order.
+
+Looking at results and then deciding to run once more makes a test that is wrong once in a hundred wrong four to
+six times; keeping the best ten of fifteen makes it wrong 38 times. So n, seeds and order are drawn here, once, and
+written to the ledger before the first run. The two arms of a comparison alternate ABBA, and the runs of a pair
+share a seed: what drifts slowly on a machine, or comes with a seed, then cancels from their difference.
+"""
+
+import secrets
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ..errors import UserError
+from ..run import Section, SubmissionRef, TrackRef
+from ..status import ExitCode, Status
+from ..submission import Submission
+from ..track import Track
+
+Arm = Literal["candidate", "baseline"]
+Purpose = Literal["runs", "compare", "reproduce"]
+
+ARMS: tuple[Arm, Arm] = ("candidate", "baseline")
+MAX_RUNS = 1000  # of each arm
+SEED_BITS = 32
+_NOT_THE_SUBMISSIONS = frozenset({ExitCode.MACHINE, ExitCode.REFEREE, ExitCode.INTERRUPTED, ExitCode.TERMINATED})
+
+
+class PlannedTest(Section):
+    """The significance test of the track, as it stood when the campaign was planned."""
+
+    name: Literal["t", "z", "welch"]
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    sigma: float | None = None
+
+
+class ArmPlan(Section):
+    arm: Arm
+    submission: SubmissionRef
+    record: str | None = None  # its name, if it is a record of this checkout
+
+
+class Slot(Section):
+    """A place for one run that counts. Slots are filled in the order of their index."""
+
+    index: Annotated[int, Field(ge=0)]
+    arm: Arm
+    pair: Annotated[int, Field(ge=0)] | None = None  # with two arms: which run of the other arm it is compared with
+    seed: Annotated[int, Field(ge=0, lt=2**SEED_BITS)]
+
+
+class Plan(Section):
+    """What a ledger's first entry holds. Nothing in it changes afterwards."""
+
+    schema_version: Literal[1] = 1
+    campaign_id: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-c[0-9a-f]{6}$")]
+    purpose: Purpose
+    track: TrackRef
+    test: PlannedTest
+    arms: Annotated[tuple[ArmPlan, ...], Field(min_length=1, max_length=2)]
+    slots: Annotated[tuple[Slot, ...], Field(min_length=1, max_length=2 * MAX_RUNS)]
+    world_size: Annotated[int, Field(ge=1)]
+    device: Literal["cpu", "cuda"]
+    sandbox: str
+    relabel: bool = False
+    created_at: datetime
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Self:
+        arms = tuple(arm.arm for arm in self.arms)
+        if arms != ARMS[: len(arms)]:
+            raise ValueError(f"expected the arms {ARMS[: len(arms)]}, found {arms}")
+        if [slot.index for slot in self.slots] != list(range(len(self.slots))):
+            raise ValueError("expected slots numbered from 0 in order")
+        if self.slots != draw_slots(self.seeds, len(arms)):
+            raise ValueError("expected slots in the order of a campaign: one arm in a row, or two arms ABBA in pairs")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("expected another seed for every run of an arm")
+        return self
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of one arm's runs, in order; both arms have the same."""
+        return tuple(slot.seed for slot in self.slots[:: len(self.arms)])
+
+    @property
+    def runs_per_arm(self) -> int:
+        return len(self.seeds)
+
+    def arm(self, name: Arm) -> ArmPlan | None:
+        return next((arm for arm in self.arms if arm.arm == name), None)
+
+
+def make_plan(
+    *,
+    track: Track,
+    candidate: Submission,
+    baseline: Submission | None = None,
+    baseline_record: str | None = None,
+    runs: int,
+    world_size: int,
+    device: Literal["cpu", "cuda"],
+    sandbox: str,
+    created_at: datetime,
+    purpose: Purpose | None = None,
+    relabel: bool = False,
+    candidate_record: str | None = None,
+) -> Plan:
+    """Draw a campaign of so many runs of each arm; seeds come from the operating system. Raises UserError."""
+    if not 1 <= runs <= MAX_RUNS:
+        raise UserError(f"expected 1 to {MAX_RUNS} runs of each arm, found {runs}")
+    arms = [ArmPlan(arm="candidate", submission=SubmissionRef.of(candidate), record=candidate_record)]
+    if baseline is not None:
+        arms.append(ArmPlan(arm="baseline", submission=SubmissionRef.of(baseline), record=baseline_record))
+    significance = track.significance
+    return Plan(
+        campaign_id=f"{created_at:%Y-%m-%dT%H-%M-%SZ}-c{secrets.token_hex(3)}",
+        purpose=purpose or ("compare" if baseline else "runs"),
+        track=TrackRef.of(track),
+        test=PlannedTest(name=significance.test, alpha=significance.alpha, sigma=significance.sigma),
+        arms=tuple(arms),
+        slots=draw_slots(_draw_seeds(runs), len(arms)),
+        world_size=world_size,
+        device=device,
+        sandbox=sandbox,
+        relabel=relabel,
+        created_at=created_at,
+    )
+
+
+def draw_slots(seeds: tuple[int, ...], arms: int) -> tuple[Slot, ...]:
+    """One arm: its seeds in a row. Two: pair 0 candidate first, pair 1 baseline first, and so on (ABBA)."""
+    if arms == 1:
+        return tuple(Slot(index=i, arm="candidate", seed=seed) for i, seed in enumerate(seeds))
+    order = [(pair, arm) for pair in range(len(seeds)) for arm in (ARMS if pair % 2 == 0 else ARMS[::-1])]
+    return tuple(Slot(index=i, arm=arm, pair=pair, seed=seeds[pair]) for i, (pair, arm) in enumerate(order))
+
+
+def fills_slot(status: Status) -> bool:
+    """Whether an attempt that ended so fills its slot.
+
+    What the submission did, timeouts included, is evidence. What the machine, the referee or a signal did is
+    repeated with the same seed, and stays visible.
+    """
+    return status.exit_code not in _NOT_THE_SUBMISSIONS
+
+
+def _draw_seeds(count: int) -> tuple[int, ...]:
+    seeds: dict[int, None] = {}
+    while len(seeds) < count:
+        seeds[secrets.randbits(SEED_BITS)] = None
+    return tuple(seeds)

@@ -1,0 +1,253 @@
+"""Conducting a campaign: its slots one after the other, each attempt in the ledger before it starts and after it ends.
+
+What runs are the campaign's own copies of track and sources, never the files they came from. A campaign that was
+interrupted, killed or let down by its machine goes on where it stopped: nothing is repeated that filled its slot, and
+nothing that was started is forgotten.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from data import datasets
+from data.files import sync_folder
+
+from .. import clock, environment, layout, machine
+from ..cells import sandbox
+from ..errors import RecordError, UserError
+from ..interrupts import Interrupts
+from ..observer import Observer
+from ..plainfile import read_plain
+from ..run import CampaignRef, RunRecord, close_abandoned, full_disk_is_a_failure, new_run_id, read_run
+from ..running.execution import execute
+from ..running.facts import Request
+from ..status import Status
+from ..submission import Submission, take_copy
+from ..track import Track, load_track
+from . import alike
+from .bundle import file_digests, source_findings
+from .campaign import ArmPlan, Plan, Slot, fills_slot
+from .ledger import Ledger, Replay, Writer, create_ledger, open_ledger, read_ledger
+
+
+class Watcher(Protocol):
+    """Somebody who watches a campaign."""
+
+    def begins(self, slot: Slot, plan: Plan) -> Observer:
+        """A run of this slot is about to start; returns who watches the run."""
+
+    def ended(self, slot: Slot, run: RunRecord) -> None:
+        """It is over, also where it ended in an earlier sitting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What does not change a result."""
+
+    data_root: Path
+    keep_weights: bool = False
+    wait: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """What conducting came to. stopped_by: the run that kept the campaign from going on; None: it is closed."""
+
+    folder: Path
+    stopped_by: RunRecord | None
+
+
+def begin(plan: Plan, track_file: Path, arms: Sequence[Submission], parent: Path) -> Path:
+    """Make the folder of a new campaign: track, sources and, last, the ledger with its plan. Returns the folder.
+
+    Raises UserError when a file has changed since it was planned.
+    """
+    folder = parent / plan.campaign_id
+    with full_disk_is_a_failure():
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            sentence = f"expected a folder for runs that can be written at {parent}, found: {error.strerror}"
+            raise UserError(sentence) from error
+        track = track_file.read_bytes()
+        if hashlib.sha256(track).hexdigest() != plan.track.sha256:
+            raise UserError(f"{track_file} changed while the campaign was planned; start it again")
+        (folder / layout.TRACK_FILE).write_bytes(track)
+        (folder / layout.RECORD_RUNS_DIR).mkdir()
+        for arm, submission in zip(plan.arms, arms, strict=True):
+            (folder / arm.arm).mkdir()
+            take_copy(submission, folder / arm.arm)
+            _check_source(folder, arm)
+        create_ledger(folder, plan)
+        sync_folder(parent)
+    return folder
+
+
+def conduct(folder: Path, options: Options, watcher: Watcher, resumed: bool = False) -> Sitting:
+    """Run what is left of a campaign, and close it.
+
+    Ends early when a run is stopped by a signal, by the machine or by the referee: `Sitting.stopped_by`. Raises
+    UserError, before anything is started, where machine, track or sources are no longer what the campaign began with.
+    """
+    with Interrupts() as interrupts, open_ledger(folder) as (ledger, writer):
+        with interrupts.raised():
+            conductor = _Conductor(folder, options, watcher, ledger, writer)
+            if ledger.closed:
+                return Sitting(folder, None)
+            conductor.take_up(resumed)
+        while (slot := conductor.next_slot) is not None:
+            with interrupts.raised():
+                request = conductor.prepare(slot)
+            run = conductor.attempt(slot, request)
+            if not fills_slot(run.status):
+                return Sitting(folder, run)
+        conductor.close()
+    return Sitting(folder, None)
+
+
+def open_campaigns(parent: Path) -> list[tuple[Path, Plan, int]]:
+    """Campaigns below a folder that are not closed: folder, plan, and how many slots are filled."""
+    found = []
+    for folder in layout.campaign_dirs(parent):
+        try:
+            ledger = read_ledger(folder / layout.LEDGER_FILE)
+        except RecordError:
+            continue
+        if ledger.plan is not None and not ledger.closed:
+            found.append((folder, ledger.plan, _replay(ledger).filled))
+    return found
+
+
+def _replay(ledger: Ledger) -> Replay:
+    state = Replay()
+    state.read(list(ledger.entries))
+    return state
+
+
+class _Conductor:
+    """One sitting at a campaign."""
+
+    def __init__(self, folder: Path, options: Options, watcher: Watcher, ledger: Ledger, writer: Writer) -> None:
+        assert ledger.plan is not None
+        self.folder, self.options, self.watcher, self.writer = folder, options, watcher, writer
+        self.plan, self.state, self.ledger = ledger.plan, _replay(ledger), ledger
+        self.track = self._load_track()
+        self.dataset = datasets.load_dataset(self.track.data.dataset)
+        self.known: alike.Facts = {}  # of the counted runs
+
+    @property
+    def next_slot(self) -> Slot | None:
+        slots = self.plan.slots
+        return slots[self.state.filled] if self.state.filled < len(slots) else None
+
+    def take_up(self, resumed: bool) -> None:
+        """Settle what an earlier sitting left open, and look at what it finished."""
+        close_abandoned(self._runs)
+        if resumed or self.ledger.attempts:
+            self.writer.resumed(f"taken up with {self.state.filled} of {len(self.plan.slots)} slots filled")
+        for entry, outcome in self.ledger.attempts:
+            run = self._read(entry.run_id)
+            status = outcome.status if outcome else run.status if run else Status.ABANDONED
+            if outcome is None:
+                self._enter(self.plan.slots[entry.slot], entry.run_id, status)
+            if run is not None and fills_slot(status):
+                self._remember(run)
+                self.watcher.ended(self.plan.slots[entry.slot], run)
+
+    def prepare(self, slot: Slot) -> Request:
+        """The request of the next run, when all is as it was. Raises UserError, naming what is not."""
+        plan, arm = self.plan, self.plan.arm(slot.arm)
+        assert arm is not None
+        self._check_track()
+        for each in plan.arms:
+            _check_source(self.folder, each)
+        if machine.pick_device(self.track) != plan.device:
+            raise UserError(f"expected a machine with {plan.device}, as the campaign began, found none")
+        machine.pick_world_size(self.track, plan.world_size, plan.device)
+        sandbox.choose(plan.sandbox)
+        data = datasets.verify(self.dataset, self.options.data_root, self.track.data.train_shards)
+        here = alike.machine_facts(environment.collect(), plan.device, plan.world_size)
+        self._check_alike({**here, "sandbox": plan.sandbox, **alike.data_facts(data)})
+        return self._request(slot, arm)
+
+    def attempt(self, slot: Slot, request: Request) -> RunRecord:
+        """One run, with its two entries in the ledger."""
+        assert request.run_id is not None
+        observer = self.watcher.begins(slot, self.plan)
+        self.writer.attempt(slot.index, request.run_id)
+        self.state.attempts += 1
+        run, _ = execute(request, observer)
+        self._enter(slot, run.run_id, run.status)
+        if fills_slot(run.status):
+            self._remember(run)
+        self.watcher.ended(slot, run)
+        return run
+
+    def close(self) -> None:
+        self.writer.close(self.state.attempts)
+
+    @property
+    def _runs(self) -> Path:
+        return self.folder / layout.RECORD_RUNS_DIR
+
+    def _read(self, run_id: str) -> RunRecord | None:
+        """None: killed before its first run.json."""
+        return read_run(self._runs / run_id) if (self._runs / run_id / layout.RUN_FILE).exists() else None
+
+    def _enter(self, slot: Slot, run_id: str, status: Status) -> None:
+        self.writer.outcome(slot.index, run_id, status, file_digests(self._runs / run_id))
+        self.state.filled += fills_slot(status)
+
+    def _remember(self, run: RunRecord) -> None:
+        self.known = {**{key: value for key, value in alike.facts_of(run).items() if value is not None}, **self.known}
+
+    def _check_alike(self, here: alike.Facts) -> None:
+        for key, before, now in alike.compare(self.known, here):
+            raise UserError(
+                f"expected the campaign's runs to be alike, found {key} {before} before and {now} now; "
+                "restore it and resume, or start another campaign"
+            )
+
+    def _load_track(self) -> Track:
+        self._check_track()
+        return load_track(str(self.folder / layout.TRACK_FILE))
+
+    def _check_track(self) -> None:
+        path = self.folder / layout.TRACK_FILE
+        content = read_plain(path, layout.MAX_RECORD_BYTES)
+        if hashlib.sha256(content).hexdigest() != self.plan.track.sha256:
+            raise UserError(f"expected the campaign's own track at {path}, found other bytes; restore it")
+
+    def _request(self, slot: Slot, arm: ArmPlan) -> Request:
+        ref, plan = arm.submission, self.plan
+        source = Submission(
+            entry=ref.entry, root=self.folder / arm.arm, files=ref.files, bytes=ref.bytes, sha256=ref.sha256
+        )
+        return Request(
+            submission=source,
+            track=self.track,
+            dataset=self.dataset,
+            data_root=self.options.data_root,
+            runs_root=self._runs,
+            world_size=plan.world_size,
+            device=plan.device,
+            seed=slot.seed,
+            seed_source="harness",
+            run_id=new_run_id(clock.utc_now()),
+            campaign=CampaignRef(id=plan.campaign_id, slot=slot.index, arm=slot.arm),
+            keep_weights=self.options.keep_weights,
+            require_sandbox=plan.sandbox,
+            wait=self.options.wait,
+            relabel=plan.relabel,
+        )
+
+
+def _check_source(folder: Path, arm: ArmPlan) -> None:
+    """Raises UserError unless the campaign's copy of an arm is what was planned."""
+    for finding in source_findings(folder / arm.arm, arm):
+        raise UserError(
+            f"expected the campaign's own copy of its {arm.arm} in {folder / arm.arm}, found that {finding.sentence} "
+            f"(expected {finding.expected}, found {finding.found}); restore it, or start another campaign"
+        )

@@ -1,0 +1,94 @@
+"""Consistency: what in a run contradicts its plan or itself. Pure.
+
+The phases follow from the stamps, the loss from the windows' losses, the identity from the plan: whoever edits one
+number of a run has to edit them all.
+"""
+
+import math
+from collections.abc import Iterator
+
+from ..run import Finding, Phases, RunRecord, Score
+from ..status import Status
+from .campaign import Plan, Slot
+
+SUM_TOLERANCE = 1e-12  # relative, of a sum of fp64 against the same sum taken in another order
+
+
+def run_findings(run: RunRecord, plan: Plan, slot: Slot) -> Iterator[Finding]:
+    """What in a run contradicts its plan or itself."""
+    arm = plan.arm(slot.arm)
+    assert arm is not None
+    campaign = None if run.campaign is None else (run.campaign.id, run.campaign.slot, run.campaign.arm)
+    claims = {
+        "track": (plan.track, run.track),
+        "submission": (arm.submission, run.submission),
+        "seed": (slot.seed, run.seed),
+        "seed_source": ("harness", run.seed_source),
+        "campaign": ((plan.campaign_id, slot.index, slot.arm), campaign),
+        "world_size": (plan.world_size, run.world_size),
+        "device": (plan.device, run.device),
+        "practice": (False, run.practice),
+        "relabelled": (plan.relabel, run.relabelled),
+        "sandbox": (run.sandbox and plan.sandbox, run.sandbox),  # a run that failed early has none
+        "phases": (_phases(run), run.phases),
+    }
+    for key, (expected, found) in claims.items():
+        if expected != found:
+            yield _edited(run, f"{key} is not what it has to be", str(expected), str(found))
+    if run.status == Status.COMPLETE:
+        yield from _completeness(run)
+    if run.score is not None:
+        yield from _score_findings(run, run.score)
+
+
+def _phases(run: RunRecord) -> Phases:
+    """The phases as the stamps give them; score_ns is measured on its own."""
+    stamps = run.stamps
+    if stamps is None:
+        return Phases(score_ns=run.phases.score_ns)
+    return Phases(
+        prepare_ns=_between(stamps.start_ns, stamps.go_ns),
+        train_ns=_between(stamps.go_ns, stamps.stop_ns),
+        teardown_ns=_between(stamps.stop_ns, stamps.dead_ns),
+        score_ns=run.phases.score_ns,
+    )
+
+
+def _between(start_ns: int | None, end_ns: int | None) -> int | None:
+    if start_ns is None or end_ns is None or end_ns < start_ns:
+        return None
+    return end_ns - start_ns
+
+
+def _completeness(run: RunRecord) -> Iterator[Finding]:
+    parts = {"sandbox": run.sandbox, "data": run.data, "weights": run.weights, "score": run.score, "stamps": run.stamps}
+    for name, value in parts.items():
+        if not value:
+            yield _edited(run, "a complete run lacks a part", name, "nothing")
+    if run.phases.train_ns is None:
+        yield _edited(run, "a complete run lacks its time", "train_ns", "nothing")
+
+
+def _score_findings(run: RunRecord, score: Score) -> Iterator[Finding]:
+    windows = score.windows
+    if len(windows.loss_sums) != len(windows.counts) or score.count <= 0:
+        yield _edited(run, "the windows do not fit", f"{len(windows.counts)} sums", f"{len(windows.loss_sums)}")
+        return
+    if sum(windows.counts) != score.count or min(windows.counts) <= 0:
+        yield _edited(run, "the windows' counts do not make the count", str(score.count), str(sum(windows.counts)))
+    per_sum = windows.tokens * windows.windows_per_sum
+    if windows.counts[:-1] != [per_sum] * (len(windows.counts) - 1) or windows.counts[-1] > per_sum:
+        yield _edited(run, "the windows are not of one length", f"{per_sum} targets in each but the last", "others")
+    total = math.fsum(windows.loss_sums)
+    if not math.isclose(total, score.loss_sum, rel_tol=SUM_TOLERANCE):
+        yield _edited(run, "the windows' losses do not make the loss sum", repr(score.loss_sum), repr(total))
+    if score.val_loss != round(score.loss_sum / score.count, 7):
+        yield _edited(
+            run, "val_loss is not the mean", repr(round(score.loss_sum / score.count, 7)), f"{score.val_loss}"
+        )
+
+
+def _edited(run: RunRecord, sentence: str, expected: str, found: str) -> Finding:
+    return Finding(
+        id="run_edited", severity="error", sentence=f"{run.run_id}: {sentence}", expected=expected, found=found
+    )

@@ -1,0 +1,131 @@
+"""Evidence: n, losses, times, intervals and p-values, derived from a bundle and its track. Pure; never typed.
+
+Only valid runs have a loss and a time here; a counted run that failed is no number, but it is told, and it makes its
+arm invalid. Where a sample allows no test (one run, losses all alike), there is no p-value, and nothing is shown.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from ..run import RunRecord
+from ..stats.comparison import CONFIDENCE, Comparison, Span, compare
+from ..stats.significance import DegenerateSample, mean_interval, t_test, z_test
+from ..status import Status
+from ..track import Track
+from .campaign import Arm
+
+if TYPE_CHECKING:
+    from .bundle import Bundle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmEvidence:
+    """What the counted runs of one arm show."""
+
+    arm: Arm
+    n: int  # valid runs
+    failed: int  # counted runs that are not valid
+    losses: tuple[float, ...]  # nats per token, in slot order
+    times_s: tuple[float, ...]
+    mean_loss: float | None
+    sd_loss: float | None
+    mean_time_s: float | None
+    sd_time_s: float | None
+    time_interval_s: Span | None
+    p_value: float | None  # of the track's test against its target
+    valid: bool  # no run failed, and the track's test is passed where it has a target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a whole campaign shows."""
+
+    candidate: ArmEvidence
+    baseline: ArmEvidence | None
+    comparison: Comparison | None
+    attempts: int
+    uncounted: int  # attempts that the machine, the referee or a signal ended, and those without an outcome
+
+
+def derive(bundle: "Bundle", track: Track) -> Evidence:
+    """The evidence of a campaign under a track's rules."""
+    has_baseline = bundle.plan.arm("baseline") is not None
+    return Evidence(
+        candidate=arm_evidence("candidate", bundle.runs("candidate"), track),
+        baseline=arm_evidence("baseline", bundle.runs("baseline"), track) if has_baseline else None,
+        comparison=_comparison(bundle, track) if has_baseline else None,
+        attempts=len(bundle.attempts) + bundle.lost,
+        uncounted=sum(not attempt.counted for attempt in bundle.attempts) + bundle.lost,
+    )
+
+
+def arm_evidence(arm: Arm, runs: Sequence[RunRecord], track: Track) -> ArmEvidence:
+    """What these counted runs show."""
+    measured = [found for run in runs if (found := measure(run)) is not None]
+    times_s, losses = tuple(time_s for time_s, _ in measured), tuple(loss for _, loss in measured)
+    p_value, failed = _p_value(losses, track), len(runs) - len(measured)
+    passed = track.target_val_loss is None or (p_value is not None and p_value < track.significance.alpha)
+    return ArmEvidence(
+        arm=arm,
+        n=len(measured),
+        failed=failed,
+        losses=losses,
+        times_s=times_s,
+        mean_loss=fmean(losses) if losses else None,
+        sd_loss=stdev(losses) if len(losses) > 1 else None,
+        mean_time_s=fmean(times_s) if times_s else None,
+        sd_time_s=stdev(times_s) if len(times_s) > 1 else None,
+        time_interval_s=_interval(times_s),
+        p_value=p_value,
+        valid=bool(measured) and not failed and passed,
+    )
+
+
+def measure(run: RunRecord) -> tuple[float, float] | None:
+    """Time (s) and loss (nats per token) of a valid run; None of any other.
+
+    Runs under a relabelled vocabulary are measured too: a bundle holds either all of them or none.
+    """
+    if run.status != Status.COMPLETE or run.practice or run.errors or run.score is None or not run.phases.train_ns:
+        return None
+    return run.phases.train_ns / 1e9, run.score.val_loss
+
+
+def _p_value(losses: Sequence[float], track: Track) -> float | None:
+    """Of the track's test; None where the track has no target or the sample allows none."""
+    target, rule = track.target_val_loss, track.significance
+    if target is None or rule.test == "welch":
+        return None
+    try:
+        if rule.test == "z":
+            return None if rule.sigma is None else z_test(losses, target, rule.sigma).p_value
+        return t_test(losses, target).p_value
+    except DegenerateSample:
+        return None
+
+
+def _interval(values: Sequence[float]) -> Span | None:
+    try:
+        found = mean_interval(values, CONFIDENCE)
+    except DegenerateSample:
+        return None
+    return Span(estimate=found.estimate, low=found.low, high=found.high)
+
+
+def _comparison(bundle: "Bundle", track: Track) -> Comparison | None:
+    """Of the pairs whose runs are both valid."""
+    sides: dict[int, dict[Arm, tuple[float, float] | None]] = {}
+    for attempt in bundle.attempts:
+        if attempt.counted and attempt.slot.pair is not None:
+            sides.setdefault(attempt.slot.pair, {})[attempt.slot.arm] = measure(attempt.run)
+    whole = [pair for _, pair in sorted(sides.items()) if len(pair) == 2]
+    both = [(a, b) for pair in whole if (a := pair["candidate"]) is not None and (b := pair["baseline"]) is not None]
+    return compare(
+        [(a[0], b[0]) for a, b in both],
+        [(a[1], b[1]) for a, b in both],
+        dropped=len(whole) - len(both),
+        alpha=track.rules.faster_alpha,
+        margin_nats=track.rules.equal_loss_margin_nats,
+    )

@@ -1,0 +1,68 @@
+"""A campaign as a person watches it: one line per run, with the means so far; the run in progress below them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import fmean
+
+from rich.console import Console
+from rich.markup import escape
+
+from ..observer import Observer
+from ..run import RunRecord
+from ..running.display import Display
+from .campaign import Arm, Plan, Slot
+from .evidence import measure
+
+
+class Scoreboard:
+    """Prints on a console. The plan is fixed, so looking at the means changes nothing."""
+
+    def __init__(self, console: Console, plan: Plan) -> None:
+        self._console, self._plan = console, plan
+        self._display: Display | None = None
+        self._times: dict[Arm, dict[int, float]] = {"candidate": {}, "baseline": {}}
+        self._losses: dict[Arm, list[float]] = {"candidate": [], "baseline": []}
+
+    @contextmanager
+    def watching(self) -> Iterator["Scoreboard"]:
+        """Leaves the terminal as it was, whatever happens."""
+        try:
+            yield self
+        finally:
+            self._stop()
+
+    def begins(self, slot: Slot, plan: Plan) -> Observer:
+        """Somebody to watch the run, under the number it has."""
+        self._stop()
+        self._display = Display(self._console, label=f"{slot.index + 1}/{len(plan.slots)} {slot.arm} ")
+        self._display.__enter__()
+        return self._display
+
+    def ended(self, slot: Slot, run: RunRecord) -> None:
+        """One line: which run, what it came to, and the mean of its arm so far."""
+        self._stop()
+        measured = measure(run)
+        if measured is None:
+            result = f"[red]{run.errors[0].id if run.errors else run.status}[/]: {escape(run.sentence)}"
+        else:
+            time_s, loss = measured
+            self._times[slot.arm][slot.index if slot.pair is None else slot.pair] = time_s
+            self._losses[slot.arm].append(loss)
+            result = f"val_loss {loss:.4f}  {time_s:9.3f} s   {self._so_far(slot.arm)}"
+        number = f"{slot.index + 1:>{len(str(len(self._plan.slots)))}} of {len(self._plan.slots)}"
+        self._console.print(f"[bold]{number}[/]  {slot.arm:<9}  {result}", soft_wrap=True, highlight=False)
+
+    def _so_far(self, arm: Arm) -> str:
+        times, losses = self._times[arm].values(), self._losses[arm]
+        text = f"mean {fmean(losses):.4f}  {fmean(times):.3f} s"
+        ours, theirs = self._times["candidate"], self._times["baseline"]
+        pairs = ours.keys() & theirs.keys()
+        if not pairs:
+            return text
+        ratio = fmean(ours[pair] for pair in pairs) / fmean(theirs[pair] for pair in pairs)
+        return f"{text}   candidate / baseline {ratio:.4f}"
+
+    def _stop(self) -> None:
+        if self._display is not None:
+            self._display.__exit__()
+            self._display = None

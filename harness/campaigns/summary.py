@@ -1,0 +1,117 @@
+"""A summary: what a campaign came to, as one object for a machine and in words for a person. Pure."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..run import Finding
+from ..stats.power import Design
+from ..status import ExitCode, Status
+from ..track import Track
+from .bundle import Bundle
+from .evidence import ArmEvidence, Evidence, derive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What `speedrun run --runs` and `speedrun compare` print with --json."""
+
+    campaign_id: str
+    folder: str
+    purpose: Literal["runs", "compare", "reproduce"]
+    track: str
+    closed: bool  # every slot is filled
+    stopped_by: Status | None  # what kept the campaign from going on
+    exit_code: int
+    evidence: Evidence
+    findings: tuple[Finding, ...]
+    sentences: tuple[str, ...]
+
+
+def summarise(bundle: Bundle, track: Track, stopped_by: Status | None) -> Summary:
+    """stopped_by: the status of the run that ended a sitting early."""
+    evidence = derive(bundle, track)
+    findings = tuple(finding for finding in bundle.findings if bundle.closed or finding.id != "not_closed")
+    return Summary(
+        campaign_id=bundle.plan.campaign_id,
+        folder=str(bundle.folder),
+        purpose=bundle.plan.purpose,
+        track=track.name,
+        closed=bundle.closed,
+        stopped_by=stopped_by,
+        exit_code=_exit_code(bundle, evidence, stopped_by),
+        evidence=evidence,
+        findings=findings,
+        sentences=tuple(_sentences(bundle, evidence, track)),
+    )
+
+
+def _exit_code(bundle: Bundle, evidence: Evidence, stopped_by: Status | None) -> ExitCode:
+    """OK: closed, whole, every counted run of both arms valid, and the candidate passes the track's test."""
+    if not bundle.closed:
+        return stopped_by.exit_code if stopped_by else ExitCode.REFEREE
+    baseline_failed = evidence.baseline is not None and evidence.baseline.failed > 0
+    good = evidence.candidate.valid and not baseline_failed and not bundle.findings
+    return ExitCode.OK if good else ExitCode.MISSED
+
+
+def _sentences(bundle: Bundle, evidence: Evidence, track: Track) -> list[str]:
+    found = [_validity(evidence.candidate, track), *_more_runs(evidence.candidate, track), _time(evidence.candidate)]
+    if evidence.baseline is not None:
+        arm = bundle.plan.arm("baseline")
+        name = arm.record if arm is not None and arm.record else "the baseline"
+        found += [
+            f"{name}: {_lower(_validity(evidence.baseline, track))}",
+            f"{name}: {_lower(_time(evidence.baseline))}",
+        ]
+    if evidence.comparison is not None:
+        found += evidence.comparison.sentences()
+    if evidence.uncounted:
+        found.append(f"{evidence.uncounted} of {evidence.attempts} attempts do not count; they stay in the ledger.")
+    return found
+
+
+def _validity(arm: ArmEvidence, track: Track) -> str:
+    """Whether an arm passes the track's test."""
+    if not arm.n:
+        return f"Valid? No: none of {arm.failed} counted runs is valid." if arm.failed else "Valid? No run counts yet."
+    assert arm.mean_loss is not None
+    mean = f"mean val_loss {arm.mean_loss:.5f} of {arm.n} run{'' if arm.n == 1 else 's'}"
+    if arm.failed:
+        return f"Valid? No: {arm.failed} of {arm.n + arm.failed} counted runs failed; {mean}."
+    target, rule = track.target_val_loss, track.significance
+    if target is None:
+        return f"Valid? Yes: {mean}; this track has no target."
+    if arm.p_value is None:
+        return f"Valid? Cannot be told: {mean}, target {target:g}, and these losses allow no {rule.test}-test."
+    verdict = "Yes" if arm.valid else "Not shown"
+    return f"Valid? {verdict}: {mean}, target {target:g}, p = {arm.p_value:.2g} ({rule.test}-test at {rule.alpha:g})."
+
+
+def _more_runs(arm: ArmEvidence, track: Track) -> tuple[str, ...]:
+    """How large a campaign would show what this one did not, if the truth is what it saw."""
+    target, rule = track.target_val_loss, track.significance
+    if arm.valid or arm.failed or target is None or arm.mean_loss is None or rule.test == "welch":
+        return ()
+    if arm.mean_loss >= target:
+        return (f"The mean is {arm.mean_loss - target:.5f} nats above the target: more runs would not help.",)
+    sd = rule.sigma or arm.sd_loss
+    needed = (
+        Design(test=rule.test, alpha=rule.alpha, sd=sd, sigma=rule.sigma).runs(target - arm.mean_loss) if sd else None
+    )
+    if needed is None:
+        return ()
+    return (
+        f"A new campaign of {max(needed, arm.n + 1)} runs would show it nine times in ten, if the truth is this mean.",
+    )
+
+
+def _time(arm: ArmEvidence) -> str:
+    if arm.mean_time_s is None:
+        return "Time? None was measured."
+    span = arm.time_interval_s
+    interval = f" (95 % interval {span.low:.3f} to {span.high:.3f})" if span else ""
+    return f"Time? {arm.mean_time_s:.3f} s{interval}."
+
+
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]

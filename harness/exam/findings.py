@@ -1,0 +1,78 @@
+"""Findings of a run: rules that its score breaks, what was expected and what was found."""
+
+from ..run import Finding, Probes, Score, Shadow
+from ..track import Evaluation
+from . import probes
+
+
+def findings(score: Score, evaluation: Evaluation) -> list[Finding]:
+    """Every broken rule of one score; all of them make the run invalid."""
+    return [
+        *_probe_findings(score.probes, evaluation.probe_tolerance_nats),
+        *(_shadow_findings(score.shadow, evaluation.shadow_tolerance_nats) if score.shadow else ()),
+    ]
+
+
+def _probe_findings(found: Probes, limit: float) -> list[Finding]:
+    """Hidden state, or else a look ahead: a model whose answers change anyhow says nothing about suffixes."""
+    again = [repeats for repeats in (found.order, found.repeat) if repeats is not None]
+    worst = max(again, key=lambda repeats: repeats.max_abs_difference, default=None)
+    if worst is not None and worst.max_abs_difference > limit:
+        return [_hidden_state(worst.max_abs_difference, sum(repeats.pairs for repeats in again), limit)]
+    if found.max_abs_difference > limit:
+        return [
+            _causality(
+                f"at most {limit:g} nats between two evaluations of the same prefix",
+                f"{found.max_abs_difference:.4g} nats in {found.pairs} probed windows",
+            )
+        ]
+    if found.gain is not None and probes.is_leak(found.gain, found.gain_standard_error):
+        return [
+            _causality(
+                "a prefix that is as hard before its real suffix as before another",
+                f"easier by {found.gain:.4g} nats (standard error {found.gain_standard_error:.2g}) "
+                f"in {found.pairs} probed windows",
+            )
+        ]
+    return []
+
+
+def _hidden_state(size: float, pairs: int, limit: float) -> Finding:
+    return Finding(
+        id="hidden_state",
+        severity="error",
+        sentence="the loss of a window depends on what the evaluator was asked besides",
+        expected=f"at most {limit:g} nats between two evaluations of the same window",
+        found=f"{size:.4g} nats in {pairs} windows that were asked twice",
+    )
+
+
+def _causality(expected: str, found: str) -> Finding:
+    sentence = "the loss of a token depends on tokens that follow it"
+    return Finding(id="causality", severity="error", sentence=sentence, expected=expected, found=found)
+
+
+def _shadow_findings(shadow: Shadow, limit: float) -> list[Finding]:
+    if shadow.gap <= limit:
+        return []
+    spread = "" if shadow.standard_error is None else f" (standard error {shadow.standard_error:.2g})"
+    return [
+        Finding(
+            id="shadow_gap",
+            severity="error",
+            sentence="the scored text is easier for this model than text of the same kind that nobody could know",
+            expected=f"a gap of at most {limit:g} nats per token",
+            found=f"{shadow.gap:.4g} nats{spread} over {shadow.count:,} unscored tokens",
+        )
+    ]
+
+
+def data_altered(shards: list[str]) -> Finding:
+    """Training shards that were other bytes after the run than before it."""
+    return Finding(
+        id="data_altered",
+        severity="error",
+        sentence="training data was altered during the run",
+        expected="shards that are the same bytes before and after",
+        found=f"{len(shards)} altered, such as {shards[0]}",
+    )

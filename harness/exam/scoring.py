@@ -1,0 +1,222 @@
+"""SCORE: two sandboxed evaluators answer to the judge; the referee starts all three, waits, and kills them.
+
+The evaluators see the submission, the sealed weights and token windows, and no file of data. The judge sees the
+validation shard and never a line of the submission.
+"""
+
+import json
+import os
+import selectors
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from .. import clock, layout, processes
+from ..cells import sandbox
+from ..cells.cell import Cell
+from ..cells.sandbox import View
+from ..errors import RunFailure
+from ..logfile import LogFile
+from ..observer import Observer
+from ..run import Score
+from ..status import Status
+from ..weights import WeightBuffer
+
+NS = 1_000_000_000
+READ_BYTES = 2**16
+MAX_REPORT_BYTES = 64 * 2**20
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from harness.exam.judge import main; main()"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exam:
+    """What is asked of the weights."""
+
+    val_path: Path
+    val_sha256: str | None  # as verified before the run
+    val_tokens: int
+    vocab_size: int
+    max_tokens: int
+    max_batch_tokens: int
+    probe_pairs: int
+    shadow_tokens: int  # 0: none
+    shadow_source: Literal["fresh", "rest"]
+    relabelling_key: bytes | None
+    budget_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Where evaluators work."""
+
+    level: str  # of the sandbox
+    view: View
+    inside: Path  # the copy of inside.py
+    entry: Path  # the submission
+    seed: int
+    device: str
+    threads: int  # of each evaluator
+
+
+@dataclass(slots=True)
+class _Report:
+    """Lines from the judge as they come; the last one holds the score."""
+
+    buffer: bytearray = field(default_factory=bytearray)
+    final: dict[str, Any] | None = None
+
+    def feed(self, chunk: bytes) -> list[dict[str, Any]]:
+        self.buffer += chunk
+        if len(self.buffer) > MAX_REPORT_BYTES:
+            raise RunFailure(Status.JUDGE_FAILED, "the judge's report is longer than any report can be")
+        *lines, rest = self.buffer.split(b"\n")
+        self.buffer = bytearray(rest)
+        messages: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        self.final = next((m for m in messages if m["kind"] != "progress"), self.final)
+        return messages
+
+
+class Scorer:
+    """Scores weights in a room; the same one for the final weights and for practice snapshots."""
+
+    def __init__(self, room: Room, log: LogFile, observer: Observer) -> None:
+        self._room, self._log, self._observer = room, log, observer
+
+    def score(self, buffers: list[WeightBuffer], exam: Exam) -> Score:
+        """Raises RunFailure when an evaluator or the judge fails, or the budget is spent."""
+        started: list[subprocess.Popen[bytes]] = []
+        ours, theirs = zip(*(socket.socketpair() for _ in range(2)), strict=True)
+        cells: list[Cell] = []
+        try:
+            cells += [self._make_cell() for _ in theirs]
+            started += [
+                self._start_evaluator(cell, buffers, exam, sock) for cell, sock in zip(cells, theirs, strict=True)
+            ]
+            judge = self._start_judge(exam, ours)
+            started.append(judge)
+            for cell, evaluator in zip(cells, started, strict=False):
+                cell.strangers = {process.pid for process in started if process is not evaluator}
+            for sock in (*ours, *theirs):
+                sock.close()
+            return self._wait(judge, started, cells, exam.budget_s)
+        except RunFailure as failure:
+            raise _explained(failure, cells) from failure
+        finally:
+            for cell in cells:
+                cell.kill()
+            processes.kill_children()
+            for sock in (*ours, *theirs):
+                sock.close()
+            for process in started:
+                self._end(process)
+            for cell in cells:
+                cell.close()
+
+    def _make_cell(self) -> Cell:
+        """Evaluators share the track's limits in halves: they could signal each other at a common one."""
+        room = self._room
+        environment = room.view.environment | {"OMP_NUM_THREADS": str(room.threads)}
+        limits = room.view.limits.within_this_machine().shared_by(2)
+        return Cell(room.level, replace(room.view, environment=environment, evaluator=True, limits=limits))
+
+    def _start_evaluator(
+        self, cell: Cell, buffers: list[WeightBuffer], exam: Exam, sock: socket.socket
+    ) -> subprocess.Popen[bytes]:
+        room = self._room
+        copies = [buffer.copy() for buffer in buffers]  # two evaluators share nothing, not even a file offset
+        parts = [
+            {"fd": fd, "weights": [asdict(spec) for spec in b.specs]} for fd, b in zip(copies, buffers, strict=True)
+        ]
+        config = {
+            "socket": sock.fileno(), "parts": parts, "entry": str(room.entry), "vocab_size": exam.vocab_size,
+            "seed": room.seed, "device": room.device, "threads": room.threads,
+        }  # fmt: skip
+        config_fd = os.memfd_create("config", 0)
+        os.write(config_fd, json.dumps(config).encode())
+        os.lseek(config_fd, 0, os.SEEK_SET)
+        argv = [sys.executable, "-I", str(room.inside), "evaluate", str(config_fd)]
+        try:
+            return cell.start(argv, pass_fds=(config_fd, sock.fileno(), *copies))
+        finally:
+            for fd in (config_fd, *copies):
+                os.close(fd)
+
+    def _start_judge(self, exam: Exam, sockets: tuple[socket.socket, ...]) -> subprocess.Popen[bytes]:
+        order = {
+            "val_path": str(exam.val_path), "val_sha256": exam.val_sha256, "val_tokens": exam.val_tokens,
+            "vocab_size": exam.vocab_size,
+            "max_tokens": exam.max_tokens, "max_batch_tokens": exam.max_batch_tokens,
+            "probe_pairs": exam.probe_pairs, "shadow_tokens": exam.shadow_tokens, "shadow_source": exam.shadow_source,
+            "relabelling_key": exam.relabelling_key and exam.relabelling_key.hex(), "threads": self._room.threads,
+            "device": self._room.device, "sockets": [s.fileno() for s in sockets],
+        }  # fmt: skip
+        argv = [sys.executable, "-I", "-c", _BOOT, str(layout.ROOT)]
+        judge = subprocess.Popen(
+            argv, env=sandbox.clean_environment(self._room.view.home),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            pass_fds=[s.fileno() for s in sockets], start_new_session=True, preexec_fn=processes.die_with_parent,
+        )  # fmt: skip
+        assert judge.stdin is not None
+        judge.stdin.write(json.dumps(order).encode())
+        judge.stdin.close()
+        return judge
+
+    def _wait(
+        self, judge: subprocess.Popen[bytes], started: list[subprocess.Popen[bytes]], cells: list[Cell], budget_s: float
+    ) -> Score:
+        self._observer.phase("SCORE", budget_s)
+        deadline_ns = clock.now_ns() + int(budget_s * NS)
+        report = _Report()
+        with selectors.DefaultSelector() as selector:
+            for process in started:
+                for pipe in filter(None, (process.stdout, process.stderr)):
+                    selector.register(pipe, selectors.EVENT_READ)
+            while report.final is None:
+                left_s = (deadline_ns - clock.now_ns()) / NS
+                if left_s <= 0:
+                    raise RunFailure(Status.SCORE_TIMEOUT, f"scoring took more than {budget_s:g} s")
+                for cell in cells:
+                    cell.watch()
+                wait_s = min(left_s, self._observer.tick(), *(cell.watch_s for cell in cells))
+                for key, _ in selector.select(wait_s):
+                    chunk = os.read(key.fd, READ_BYTES)
+                    if not chunk:
+                        selector.unregister(key.fileobj)
+                    if key.fileobj is not judge.stdout:
+                        self._log.write(chunk)
+                    elif chunk:
+                        self._show(report.feed(chunk))
+                    else:
+                        raise RunFailure(Status.JUDGE_FAILED, f"the judge ended without a score (exit {judge.wait()})")
+        return _verdict(report.final)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """Keep the last words of a process that was killed, then let go of it."""
+        process.wait()
+        for pipe in filter(None, (process.stdout, process.stderr)):
+            os.set_blocking(pipe.fileno(), False)
+            with pipe, suppress(BlockingIOError):  # only outside a pid namespace can a writer live on
+                while chunk := os.read(pipe.fileno(), READ_BYTES):
+                    self._log.write(chunk)
+
+    def _show(self, messages: list[dict[str, Any]]) -> None:
+        for message in messages:
+            if message["kind"] == "progress":
+                self._observer.scored(message["done"], message["total"])
+
+
+def _explained(failure: RunFailure, cells: list[Cell]) -> RunFailure:
+    """The failure, or the limit an evaluator ran into before it."""
+    for cell in cells:
+        failure = cell.explain(failure)
+    return failure
+
+
+def _verdict(final: dict[str, Any]) -> Score:
+    if final["kind"] == "failed":
+        raise RunFailure(Status(final["status"]), final["sentence"])
+    return Score.model_validate(final["score"])

@@ -1,0 +1,1 @@
+"""What a record must hold: rules of runs, of records and of source, each with its number."""

@@ -1,0 +1,261 @@
+"""The rules of a record as a whole, each a pure function from facts to what breaks it.
+
+The docstring of a rule says why it is there; `speedrun rules` prints it. Numbers come from track.toml; no rule reads
+a file. The rules of single runs are in run_rules.py, the table that gives each its severity is in rules.py.
+"""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, timedelta
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from ..campaigns import alike
+from ..run import RunRecord
+from ..track import Track
+
+if TYPE_CHECKING:
+    from ..campaigns.bundle import Bundle
+    from ..campaigns.evidence import ArmEvidence, Evidence
+
+
+class Claim(Protocol):
+    """What a rule reads of a record's statement (record.json)."""
+
+    @property
+    def track(self) -> str: ...
+    @property
+    def date(self) -> date: ...
+    @property
+    def claim(self) -> str: ...  # "speed" or "systems"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything a rule may look at; no rule reads a file."""
+
+    bundle: "Bundle"
+    evidence: "Evidence"
+    statement: Claim
+    reigning: str | None  # the standing record this one wants to beat; None: there is none yet
+    history: tuple[RunRecord, ...]  # the baseline's own runs, from its record
+    record_bytes: int | None  # of the record's folder; None: not made yet
+    pinned: Mapping[str, str]  # shard -> digest, as the dataset's manifest states them
+
+    def runs(self, arm: Literal["candidate", "baseline"]) -> list[RunRecord]:
+        """The counted runs of an arm, in the order of their slots; none of an arm that is not there."""
+        return self.bundle.runs(arm)
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """What a rule has to say when it is broken."""
+
+    sentence: str
+    expected: str
+    found: str
+
+
+# ----------------------------------------------------------------------------------------------------- statistics
+
+
+def significance(facts: Facts, track: Track) -> Iterator[Breach]:
+    """The mean loss is at or below the target, by the track's test."""
+    arm, test = facts.evidence.candidate, track.significance
+    if track.target_val_loss is None or arm.p_value is None or arm.p_value < test.alpha:
+        return
+    yield Breach(
+        f"the losses do not show a mean at or below the target {track.target_val_loss:g}",
+        f"p < {test.alpha:g} by the one-sided {test.test}-test",
+        f"p = {arm.p_value:.3g}, {_mean_loss(arm)}",
+    )
+
+
+def _mean_loss(arm: "ArmEvidence") -> str:
+    return "no loss" if arm.mean_loss is None else f"mean {arm.mean_loss:.5f} of {arm.n} runs"
+
+
+def degenerate_sample(facts: Facts, track: Track) -> Iterator[Breach]:
+    """Without a p-value nothing is shown; so a sample no test can take fails."""
+    if track.target_val_loss is not None and facts.evidence.candidate.p_value is None:
+        losses = ", ".join(f"{loss:.7g}" for loss in facts.evidence.candidate.losses[:8]) or "no loss"
+        yield Breach("the losses are no sample a test can take", "two or more finite losses that differ", losses)
+
+
+def faster_than_parent(facts: Facts, track: Track) -> Iterator[Breach]:
+    """The candidate beat the standing record on one machine, runs interleaved."""
+    comparison = facts.evidence.comparison
+    if track.metric != "train_time" or (facts.reigning is None and facts.bundle.baseline is None):
+        return
+    if comparison is None:
+        yield Breach(
+            "the candidate was not raced against the standing record",
+            f"a campaign with two arms, the baseline being {facts.reigning}",
+            f"{len(facts.evidence.candidate.times_s)} runs of the candidate alone",
+        )
+        return
+    if comparison.p_faster is None or not comparison.p_faster < track.rules.faster_alpha:
+        found = "no p-value" if comparison.p_faster is None else f"p = {comparison.p_faster:.3g}"
+        yield Breach(
+            "the pairs do not show that the candidate is faster",
+            f"p < {track.rules.faster_alpha:g} by the one-sided paired t-test on log time",
+            f"{found}, ratio of mean times {comparison.ratio:.4f}",
+        )
+
+
+def lower_loss_than_parent(facts: Facts, track: Track) -> Iterator[Breach]:
+    """Where the lowest loss wins: the candidate's losses are below the standing record's, by Welch's test."""
+    if track.metric != "val_loss" or (facts.reigning is None and facts.bundle.baseline is None):
+        return
+    from ..stats.significance import DegenerateSample, welch_test
+
+    baseline = facts.evidence.baseline
+    try:
+        p_value = welch_test(facts.evidence.candidate.losses, () if baseline is None else baseline.losses).p_value
+        found = f"p = {p_value:.3g}"
+    except DegenerateSample as error:
+        p_value, found = 1.0, str(error)
+    if not p_value < track.significance.alpha:
+        yield Breach(
+            "the runs do not show a lower loss than the standing record's",
+            f"p < {track.significance.alpha:g} by the one-sided Welch test",
+            found,
+        )
+
+
+def baseline_is_reigning(facts: Facts, track: Track) -> Iterator[Breach]:
+    """What was beaten is the standing record, not an older or a home-made one."""
+    raced = next((arm.record for arm in facts.bundle.plan.arms if arm.arm == "baseline"), None)
+    if facts.reigning is not None and facts.bundle.baseline is not None and raced != facts.reigning:
+        yield Breach("the baseline is not the standing record", facts.reigning, raced or "a source of its own")
+
+
+def equal_loss(facts: Facts, track: Track) -> Iterator[Breach]:
+    """A "systems" claim says the numbers stay: shown by an equivalence test, never waived."""
+    comparison = facts.evidence.comparison
+    if facts.statement.claim != "systems" or (comparison is not None and comparison.equal_loss):
+        return
+    yield Breach(
+        "a systems claim needs losses shown to be equal",
+        f"mean losses within {track.rules.equal_loss_margin_nats:g} nats by two one-sided tests",
+        "no baseline to compare with" if comparison is None else "a difference that may be larger",
+    )
+
+
+def min_runs(facts: Facts, track: Track) -> Iterator[Breach]:
+    """Few runs show little, and their variance is a guess."""
+    valid = sum(run.is_valid for run in facts.runs("candidate"))
+    if valid < track.rules.min_runs:
+        yield Breach("too few valid runs of the candidate", f"at least {track.rules.min_runs}", str(valid))
+
+
+# ----------------------------------------------------------------------------------------------- seeds and choosing
+
+
+def repeated_seed(facts: Facts, track: Track) -> Iterator[Breach]:
+    """Runs of one seed are one observation, not several."""
+    for seed, count in Counter(run.seed for run in facts.runs("candidate")).items():
+        if count > 1:
+            yield Breach("runs of the candidate share a seed", "a seed of its own for each", f"{seed}, {count} times")
+
+
+def equal_weights(facts: Facts, track: Track) -> Iterator[Breach]:
+    """Two seeds that give the same model: the seed is ignored, so the runs are one observation."""
+    runs = facts.runs("candidate")
+    for values, what in (
+        ([run.weights.sha256 for run in runs if run.weights], "weights"),
+        ([repr(run.score.loss_sum) for run in runs if run.score], "loss, to the last digit"),
+    ):
+        for value, count in Counter(values).items():
+            if count > 1:
+                sentence = f"{count} runs of the candidate with different seeds came to the same {what}"
+                yield Breach(sentence, "another model from another seed", value[:16])
+
+
+def uncounted_attempts(facts: Facts, track: Track) -> Iterator[Breach]:
+    """Who may interrupt whatever looks slow is choosing runs; a campaign bears only so much bad luck after GO."""
+    uncounted = sum(
+        not attempt.counted and (attempt.run.stamps is None or attempt.run.stamps.go_ns is not None)
+        for attempt in facts.bundle.attempts
+    )
+    slots = len(facts.bundle.plan.slots)
+    if uncounted > track.rules.uncounted_share * slots:
+        yield Breach(
+            "too many attempts ended without counting after the clock had started, or without saying whether it had",
+            f"at most {track.rules.uncounted_share:.0%} of {slots} slots",
+            str(uncounted),
+        )
+
+
+def own_track(facts: Facts, track: Track) -> Iterator[Breach]:
+    """A record is a record of the contest it ran in."""
+    if not facts.statement.track == facts.bundle.plan.track.name == track.name:
+        yield Breach(
+            "statement, plan and track name different contests",
+            track.name,
+            f"statement {facts.statement.track}, plan {facts.bundle.plan.track.name}",
+        )
+
+
+def date_of_runs(facts: Facts, track: Track) -> Iterator[Breach]:
+    """Acceptance order is the order of the board: nobody backdates a record before its runs."""
+    last = max((run.started_at.astimezone(UTC).date() for run in facts.runs("candidate")), default=None)
+    if last is not None and facts.statement.date < last - timedelta(days=1):  # a day: the author's time zone
+        yield Breach("the record is dated before its runs", f"{last} or later", str(facts.statement.date))
+
+
+# ----------------------------------------------------------------------------------------------- machine and limits
+
+
+def budget_margin(facts: Facts, track: Track) -> Iterator[Breach]:
+    """A run close to a limit is killed on a slightly slower machine."""
+    limits_s = {"prepare": track.budget.prepare_s, "train": track.budget.train_s, "score": track.budget.score_s}
+    for phase, limit_s in limits_s.items():
+        if phase == "train" and track.metric == "val_loss":
+            continue  # there the budget is the contest
+        times = [getattr(run.phases, f"{phase}_ns") or 0 for run in facts.runs("candidate")]
+        longest_s = max(times, default=0) / 1e9
+        if longest_s > track.rules.budget_share * limit_s:
+            expected = f"at most {track.rules.budget_share:.0%} of {limit_s:g} s"
+            yield Breach(f"{phase} comes close to its budget", expected, f"{longest_s:.3g} s")
+
+
+def time_spread(facts: Facts, track: Track) -> Iterator[Breach]:
+    """Times that scatter tell of a busy machine, or of runs that decide for themselves when to stop."""
+    for arm in (facts.evidence.candidate, facts.evidence.baseline):
+        if arm is None or arm.sd_time_s is None or arm.mean_time_s is None:
+            continue
+        spread = arm.sd_time_s / arm.mean_time_s
+        if spread > track.rules.time_spread:
+            expected = f"a standard deviation of at most {track.rules.time_spread:.1%} of the mean"
+            yield Breach(f"the times of the {arm.arm} scatter", expected, f"{spread:.1%}")
+
+
+def baseline_in_its_own_interval(facts: Facts, track: Track) -> Iterator[Breach]:
+    """A baseline that is slower here than in its own record, on like hardware, was perhaps held back."""
+    baseline, here = facts.evidence.baseline, facts.runs("baseline")
+    like = [run.phases.train_ns for run in facts.history if run.phases.train_ns and here and _alike(run, here[0])]
+    if not like or baseline is None or baseline.mean_time_s is None:
+        return
+    then_s = statistics.fmean(like) / 1e9
+    offset = baseline.mean_time_s / then_s - 1
+    if abs(offset) > track.rules.baseline_offset:
+        yield Breach(
+            "the baseline's time is not what its own record shows on like hardware",
+            f"within {track.rules.baseline_offset:.0%} of {then_s:.4g} s",
+            f"{baseline.mean_time_s:.4g} s ({offset:+.1%})",
+        )
+
+
+def _alike(a: RunRecord, b: RunRecord) -> bool:
+    """Whether two machines are of one kind, so that their times can be compared at all. Software may differ."""
+    x, y = (alike.machine_facts(run.environment, run.device, run.world_size) for run in (a, b))
+    return all(x[key] == y[key] for key in ("device", "GPUs", "world_size", "CPU model"))
+
+
+def record_size(facts: Facts, track: Track) -> Iterator[Breach]:
+    """Records live in git for ever, so they stay small."""
+    if facts.record_bytes is not None and facts.record_bytes > track.rules.record_bytes:
+        expected, found = f"at most {track.rules.record_bytes:,} bytes", f"{facts.record_bytes:,}"
+        yield Breach("the record is too big", expected, found)

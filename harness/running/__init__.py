@@ -1,0 +1,1 @@
+"""One refereed run: phases, clock, messages, and the record of whatever became of it."""

@@ -1,0 +1,120 @@
+"""A run as a person watches it: one line that says which phase, how far, how fast, how long still.
+
+Redrawn twice a second by the referee's own loop, after the sockets have been served: a display must not take
+cores or milliseconds from what it shows. Where nobody watches (no terminal), a line now and then.
+"""
+
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from ..messages import Log
+from ..observer import Observer
+
+REDRAW_S = 0.5
+LINE_S = 15.0  # without a terminal
+BAR_CELLS = 24
+
+
+class Display(Observer):
+    """Draws on a console; what it shows of the submission's own numbers is marked as theirs by never being kept.
+
+    With a label, the run is one of many: only the line in progress is shown, under that label.
+    """
+
+    def __init__(self, console: Console, label: str = "") -> None:
+        self._console, self._label = console, label
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._next_s = 0.0
+        self._phase, self._budget_s, self._started_s = "", 0.0, time.monotonic()
+        self._log: Log | None = None
+        self._scored: tuple[int, int] | None = None
+
+    def __enter__(self) -> "Display":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def phase(self, name: str, budget_s: float) -> None:
+        if self._phase and not self._label:
+            self._console.print(self._finished(), highlight=False)
+        self._phase, self._budget_s, self._started_s, self._next_s = name, budget_s, time.monotonic(), 0.0
+        self._scored = None
+
+    def log(self, log: Log) -> None:
+        self._log = log
+
+    def scored(self, done: int, total: int) -> None:
+        self._scored = (done, total)
+
+    def tick(self) -> float:
+        now = time.monotonic()
+        if now >= self._next_s and self._phase:
+            self._next_s = now + (REDRAW_S if self._live else LINE_S)
+            if self._live:
+                self._live.update(self._line(), refresh=True)
+            elif now > self._started_s + 1:
+                self._console.print(self._line(), highlight=False)
+        return max(self._next_s - now, 0.0)
+
+    def close(self) -> None:
+        """The run is over; say what the last phase came to."""
+        if self._phase:
+            self._console.print(self._finished(), highlight=False)
+            self._phase = ""
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._started_s
+
+    def _finished(self) -> Text:
+        return Text.assemble((f"{self._phase:<8}", "bold"), f"{self._elapsed_s():7.1f} s")
+
+    def _line(self) -> Text:
+        line = Text.assemble(self._label, (f"{self._phase:<8}", "bold cyan"), f"{self._elapsed_s():7.1f} s ")
+        details = {"TRAIN": self._training, "SCORE": self._scoring}.get(self._phase, self._waiting)()
+        return line.append("  ".join(details))
+
+    def _waiting(self) -> list[str]:
+        return [f"of at most {self._budget_s:g} s: building, compiling, warming up on synthetic shards"]
+
+    def _training(self) -> list[str]:
+        log, elapsed_s = self._log, self._elapsed_s()
+        if log is None:
+            return ["waiting for the first step"]
+        parts = []
+        if log.steps and 0 < log.step <= log.steps:
+            parts += [_bar(log.step / log.steps), f"step {log.step}/{log.steps}"]
+        else:
+            parts += [f"step {log.step}"]
+        if log.train_loss is not None:
+            parts.append(f"train_loss {log.train_loss:.4f}")
+        if log.tokens:
+            parts.append(f"{_short(log.tokens / elapsed_s)} tokens/s")
+        if log.steps and 0 < log.step <= log.steps:
+            parts.append(f"ETA {elapsed_s / log.step * (log.steps - log.step):.0f} s")
+        return parts
+
+    def _scoring(self) -> list[str]:
+        if self._scored is None:
+            return ["starting two evaluators and the judge"]
+        done, total = self._scored
+        return [_bar(done / total), f"batch {done}/{total}"]
+
+
+def _bar(share: float) -> str:
+    filled = int(min(max(share, 0.0), 1.0) * BAR_CELLS)
+    return "━" * filled + "─" * (BAR_CELLS - filled)
+
+
+def _short(number: float) -> str:
+    """1234567 -> 1.23M"""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.3g}{unit}"
+    return f"{number:.0f}"

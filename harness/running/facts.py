@@ -1,0 +1,130 @@
+"""What is asked of a run, what becomes known of it, and the record both make."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from data.datasets import Dataset
+
+from .. import clock, environment
+from ..exam.findings import data_altered, findings
+from ..relabelling import Relabelling
+from ..run import CampaignRef, CurvePoint, Phases, RunRecord, Score, Stamps, SubmissionRef, TrackRef, Weights, owner
+from ..status import Status
+from ..submission import Submission
+from ..track import Track
+from .referee import Times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A run somebody asks for; every string is parsed by now."""
+
+    submission: Submission
+    track: Track
+    dataset: Dataset
+    data_root: Path
+    runs_root: Path
+    world_size: int
+    device: Literal["cpu", "cuda"]
+    seed: int
+    seed_source: Literal["harness", "user"]
+    run_id: str | None = None  # None: drawn when the run starts
+    campaign: CampaignRef | None = None
+    practice: bool = False
+    relabel: bool = False
+    keep_weights: bool = False
+    require_sandbox: str | None = None
+    wait: bool = False
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known of a run so far; a failure at any point records what there is."""
+
+    sandbox: str | None = None
+    data: dict[str, str] = field(default_factory=dict)
+    data_at_go: Literal["hard links", "copies"] | None = None
+    relabelling: Relabelling | None = None
+    times: Times | None = None
+    altered_shards: list[str] = field(default_factory=list)
+    score_ns: int | None = None
+    weights: Weights | None = None
+    score: Score | None = None
+    curve: list[CurvePoint] = field(default_factory=list)
+    log_truncated: bool = False
+
+
+def first_record(request: Request, run_id: str) -> RunRecord:
+    return RunRecord(
+        run_id=run_id,
+        status=Status.STARTED,
+        sentence="the run is in progress",
+        practice=request.practice,
+        relabelled=request.relabel,
+        track=TrackRef.of(request.track),
+        submission=SubmissionRef.of(request.submission),
+        seed=request.seed,
+        seed_source=request.seed_source,
+        campaign=request.campaign,
+        world_size=request.world_size,
+        device=request.device,
+        sandbox=None,
+        started_at=clock.utc_now(),
+        owner=owner(),
+        environment=environment.collect(),
+    )
+
+
+def closed(record: RunRecord, facts: Facts, status: Status, sentence: str, track: Track) -> RunRecord:
+    times = facts.times
+    return record.model_copy(
+        update={
+            "status": status,
+            "sentence": sentence,
+            "sandbox": facts.sandbox,
+            "finished_at": clock.utc_now(),
+            "stamps": None if times is None else Stamps(**asdict(times)),
+            "phases": _phases(times, facts.score_ns),
+            "data": facts.data,
+            "data_at_go": facts.data_at_go,
+            "relabelling_sha256": None if facts.relabelling is None else facts.relabelling.sha256,
+            "weights": facts.weights,
+            "score": facts.score,
+            "curve": tuple(facts.curve),
+            "findings": (
+                *(findings(facts.score, track.evaluation) if facts.score else ()),
+                *([data_altered(facts.altered_shards)] if facts.altered_shards else ()),
+            ),
+            "log_truncated": facts.log_truncated,
+        }
+    )
+
+
+def _phases(times: Times | None, score_ns: int | None) -> Phases:
+    if times is None:
+        return Phases()
+    return Phases(
+        prepare_ns=_between(times.start_ns, times.go_ns),
+        train_ns=_between(times.go_ns, times.stop_ns),
+        teardown_ns=_between(times.stop_ns, times.dead_ns),
+        score_ns=score_ns,
+    )
+
+
+def _between(start_ns: int | None, end_ns: int | None) -> int | None:
+    return None if start_ns is None or end_ns is None else end_ns - start_ns
+
+
+def outcome(facts: Facts, target: float | None) -> str:
+    """What a complete run came to, in one sentence."""
+    assert facts.score is not None
+    assert facts.times is not None
+    train_ns = _between(facts.times.go_ns, facts.times.stop_ns)
+    assert train_ns is not None
+    loss = facts.score.val_loss
+    labels = "" if facts.relabelling is None else "under other labels, "
+    sentence = f"{labels}val_loss {loss:.4f} after {train_ns / 1e9:.3f} s of training"
+    if target is None:
+        return sentence
+    return f"{sentence}: {'reached' if loss <= target else 'missed'} the target {target:g}"

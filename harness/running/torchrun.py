@@ -1,0 +1,51 @@
+"""Being started by torchrun ourselves: local rank 0 becomes the referee, the others wait and end with it.
+
+The referee then starts its own, sandboxed torchrun of as many ranks. Rendezvous variables of the outer one never
+get there: a sandboxed process has an environment of its own.
+"""
+
+import os
+import select
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import processes
+from ..errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Outer:
+    """The torchrun around us."""
+
+    local_rank: int
+    local_world_size: int
+
+
+def outer() -> Outer | None:
+    """The torchrun that started this process, if one did. Raises UserError on more than one node."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    local, everywhere = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    if local != everywhere:
+        raise UserError(f"expected torchrun on one node, found {everywhere} ranks of which {local} are here")
+    return Outer(int(os.environ["LOCAL_RANK"]), local)
+
+
+def wait_for_referee() -> None:
+    """On local ranks other than 0: sleep until local rank 0 is gone. Dies with torchrun."""
+    processes.die_with_parent()
+    for pid in processes.children(os.getppid()):
+        if _local_rank(pid) == 0:
+            descriptor = os.pidfd_open(pid)
+            select.select([descriptor], [], [])
+            os.close(descriptor)
+            return
+
+
+def _local_rank(pid: int) -> int | None:
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    found = [v for v in variables if v.startswith(b"LOCAL_RANK=")]
+    return int(found[0].partition(b"=")[2]) if found else None

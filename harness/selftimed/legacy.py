@@ -1,0 +1,298 @@
+"""A self-timed script, run as it is: sandboxed, watched and recorded, never refereed.
+
+It keeps its own clock, reads its own data and validates itself, so whatever comes out of it is of tier `reported`. The
+referee adds what it saw from outside: when each line arrived, how long it took, what it used. A checkpoint it leaves
+can be scored by our judge afterwards: then at least the loss is measured.
+"""
+
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .. import clock, layout, machine, processes, scratch
+from ..cells import groups, sandbox
+from ..cells.cell import Cell
+from ..cells.utilisation import Meter, Use
+from ..cells.view import Limits, View
+from ..errors import DataError, RunFailure, UserError
+from ..exam.findings import findings
+from ..interrupts import Interrupts
+from ..logfile import LogFile
+from ..messages import Log
+from ..observer import Observer
+from ..run import Finding, full_disk_is_a_failure, new_run_id
+from ..running.execution import held_to
+from ..status import Status
+from ..submission import remove_tree
+from .checkpoints import ADAPTERS, score_checkpoint
+from .grammars import Reading
+from .legacy_facts import Known, LegacyRequest, closed, first_record, outcome
+from .legacy_record import Gpus, LegacyFolder, LegacyRecord, Measured, Observed
+from .testimony import Transcript, hear
+from .workcopy import take_out, take_working_copy
+
+NS = 1_000_000_000
+PIPE_READ_BYTES = 2**16
+LEAST_WAIT_S = 0.2
+LOG_BYTES = 64 * 2**20
+
+
+def execute_legacy(request: LegacyRequest, observer: Observer) -> tuple[LegacyRecord, Path]:
+    """Run it, listen, record. Returns the closed record and its folder; a script that fails is a record too.
+
+    Raises UserError or RunFailure only when not even the folder can be made.
+    """
+    sandbox.check_level(request.require_sandbox)
+    processes.adopt_orphans()
+    with Interrupts() as interrupts:
+        folder = LegacyFolder(request.runs_root, new_run_id(clock.utc_now()))
+        record, known = first_record(request, folder.run_id), Known()
+        status, sentence = Status.REFEREE_FAILED, "the referee itself failed; please report the traceback"
+        try:
+            with interrupts.raised():
+                folder.save(record)
+                _execute(request, folder, known, observer)
+            status, sentence = Status.COMPLETE, outcome(request, known)
+        except RunFailure as failure:
+            status, sentence = failure.status, failure.sentence
+        except DataError as error:
+            status, sentence = Status.DATA_INVALID, str(error)
+        except UserError as error:
+            status, sentence = Status.LAUNCH_FAILED, str(error)
+        finally:
+            processes.kill_children()
+            groups.sweep()
+            scratch.remove_own(Path(tempfile.gettempdir()))
+            record = closed(record, known, status, sentence)
+            folder.save(record)
+    return record, folder.path
+
+
+def _execute(request: LegacyRequest, folder: LegacyFolder, known: Known, observer: Observer) -> None:
+    """Every step in order; each fills in what it learns."""
+    known.sandbox = sandbox.choose(request.require_sandbox)
+    with full_disk_is_a_failure(), machine.exclusive(request.wait), _workplace(request, folder) as place:
+        try:
+            _run(request, known, observer, place)
+        finally:
+            known.log_truncated = place.log.truncated
+            if known.start_ns is not None and known.end_ns is not None:
+                known.testimony = hear(place.log_path, place.transcript, known.start_ns, known.end_ns)
+        if request.checkpoint is not None:
+            known.measured = _measure(request, folder, known, observer, place)
+            known.broken_rules = _broken_rules(request, known.measured)
+
+
+@dataclass(slots=True)
+class _Place:
+    """The temporary things of one run."""
+
+    temporary: Path
+    work: Path
+    log_path: Path
+    log: LogFile
+    transcript: Transcript
+    left_bytes: int  # of the log
+
+
+@contextmanager
+def _workplace(request: LegacyRequest, folder: LegacyFolder) -> Iterator[_Place]:
+    parent = Path(tempfile.gettempdir())
+    scratch.sweep(parent)
+    temporary = scratch.make_scratch(parent)
+    most = request.track.budget.log_bytes if request.track else LOG_BYTES
+    log_path = folder.path / layout.LOG_FILE
+    log = LogFile(log_path, most)
+    try:
+        work = temporary / request.checkout.name
+        for path in (work, temporary / "home"):
+            path.mkdir()
+        take_working_copy(request.checkout, work, request.data_root)
+        yield _Place(temporary, work, log_path, log, Transcript(request.grammars), most)
+    finally:
+        log.close()
+        remove_tree(temporary)
+
+
+def _view(request: LegacyRequest, place: _Place) -> View:
+    """The checkout and the data to read, a working copy to write. It validates itself, so nothing is withheld."""
+    datasets = [p.resolve() for p in request.data_root.iterdir()] if request.data_root.is_dir() else []
+    budget, cores = request.track.budget if request.track else None, _cores(request)
+    caches = _caches()
+    threads = {"OMP_NUM_THREADS": str(max(1, len(cores) // request.world_size))} if request.world_size > 1 else {}
+    return View(
+        readable=(
+            request.checkout.root,
+            *(path for path in datasets if path.is_dir()),
+            *_interpreter(request.python),
+            *caches.values(),
+        ),
+        writable=(place.work,),
+        home=place.temporary / "home",
+        environment={"PYTHONPATH": str(place.work), **threads, **{name: str(path) for name, path in caches.items()}},
+        cuda=request.device == "cuda",
+        limits=Limits(memory_bytes=budget.memory_bytes, processes=budget.processes) if budget else Limits(),
+    )
+
+
+def _caches() -> dict[str, Path]:
+    """What the caller has downloaded before and names in the environment: such scripts fetch it when they start."""
+    named = {name: os.environ.get(name) for name in ("TIKTOKEN_CACHE_DIR", "HF_HUB_CACHE")}
+    return {name: Path(path).resolve() for name, path in named.items() if path and Path(path).is_dir()}
+
+
+def _interpreter(python: Path | None) -> tuple[Path, ...]:
+    """The folders of another interpreter: its environment, and the installation that is made from."""
+    if python is None:
+        return ()
+    folders = {python.absolute().parent.parent, python.resolve().parent.parent}
+    return tuple(sorted(folder for folder in folders if folder != Path("/usr")))
+
+
+def _cores(request: LegacyRequest) -> set[int]:
+    return machine.cores(request.track) if request.track else os.sched_getaffinity(0)
+
+
+def _argv(request: LegacyRequest, place: _Place) -> list[str]:
+    """From the script's own folder, as its authors start it."""
+    script = place.work / request.checkout.entry
+    argv = ["/usr/bin/env", "-C", str(script.parent), str(request.python or sys.executable)]
+    if request.launcher == "torchrun":
+        argv += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={request.world_size}"]
+    return [*argv, script.name, *request.arguments]
+
+
+def _run(request: LegacyRequest, known: Known, observer: Observer, place: _Place) -> None:
+    """From the first process to the last. Raises RunFailure unless the script ends by itself and well."""
+    assert known.sandbox is not None
+    cell, meter = Cell(known.sandbox, _view(request, place)), Meter()
+    if request.device == "cuda":
+        meter.watch_gpus(place.temporary / "gpus")
+        cell.strangers = set(processes.children(os.getpid()))
+    observer.phase("TRAIN", request.budget_s)
+    known.start_ns = clock.now_ns()
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with held_to(_cores(request)):
+            process = cell.start(_argv(request, place))
+        code = _listen(request, cell, process, meter, observer, place)
+    except OSError as error:
+        raise RunFailure(Status.LAUNCH_FAILED, f"cannot start the script: {error.strerror}") from error
+    except RunFailure as failure:
+        raise cell.explain(failure) from failure
+    finally:
+        cell.kill()
+        processes.kill_children()
+        if process is not None:
+            _last_words(process, place)
+        known.end_ns = clock.now_ns()
+        known.observed = _observed(known.end_ns - known.start_ns, meter.end())
+        cell.close()
+    if code != 0:
+        how = f"exit status {code}" if code > 0 else f"signal {-code}"
+        raise RunFailure(Status.TRAIN_FAILED, f"the script ended with {how}; see the end of its log")
+
+
+def _listen(
+    request: LegacyRequest,
+    cell: Cell,
+    process: subprocess.Popen[bytes],
+    meter: Meter,
+    observer: Observer,
+    place: _Place,
+) -> int:
+    """Read what it prints until it ends; returns its exit status."""
+    assert process.stdout is not None
+    deadline_ns, exit_fd = clock.now_ns() + int(request.budget_s * NS), os.pidfd_open(process.pid)
+    os.set_blocking(process.stdout.fileno(), False)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            selector.register(exit_fd, selectors.EVENT_READ)
+            while True:
+                left_s = (deadline_ns - clock.now_ns()) / NS
+                if left_s <= 0:
+                    raise RunFailure(Status.TRAIN_TIMEOUT, f"the script took more than {request.budget_s:g} s")
+                cell.watch()
+                meter.look()
+                wait_s = min(left_s, observer.tick(), max(cell.watch_s, LEAST_WAIT_S), 1.0)
+                for key, _ in selector.select(wait_s):
+                    if key.fileobj is not process.stdout:
+                        return process.wait()
+                    if (chunk := os.read(key.fd, PIPE_READ_BYTES)) == b"":
+                        selector.unregister(process.stdout)
+                    else:
+                        _hear_chunk(place, chunk, observer)
+    finally:
+        os.close(exit_fd)
+
+
+def _hear_chunk(place: _Place, chunk: bytes, observer: Observer) -> None:
+    """Stamp, keep, show."""
+    at_ns = clock.now_ns()
+    place.log.write(chunk)
+    kept = chunk[: place.left_bytes]
+    place.left_bytes -= len(kept)
+    reading = place.transcript.feed(kept, at_ns)
+    if reading is not None and reading.step is not None:
+        observer.log(_shown(reading, reading.step))
+
+
+def _shown(reading: Reading, step: int) -> Log:
+    loss = reading.val_loss if reading.val_loss is not None else reading.train_loss
+    most = 10**9
+    return Log(
+        kind="log", step=min(step, most), steps=min(reading.total, most) if reading.total else None, train_loss=loss
+    )
+
+
+def _last_words(process: subprocess.Popen[bytes], place: _Place) -> None:
+    """What was still in the pipe of a process that is dead."""
+    assert process.stdout is not None
+    process.wait()
+    os.set_blocking(process.stdout.fileno(), False)
+    silent = Observer()
+    with process.stdout, suppress(BlockingIOError):  # only outside a pid namespace can a writer live on
+        while chunk := os.read(process.stdout.fileno(), PIPE_READ_BYTES):
+            _hear_chunk(place, chunk, silent)
+
+
+def _measure(request: LegacyRequest, folder: LegacyFolder, known: Known, observer: Observer, place: _Place) -> Measured:
+    """Take the checkpoint out of the working copy and have the judge score it. Raises UserError or RunFailure."""
+    track, name, adapter = request.track, request.checkpoint, request.adapter
+    assert track is not None and name is not None and adapter is not None and known.sandbox is not None
+    taken = place.temporary / "checkpoint"
+    taken.mkdir()
+    files = {"checkpoint": taken / "checkpoint"}
+    digest = take_out(place.work, name, files["checkpoint"], track.budget.weights_bytes)
+    for companion in ADAPTERS[adapter].companions:
+        files[companion] = taken / companion
+        take_out(place.work, str(Path(name).parent / companion), files[companion], 2**20)
+    score = score_checkpoint(
+        files, adapter, request.checkout, track, request.data_root, level=known.sandbox, device=request.device,
+        temporary=place.temporary, log=place.log, observer=observer,
+    )  # fmt: skip
+    if request.keep_checkpoint:
+        os.replace(files["checkpoint"], folder.path / layout.CHECKPOINT_FILE)
+    return Measured(adapter=adapter, checkpoint=name, checkpoint_sha256=digest, score=score)
+
+
+def _broken_rules(request: LegacyRequest, measured: Measured) -> tuple[Finding, ...]:
+    """What the judge's probes found: a model that looks ahead is measured, and told."""
+    return () if request.track is None else tuple(findings(measured.score, request.track.evaluation))
+
+
+def _observed(wall_ns: int, use: Use) -> Observed:
+    return Observed(
+        wall_ns=wall_ns,
+        peak_memory_bytes=use.peak_memory_bytes,
+        cpu_ns=use.cpu_ns,
+        busy_cores=round(use.cpu_ns / max(1, wall_ns), 3),
+        gpus=None if use.gpus is None else Gpus(**asdict(use.gpus)),
+    )

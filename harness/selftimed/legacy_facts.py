@@ -1,0 +1,108 @@
+"""What is asked of a self-timed run, what becomes known of it, and the record both make."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from .. import clock, environment
+from ..run import Finding, TrackRef, owner
+from ..status import Status
+from ..track import Track
+from .grammars import Grammar
+from .legacy_record import LegacyRecord, Measured, Observed, Script
+from .testimony import Testimony
+from .workcopy import Checkout
+
+NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegacyRequest:
+    """A self-timed run somebody asks for; every string is parsed by now."""
+
+    checkout: Checkout
+    arguments: tuple[str, ...]
+    launcher: Literal["python", "torchrun"]
+    world_size: int
+    device: Literal["cpu", "cuda"]
+    track: Track | None
+    data_root: Path
+    runs_root: Path
+    grammars: tuple[Grammar, ...]
+    budget_s: float
+    checkpoint: str | None = None  # to be scored: its path inside the checkout
+    adapter: str | None = None
+    keep_checkpoint: bool = False
+    python: Path | None = None  # another interpreter than this one, in a virtual environment of its own
+    require_sandbox: str | None = None
+    wait: bool = False
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known so far; a failure at any point records what there is."""
+
+    sandbox: str | None = None
+    start_ns: int | None = None
+    end_ns: int | None = None
+    testimony: Testimony = field(default_factory=lambda: Testimony(None, (), ()))
+    observed: Observed | None = None
+    measured: Measured | None = None
+    broken_rules: tuple[Finding, ...] = ()  # of the model that was measured
+    log_truncated: bool = False
+
+
+def first_record(request: LegacyRequest, run_id: str) -> LegacyRecord:
+    checkout = request.checkout
+    return LegacyRecord(
+        run_id=run_id,
+        status=Status.STARTED,
+        sentence="the script is running",
+        track=None if request.track is None else TrackRef.of(request.track),
+        script=Script(
+            entry=checkout.entry.as_posix(),
+            sha256=checkout.entry_sha256,
+            checkout=checkout.name,
+            checkout_sha256=checkout.sha256,
+            arguments=request.arguments,
+            launcher=request.launcher,
+            world_size=request.world_size,
+        ),
+        device=request.device,
+        started_at=clock.utc_now(),
+        owner=owner(),
+        environment=environment.collect(),
+    )
+
+
+def closed(record: LegacyRecord, known: Known, status: Status, sentence: str) -> LegacyRecord:
+    return record.model_copy(
+        update={
+            "status": status,
+            "sentence": sentence,
+            "sandbox": known.sandbox,
+            "finished_at": clock.utc_now(),
+            "claim": known.testimony.claim,
+            "observed": known.observed,
+            "measured": known.measured,
+            "points": known.testimony.points,
+            "findings": (*known.broken_rules, *known.testimony.findings),
+            "log_truncated": known.log_truncated,
+        }
+    )
+
+
+def outcome(request: LegacyRequest, known: Known) -> str:
+    """What a script that ended well came to, in one sentence."""
+    claim, seen = known.testimony.claim, known.observed
+    assert seen is not None
+    wall = f"in {seen.wall_ns / NS:.1f} s on the referee's clock"
+    if known.measured is not None:
+        loss, target = known.measured.score.val_loss, request.track.target_val_loss if request.track else None
+        verdict = "" if target is None else f": {'reached' if loss <= target else 'missed'} the target {target:g}"
+        return f"measured val_loss {loss:.4f} {wall}{verdict}"
+    if claim is None:
+        return f"ended {wall}; it printed no line of a known kind"
+    said = [(name, getattr(claim, name)) for name in ("val_loss", "val_bpb", "train_loss")]
+    name, value = next(((name, value) for name, value in said if value is not None), ("loss", float("nan")))
+    return f"reported {name} {value:.4f} at step {claim.step} {wall}"

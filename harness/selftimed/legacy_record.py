@@ -1,0 +1,177 @@
+"""A self-timed run on disk: the closed schema of `legacy.json`, tier `reported`.
+
+What the script said of itself (`claim`) and what the referee saw (`observed`) stand side by side and are never mixed.
+Nothing in it can raise a tier: there is only one.
+
+Schema history (never edited, only added to):
+    1  2026-11  first version
+"""
+
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from data.files import replace_file, sync_folder
+
+from .. import layout
+from ..environment import Environment
+from ..errors import RecordError, UserError, first_problem
+from ..plainfile import read_plain
+from ..processes import ProcessId
+from ..run import Finding, Nanoseconds, Owner, Score, Section, Sha256, TrackRef, full_disk_is_a_failure
+from ..status import ExitCode, Status
+
+MAX_LEGACY_BYTES = 8 * 2**20
+MAX_POINTS = 512
+MAX_ARGUMENTS = 256
+
+
+class Script(Section):
+    """What ran: one file of a checkout, and the state of that checkout."""
+
+    entry: str  # path inside the checkout
+    sha256: Sha256  # of the entry
+    checkout: str  # the name of its folder
+    checkout_sha256: Sha256  # over names and digests of its Python files
+    arguments: Annotated[tuple[str, ...], Field(max_length=MAX_ARGUMENTS)] = ()
+    launcher: Literal["python", "torchrun"]
+    world_size: int
+
+
+class Point(Section):
+    """One result line: what it says, and when it arrived."""
+
+    kind: Literal["val", "train"]
+    step: int | None
+    loss: float | None  # nats per token, as printed
+    claimed_ns: Nanoseconds | None  # training time so far by the script's own clock
+    arrived_ns: Nanoseconds | None  # on the referee's clock, since the first process; None: cannot be told
+
+
+class Claim(Section):
+    """What the script's own lines say."""
+
+    grammar: str
+    runs: int  # in one log; the last one counts
+    step: int | None
+    total: int | None
+    val_loss: float | None = None
+    val_bpb: float | None = None
+    train_loss: float | None = None
+    train_time_ns: Nanoseconds | None = None
+    validations: int
+    training_lines: int
+
+
+class Gpus(Section):
+    """Of all GPUs of the machine, as nvidia-smi saw them about once a second."""
+
+    samples: int
+    mean_utilisation: float  # share of one GPU's time, 0 to 1
+    peak_memory_mib: int  # of the fullest one
+
+
+class Observed(Section):
+    """What the referee saw, whatever the script says."""
+
+    wall_ns: Nanoseconds  # first process to last, CLOCK_MONOTONIC_RAW
+    peak_memory_bytes: int  # of all its processes together, at the looks taken
+    cpu_ns: Nanoseconds  # CPU time of all its processes
+    busy_cores: float  # cpu / wall
+    gpus: Gpus | None = None
+
+
+class Measured(Section):
+    """A checkpoint of the script, scored by the judge over the track's whole validation split."""
+
+    adapter: str
+    checkpoint: str  # path inside the checkout
+    checkpoint_sha256: Sha256
+    score: Score
+
+
+class LegacyRecord(Section):
+    schema_version: Literal[1] = 1
+    run_id: str
+    status: Status
+    sentence: str
+    tier: Literal["reported"] = "reported"
+    track: TrackRef | None
+    script: Script
+    device: Literal["cpu", "cuda"]
+    sandbox: str | None = None
+    started_at: datetime
+    finished_at: datetime | None = None
+    owner: Owner
+    claim: Claim | None = None  # None: no line of a known kind
+    observed: Observed | None = None
+    measured: Measured | None = None
+    points: Annotated[tuple[Point, ...], Field(max_length=2 * MAX_POINTS)] = ()
+    findings: tuple[Finding, ...] = ()
+    log_truncated: bool = False
+    environment: Environment
+
+    @property
+    def reached_target(self) -> bool | None:
+        """By the measured loss only; None where nothing was measured."""
+        if self.measured is None or self.track is None or self.track.target_val_loss is None:
+            return None
+        return self.measured.score.val_loss <= self.track.target_val_loss
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if self.status != Status.COMPLETE:
+            return self.status.exit_code
+        has_error = any(finding.severity == "error" for finding in self.findings)
+        return ExitCode.MISSED if has_error or self.reached_target is False else ExitCode.OK
+
+
+class LegacyFolder:
+    """The folder of a self-timed run: `started` first, whole at every write."""
+
+    def __init__(self, parent: Path, run_id: str) -> None:
+        """Raises UserError where it cannot be made."""
+        self.run_id, self.path = run_id, parent / run_id
+        try:
+            with full_disk_is_a_failure():
+                self.path.mkdir(parents=True)
+        except OSError as error:
+            sentence = f"expected a folder for runs that can be written at {parent}, found: {error.strerror}"
+            raise UserError(sentence) from error
+
+    def save(self, record: LegacyRecord) -> None:
+        with full_disk_is_a_failure():
+            replace_file(self.path / layout.LEGACY_FILE, [encode(record)])
+            sync_folder(self.path)
+
+
+def encode(record: LegacyRecord) -> bytes:
+    """One line per key, as run.json has it."""
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.model_dump(mode="json").items()]
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def read_legacy(path: Path) -> LegacyRecord:
+    """From a legacy.json, or a folder that holds one; `started` without its referee reads `abandoned`.
+
+    Raises RecordError.
+    """
+    path = path / layout.LEGACY_FILE if path.is_dir() else path
+    try:
+        record = LegacyRecord.model_validate_json(read_plain(path, MAX_LEGACY_BYTES, RecordError))
+    except ValidationError as error:
+        raise RecordError(f"{path}: {first_problem(error)}") from error
+    owner = record.owner
+    if record.status == Status.STARTED and not ProcessId(owner.pid, owner.start_ticks, owner.boot_id).is_alive():
+        sentence = "the referee was killed before the script was over; nothing of it counts"
+        return record.model_copy(update={"status": Status.ABANDONED, "sentence": sentence})
+    return record
+
+
+def legacy_dirs(parent: Path) -> list[Path]:
+    """Self-timed runs below a folder, oldest first."""
+    return sorted(path.parent for path in parent.glob(f"*/{layout.LEGACY_FILE}") if not os.path.islink(path))

@@ -1,0 +1,245 @@
+"""Testimony: what a self-timed script prints, beside when each line arrived.
+
+The lines are read twice by the one grammar: as they come, to stamp them, and from the finished log, which decides what
+counts. Where a claim and the clock cannot both be right, that is a finding; none of them is a verdict.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..run import Finding
+from .grammars import Grammar, Line, Reading, forms, literals, read_line
+from .legacy_record import MAX_POINTS, Claim, Point
+from .logs import MAX_LINE_BYTES, MAX_READINGS, LoggedRun, TrainingLog, file_chunks, read_log
+
+NS, MS = 1_000_000_000, 1_000_000
+SLACK_SHARE, SLACK_NS = 0.05, NS // 2  # a line is late by what printing, waking up and a busy machine take
+OUTSIDE_SHARE, OUTSIDE_NS = 0.1, NS  # time outside its own clock that is worth a sentence
+BURST_LINES, BURST_NS = 4, 20 * MS
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """A result line as it came. joined: it came in one piece with the result line before it."""
+
+    line: Line
+    reading: Reading
+    at_ns: int
+    joined: bool
+
+
+@dataclass(slots=True)
+class Transcript:
+    """Stamps result lines as they arrive, in bounded memory."""
+
+    grammars: tuple[Grammar, ...]
+    stamped: list[Stamped] = field(default_factory=list)
+    _rest: bytes = b""
+    _skipping: bool = False
+
+    def feed(self, chunk: bytes, at_ns: int) -> Reading | None:
+        """Bytes as they came. Returns the last result among them, for a display."""
+        if self._skipping:
+            _, newline, chunk = chunk.partition(b"\n")
+            self._skipping = not newline
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        if len(self._rest) > MAX_LINE_BYTES:
+            self._rest, self._skipping = b"", True
+        wanted, known, last = literals(self.grammars, with_train=True), forms(self.grammars), None
+        for line in lines:
+            if len(self.stamped) >= MAX_READINGS or len(line) > MAX_LINE_BYTES:
+                continue
+            if any(literal in line for literal in wanted) and (found := read_line(line, known)):
+                self.stamped.append(Stamped(*found, at_ns, joined=last is not None))
+                last = found[1]
+        return last
+
+
+@dataclass(frozen=True, slots=True)
+class Testimony:
+    """Everything a script said, with stamps where they can be told."""
+
+    claim: Claim | None
+    points: tuple[Point, ...]
+    findings: tuple[Finding, ...]
+
+
+def hear(log_path: Path, transcript: Transcript, start_ns: int, end_ns: int) -> Testimony:
+    """Read a finished log. start_ns, end_ns: of the first and the last process, on the clock of the stamps."""
+    log = read_log(file_chunks(log_path), transcript.grammars)
+    oddities = [_finding("log_oddity", odd.sentence, "a plain log of one run", odd.id) for odd in log.oddities]
+    if log.grammar is None or not log.runs:
+        known = ", ".join(grammar.name for grammar in transcript.grammars)
+        silent = _finding("no_result_lines", "no line of a known kind was printed", f"lines of {known}", "none")
+        return Testimony(None, (), (silent, *oddities))
+    stamps = _stamps(log, transcript.stamped)
+    run, points = log.runs[-1], _points(log.runs[-1], stamps, start_ns)
+    claim = _claim(log, run)
+    joined = [stamp for stamp in stamps.values() if stamp.joined]
+    findings = [
+        *_about_lines(log, run),
+        *_about_time(points, joined, len(stamps), claim.train_time_ns or 0, end_ns - start_ns),
+        *_about_steps(run, stamps),
+        *oddities,
+    ]
+    return Testimony(claim, _thinned(points), tuple(findings))
+
+
+def _stamps(log: TrainingLog, stamped: list[Stamped]) -> dict[int, Stamped]:
+    """The stamp of each reading, by its identity: both lists end with the same lines, kind by kind."""
+    found: dict[int, Stamped] = {}
+    if len(stamped) >= MAX_READINGS or log.grammar is None:
+        return found
+    for kind in ("val", "train"):
+        ours = [stamp for stamp in stamped if stamp.line.kind == kind and stamp.line in log.grammar.lines]
+        read = [p for run in log.runs for p in (run.validations if kind == "val" else run.training)]
+        if read and len(ours) >= len(read):
+            found |= {id(reading): stamp for reading, stamp in zip(read, ours[-len(read) :], strict=True)}
+    return found
+
+
+def _claim(log: TrainingLog, run: LoggedRun) -> Claim:
+    assert log.grammar is not None
+    last, training = run.last, run.training
+    losses = next((p.train_loss for p in reversed(training or run.validations) if p.train_loss is not None), None)
+    return Claim(
+        grammar=log.grammar.name,
+        runs=len(log.runs),
+        step=last.step,
+        total=next((p.total for p in (last, *training[-1:]) if p.total is not None), None),
+        val_loss=_finite(last.val_loss),
+        val_bpb=_finite(last.val_bpb),
+        train_loss=_finite(losses),
+        train_time_ns=_claimed_ns(run, log.grammar),
+        validations=len(run.validations),
+        training_lines=len(training),
+    )
+
+
+def _claimed_ns(run: LoggedRun, grammar: Grammar) -> int | None:
+    """The training time a run claims: its own total, or the sum of its steps where it prints every one."""
+    times = [p.time_ms for p in (*run.training, *run.validations) if p.time_ms is not None]
+    if times:
+        last = run.last.time_ms
+        return _ns(last if last is not None else times[-1])
+    steps = {p.step: p.step_ms for p in run.training if p.step_ms is not None and p.step is not None}
+    every = range(grammar.first_step, grammar.first_step + len(steps))
+    return _ns(sum(steps.values())) if len(steps) > 1 and sorted(steps) == list(every) else None
+
+
+def _points(run: LoggedRun, stamps: dict[int, Stamped], start_ns: int) -> list[Point]:
+    """All result lines of a run in the order they came, validations before the training line of their step."""
+    pairs = [("val", p) for p in run.validations] + [("train", p) for p in run.training]
+    points = [
+        Point(
+            kind="val" if kind == "val" else "train",
+            step=p.step,
+            loss=_finite(p.val_loss if kind == "val" else p.train_loss),
+            claimed_ns=_ns(p.time_ms),
+            arrived_ns=max(0, stamps[id(p)].at_ns - start_ns) if id(p) in stamps else None,
+        )
+        for kind, p in pairs
+    ]
+    return sorted(points, key=lambda p: (p.arrived_ns or 0, p.step or 0))
+
+
+def _thinned(points: list[Point]) -> tuple[Point, ...]:
+    """At most MAX_POINTS of each kind, the last ones among them."""
+    kept: list[Point] = []
+    for kind in ("val", "train"):
+        some = [p for p in points if p.kind == kind]
+        stride = -(-len(some) // MAX_POINTS) or 1
+        kept += some[::-1][::stride]
+    return tuple(sorted(kept, key=lambda p: (p.arrived_ns or 0, p.step or 0)))
+
+
+def _about_lines(log: TrainingLog, run: LoggedRun) -> list[Finding]:
+    assert log.grammar is not None
+    found = []
+    if len(log.runs) > 1:
+        found.append(_finding("several_runs", "step numbers start again; the last run counts", "1", f"{len(log.runs)}"))
+    if not run.validations:
+        sentence = "it printed no validation loss"
+        if not any(line.kind == "val" for line in log.grammar.lines):
+            sentence += ": this trainer has no validation split"
+        found.append(_finding("no_validation", sentence, "at least one validation line", "training lines only"))
+    steps = [p.step for p in run.training if p.step is not None]
+    if any(later < earlier for earlier, later in itertools.pairwise(steps)):
+        found.append(_finding("steps_disordered", "training steps go backwards", "steps in order", "an earlier one"))
+    return found
+
+
+def _about_time(points: list[Point], joined: list[Stamped], lines: int, total_ns: int, wall_ns: int) -> list[Finding]:
+    """Where a running total cannot be what passed between the lines, or leaves much of it out."""
+    timed = [p for p in points if p.claimed_ns is not None and p.arrived_ns is not None]
+    timed = [p for p in timed if p.kind == "val"] or timed
+    found = [_ahead("its whole training", total_ns, wall_ns)] if total_ns > _most(wall_ns) else []
+    if len(timed) < 2:
+        return found
+    spans = [_span(a, b) for a, b in itertools.pairwise(timed)]
+    claimed_ns, passed_ns = (sum(column) for column in zip(*((c, p) for _, c, p in spans if c >= 0), strict=True))
+    if len(joined) >= max(BURST_LINES, lines // 2) and claimed_ns / len(timed) > BURST_NS:
+        sentence = "result lines came in bursts, so the times between them say nothing"
+        return [
+            *found,
+            _finding("buffered", sentence, "lines as they happen", f"{len(joined)} of {lines} lines joined"),
+        ]
+    worst = max(spans, key=lambda span: span[1] - span[2])
+    if not found and worst[1] > _most(worst[2]):
+        found.append(_ahead(*worst))
+    outside_ns = passed_ns - claimed_ns
+    if outside_ns > max(OUTSIDE_NS, int(OUTSIDE_SHARE * passed_ns)):
+        sentence = (
+            "part of the time between its first and last line is outside its own clock (validation, or other work)"
+        )
+        found.append(_finding("outside_its_clock", sentence, _s(passed_ns), f"{_s(claimed_ns)} claimed"))
+    return found
+
+
+def _about_steps(run: LoggedRun, stamps: dict[int, Stamped]) -> list[Finding]:
+    """A step that claims to have taken longer than the time since the training line before it."""
+    stamped = [(p, stamps[id(p)]) for p in run.training if id(p) in stamps]
+    for (before, first), (p, stamp) in itertools.pairwise(stamped):
+        step_ns, passed_ns = _ns(p.step_ms), stamp.at_ns - first.at_ns
+        if (
+            step_ns is not None
+            and not stamp.joined
+            and (p.step or 0) > (before.step or 0)
+            and step_ns > _most(passed_ns)
+        ):
+            return [_ahead(f"step {p.step}", step_ns, passed_ns)]
+    return []
+
+
+def _span(a: Point, b: Point) -> tuple[str, int, int]:
+    """Between two lines: a name for it, the time claimed, the time that passed."""
+    assert a.claimed_ns is not None and b.claimed_ns is not None
+    assert a.arrived_ns is not None and b.arrived_ns is not None
+    return f"steps {a.step} to {b.step}", b.claimed_ns - a.claimed_ns, b.arrived_ns - a.arrived_ns
+
+
+def _ahead(what: str, claimed_ns: int, passed_ns: int) -> Finding:
+    sentence = f"it claims more time for {what} than passed on the referee's clock"
+    return _finding("clock_ahead", sentence, f"at most {_s(passed_ns)}", _s(claimed_ns))
+
+
+def _finding(id: str, sentence: str, expected: str, found: str) -> Finding:
+    return Finding(id=id, severity="warning", sentence=sentence, expected=expected, found=found)
+
+
+def _most(passed_ns: int) -> int:
+    return int(passed_ns * (1 + SLACK_SHARE)) + SLACK_NS
+
+
+def _ns(milliseconds: float | None) -> int | None:
+    """None for what is no time: NaN, infinite, or longer than a century."""
+    return None if milliseconds is None or not 0 <= milliseconds < 3e12 else round(milliseconds * MS)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and abs(value) < 1e12 else None
+
+
+def _s(ns: int) -> str:
+    return f"{ns / NS:.3f} s"

@@ -1,0 +1,1 @@
+"""Significance, power and paired comparison: arithmetic on losses and times, nothing of runs."""

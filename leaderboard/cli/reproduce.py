@@ -1,0 +1,310 @@
+"""speedrun reproduce: a record run again, here, and whether it holds."""
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.text import Text
+
+from data import datasets
+from data.printing import printable
+from harness import environment, layout, processes
+from harness.archive.contender import find_contender
+from harness.archive.environments import Lock, build, differences, find_python, place_for, read_lock
+from harness.archive.record import Record, read_record
+from harness.archive.reproduction import Reproduction, judge
+from harness.campaigns.bundle import Bundle, read_bundle
+from harness.campaigns.conduct import Options, begin, conduct
+from harness.campaigns.scoreboard import Scoreboard
+from harness.cli import options
+from harness.cli.campaigns import draft, prepare_data
+from harness.errors import RunFailure, UserError
+from harness.running.display import Display
+from harness.status import ExitCode
+from harness.track import Track, load_track
+
+from ..references import ImportedRow, OwnRecord, find_record
+from ..upstream.excavation import Dig, dig
+from ..upstream.replaying import Replay, replay
+
+SHOWN_DIFFERENCES = 8
+
+Name = Annotated[str, typer.Argument(help="A record: name, track/name, path; imported ones as track/number.")]
+Runs = Annotated[int | None, typer.Option(min=1, help="Runs; as many as the record has by default.")]
+Here = Annotated[bool, typer.Option("--here", help="Use this environment, and say how it differs from the record's.")]
+Relabel = Annotated[bool, typer.Option("--relabel/--no-relabel", help="Also one run under a secret vocabulary.")]
+Finished = Annotated[Path | None, typer.Option("--campaign", help="Judge this finished campaign; start nothing.")]
+Root = Annotated[
+    Path | None, typer.Option("--checkout", envvar="MODDED_NANOGPT", help="For imported records: a checkout of them.")
+]
+
+Anyway = Annotated[bool, typer.Option("--anyway", help="Imported records: try, whatever is missing.")]
+
+
+def reproduce(
+    record: Name,
+    runs: Runs = None,
+    here: Here = False,
+    relabel: Relabel = True,
+    campaign: Finished = None,
+    checkout: Root = None,
+    anyway: Anyway = False,
+    out: options.Out = None,
+    require_sandbox: options.Sandbox = None,
+    wait: options.Wait = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run a record again on this machine: reproduced, not reproduced, or undecided.
+
+    A record of ours: its exact source, on its track, in a new virtual environment made from its requirements.lock by
+    pip with your own configuration. Its losses have to pass the track's test again or be equivalent to the record's;
+    the ratio of times is told, and one more run is made under a secret vocabulary.
+
+    An imported record: its source is taken out of the log in your own --checkout; what it ran on is named, what is
+    gone and what comes nearest, and what this machine lacks. All of that is listed before anything starts.
+
+    Exit code 0: reproduced; 1: not, or undecided; otherwise that of what stopped it.
+    """
+    found = find_record(record)
+    start = _Start(
+        runs=runs, here=here, relabel=relabel, out=out, require_sandbox=require_sandbox, wait=wait, as_json=as_json
+    )
+    if isinstance(found, ImportedRow):
+        _imported(found, start, checkout, dry_run=dry_run, anyway=anyway)
+        return
+    _own(found, start, campaign, dry_run)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Start:
+    """How somebody wants a record of ours reproduced."""
+
+    runs: int | None
+    here: bool
+    relabel: bool
+    out: Path | None
+    require_sandbox: str | None
+    wait: bool
+    as_json: bool
+
+    @property
+    def runs_root(self) -> Path:
+        return self.out or layout.runs_root()
+
+
+# --------------------------------------------------------------------------------------------- records of ours
+
+
+def _own(found: OwnRecord, start: _Start, campaign: Path | None, dry_run: bool) -> None:
+    record = read_record(found.folder)
+    lock = read_lock(found.folder, record.runs[0].environment)
+    differing = differences(lock, environment.collect())
+    python = Path(sys.executable) if start.here else find_python(lock.python)
+    count = start.runs or len(record.runs)
+    if dry_run:
+        _show_own_plan(record, found, start, lock, differing, python, count)
+        return
+    if campaign is not None:
+        _tell(judge(record.name, record.runs, read_bundle(campaign), _track(found), None), start.as_json)
+    if not start.here:
+        _in_its_environment(found, start, lock, python, count)
+    _say_differences(differing)
+    main = _conduct(found, start, count, relabel=False)
+    under_labels = _conduct(found, start, 1, relabel=True) if start.relabel else None
+    _tell(judge(record.name, record.runs, main, _track(found), under_labels), start.as_json)
+
+
+def _track_name(found: OwnRecord) -> str:
+    """The contest as it was when the record was made, where the record keeps it."""
+    own = found.folder / layout.TRACK_FILE
+    return str(own) if own.is_file() else found.track
+
+
+def _track(found: OwnRecord) -> Track:
+    return load_track(_track_name(found))
+
+
+def _conduct(found: OwnRecord, start: _Start, runs: int, *, relabel: bool) -> Bundle:
+    """One campaign of the record's own source. Raises RunFailure when it is stopped before its end."""
+    contender = find_contender(str(found.folder), found.track)
+    drafted = draft(
+        _track_name(found), (contender,), runs, _ranks(found), start.require_sandbox, start.out,
+        purpose="reproduce", relabel=relabel,
+    )  # fmt: skip
+    console = Console(stderr=True)
+    prepare_data(drafted.track, console)
+    folder = begin(drafted.plan, drafted.track_file, [contender.submission], drafted.parent)
+    console.print(Text(f"{'under other labels' if relabel else 'campaign'}: {folder}"), soft_wrap=True)
+    with Scoreboard(console, drafted.plan).watching() as board:
+        sitting = conduct(folder, Options(data_root=datasets.data_root(), wait=start.wait), board)
+    if sitting.stopped_by is not None:
+        stopped = sitting.stopped_by
+        how = f"speedrun run --resume {folder}; then speedrun reproduce {found.key} --campaign {folder}"
+        raise RunFailure(stopped.status, f"{stopped.sentence}; go on with {how}")
+    return read_bundle(folder)
+
+
+def _ranks(found: OwnRecord) -> int:
+    """As many ranks as the record ran with."""
+    return read_record(found.folder).runs[0].world_size
+
+
+def _in_its_environment(found: OwnRecord, start: _Start, lock: Lock, python: Path | None, runs: int) -> None:
+    """Build the record's environment and run the same command in it; exits with its code."""
+    if python is None:
+        raise UserError(
+            f"expected an interpreter for Python {lock.python} on PATH, found none; install it, or use --here"
+        )
+    interpreter = build(start.runs_root, python, lock.requirements)
+    argv = [str(interpreter), "-m", "harness", "reproduce", str(found.folder.resolve()), "--here", "--runs", str(runs)]
+    argv += ["--relabel" if start.relabel else "--no-relabel", "--out", str(start.runs_root.absolute())]
+    argv += ["--require-sandbox", start.require_sandbox] if start.require_sandbox else []
+    argv += [flag for flag, wanted in (("--wait", start.wait), ("--json", start.as_json)) if wanted]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    child = subprocess.Popen(argv, cwd=layout.ROOT, env=clean, preexec_fn=processes.die_with_parent)
+    for number in (signal.SIGINT, signal.SIGTERM):  # it ends and records by itself; we only wait for it
+        signal.signal(number, lambda received, _: child.send_signal(received))
+    raise typer.Exit(child.wait())
+
+
+def _show_own_plan(
+    record: Record,
+    found: OwnRecord,
+    start: _Start,
+    lock: Lock,
+    differing: list[tuple[str, str, str]],
+    python: Path | None,
+    runs: int,
+) -> None:
+    """What would be built and run."""
+    plan = {
+        "record": found.key,
+        "source_sha256": record.submission.sha256,
+        "track": _track(found).name,
+        "rules_version": _track(found).rules_version,
+        "runs": runs,
+        "relabelled_runs": int(start.relabel),
+        "environment": "this one"
+        if start.here
+        else str(place_for(start.runs_root, python, lock.requirements))
+        if python
+        else None,
+        "python": {"locked": lock.python, "found": str(python) if python else None},
+        "packages": len(lock.packages),
+        "differs_here": [{"name": name, "locked": locked, "here": here} for name, locked, here in differing],
+        "missing": [] if python or start.here else [f"Python {lock.python}"],
+    }
+    _print_plan(plan, start.as_json)
+
+
+def _say_differences(differing: list[tuple[str, str, str]]) -> None:
+    """On stderr: what of this environment is not the record's."""
+    for name, locked, here in differing[:SHOWN_DIFFERENCES]:
+        print(
+            f"speedrun: {printable(name)} is {printable(here)} here, {printable(locked)} in the lock", file=sys.stderr
+        )
+    if len(differing) > SHOWN_DIFFERENCES:
+        print(f"speedrun: and {len(differing) - SHOWN_DIFFERENCES} packages more differ", file=sys.stderr)
+
+
+def _tell(found: Reproduction, as_json: bool) -> None:
+    """The verdict; exits with its code."""
+    if as_json:
+        sys.stdout.write(TypeAdapter(Reproduction).dump_json(found, indent=1).decode() + "\n")
+    else:
+        console = Console()
+        for sentence in found.sentences():
+            console.print(Text(printable(sentence)), soft_wrap=True)
+        if found.can_challenge:
+            command = f"speedrun challenge {found.track}/{found.record} {found.campaign} --author ..."
+            console.print(Text(f"attach it: {command}", style="dim"), soft_wrap=True)
+    raise typer.Exit(int(found.exit_code))
+
+
+# --------------------------------------------------------------------------------------------- imported records
+
+
+def _imported(row: ImportedRow, start: _Start, checkout: Path | None, *, dry_run: bool, anyway: bool) -> None:
+    track = load_track(row.track)
+    found = dig(row, track, checkout, environment.gpus(), datasets.data_root())
+    if dry_run or (found.missing and not anyway):
+        _print_plan(as_plan(row, found), start.as_json)
+    if dry_run:
+        return
+    if found.missing and not anyway:
+        things = "thing" if len(found.missing) == 1 else "things"
+        sentence = f"expected all that {row.key} needs, found {len(found.missing)} {things} missing; --anyway tries"
+        print(f"speedrun: {sentence}", file=sys.stderr)
+        raise typer.Exit(int(ExitCode.MACHINE))
+    python = find_python(found.python or platform.python_version())
+    interpreter = None
+    if not start.here and found.packages and python is not None:
+        interpreter = build(start.runs_root, python, found.packages)
+    with Display(Console(stderr=True)) as display:
+        done = replay(
+            row, found, track, runs=start.runs or 1, python=interpreter, data_root=datasets.data_root(),
+            runs_root=start.runs_root, require_sandbox=start.require_sandbox, wait=start.wait, observer=display,
+        )  # fmt: skip
+        display.close()
+    if start.as_json:
+        sys.stdout.write(TypeAdapter(Replay).dump_json(done, indent=1).decode() + "\n")
+    else:
+        for sentence in done.sentences():
+            Console().print(Text(printable(sentence)), soft_wrap=True)
+    raise typer.Exit(int(done.exit_code))
+
+
+def as_plan(row: ImportedRow, found: Dig) -> dict[str, Any]:
+    """What would be installed and run, and what is gone."""
+    nearest = found.torch
+    release = nearest.release if nearest else None
+    return {
+        "record": row.key,
+        "title": found.record.title,
+        "log": found.log or None,
+        "source": {name: len(content) for name, content in found.files.items()} or None,
+        "python": found.python or None,
+        "torch": {
+            "wanted": nearest.wanted if nearest else None,
+            "install": release.version if release else None,
+            "cuda": nearest.cuda if nearest and release else None,
+            "triton": release.triton if release else None,
+            "exact": bool(nearest and nearest.is_exact),
+        },
+        "hardware": f"{found.machine.gpu_count or '?'}x {found.machine.gpu}"
+        if found.machine and found.machine.gpu
+        else None,
+        "packages": list(found.packages),
+        "differences": list(found.differences),
+        "missing": list(found.missing),
+        "tier": "reported",
+    }
+
+
+def _print_plan(plan: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(plan, indent=1))
+        return
+    console = Console()
+    for key, value in plan.items():
+        lines = value if isinstance(value, list) else [value]
+        for number, line in enumerate(lines or ["nothing"]):
+            label = key if number == 0 else ""
+            console.print(Text.assemble((f"{label:<16}", "bold"), printable(_plain(line))), soft_wrap=True)
+    console.print("nothing was started")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {'none' if inner is None else inner}" for name, inner in value.items())
+    return "not known" if value is None else str(value)

@@ -1,0 +1,192 @@
+"""speedrun show: everything about one record."""
+
+import json
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from data.printing import printable
+from harness.archive.standings import Standing
+from harness.cli.reports import show_evidence, show_findings
+
+from ..references import ImportedRow, find_record
+from ..show import Attempted, Shown, ShownImport, as_dict, show_imported, show_own
+
+SHOWN_RUNS = 60
+
+
+def show(
+    record: Annotated[str, typer.Argument(help="A record: its name, track/name, path, or a part only it has.")],
+    track: Annotated[str | None, typer.Option(help="Look on this track only.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for machines.")] = False,
+) -> None:
+    """Show everything about one record: evidence, runs, environment, findings, challenges, parents, how to repeat it.
+
+    Every number of a record of this checkout is derived again from its runs, here and now. An imported record is called
+    by its track and number (gpt2-small-8xh100/88); what is shown of it is what its table claims and its logs hold.
+    """
+    reference = find_record(record, track)
+    found = show_imported(reference) if isinstance(reference, ImportedRow) else show_own(reference)
+    if as_json:
+        print(json.dumps(as_dict(found), indent=1, default=str))
+        return
+    console = Console()
+    if isinstance(found, ShownImport):
+        _print_imported(console, found)
+    else:
+        _print_own(console, found)
+
+
+def _print_own(console: Console, found: Shown) -> None:
+    _title(console, f"{found.track}/{found.name}")
+    if found.record is not None:
+        said = found.record.statement
+        _facts(
+            console,
+            ("title", said.title),
+            ("by", f"{', '.join(said.authors)}, {said.date}"),
+            ("builds on", ", ".join(said.parents) or "no record of this track"),
+            ("techniques", ", ".join(said.techniques)),
+            ("claims", said.claim),
+            ("source", f"{found.record.submission.bytes:,} bytes, sha256 {found.record.submission.sha256[:16]}"),
+        )
+    _facts(console, ("standing", _place(found.standing)))
+    if found.evidence is not None:
+        _section(console, "evidence")
+        show_evidence(console, found.evidence)
+    if found.runs:
+        _section(console, "runs")
+        _lines(console, _run_lines(found.runs))
+    if found.environment:
+        _section(console, "environment of the first run")
+        _facts(console, *found.environment)
+    _section(console, "verdict, derived again now")
+    _lines(console, ["  it holds" if found.report.holds else "  it does not hold"])
+    show_findings(console, found.findings, found.waived)
+    _facts(console, ("signature", str(found.report.signature or "unsigned")))
+    _print_challenges(console, found)
+    for parent, changes in found.differences:
+        _section(console, f"changed since {parent}")
+        _lines(console, [f"  {name} | +{added} -{removed}" for name, added, removed in changes] or ["  nothing"])
+    _section(console, "check it")
+    _lines(console, [f"  {command}" for command in found.reproduce])
+
+
+def _print_challenges(console: Console, found: Shown) -> None:
+    if not found.challenges:
+        return
+    _section(console, "challenges")
+    for one in found.challenges:
+        sentence = one.statement.sentence if one.statement else "cannot be read"
+        state = "" if one.is_intact else ", does not hold"
+        _lines(console, [f"  {one.name}  {one.kind or 'unknown'}{state}: {sentence} (signature: {one.signature})"])
+        show_findings(console, one.findings)
+
+
+def _print_imported(console: Console, found: ShownImport) -> None:
+    row, audited = found.standing, found.audited
+    _title(console, f"{found.track}/{found.number}")
+    claimed = [_time(row), *([f"val_loss {audited.claimed_val_loss:g}"] if audited.claimed_val_loss else [])]
+    claimed += [f"{audited.claimed_runs} runs"] if audited.claimed_runs else []
+    _facts(
+        console,
+        ("title", row.title),
+        ("by", f"{', '.join(row.authors) or 'not stated'}, {audited.date or 'undated'}"),
+        ("techniques", ", ".join(row.techniques)),
+        ("standing", _place(row) if audited.official else "it never held the record"),
+        ("claimed", ", ".join(claimed)),
+        ("in its logs", _logged(audited.time_s, audited.time_sd_s, audited.timed_runs)),
+        ("loss", _loss(found)),
+        ("p", "" if audited.p_value is None else f"{audited.p_value:.3g} by this track's test"),
+        ("note", found.note),
+        *found.links,
+    )
+    _section(console, f"runs by the rule {audited.group!r}")
+    logs = zip(found.runs[:SHOWN_RUNS], found.paths, strict=False)
+    _lines(console, [f"  {_number(r.val_loss, '.4f'):>7}  {_ms(r.train_time_ms):>12}  {path}" for r, path in logs])
+    if len(found.runs) > SHOWN_RUNS:
+        _lines(console, [f"  and {len(found.runs) - SHOWN_RUNS} more; --json has them all"])
+    if not found.runs:
+        _lines(console, ["  none in its repository"])
+    _section(console, "environment, as the logs say")
+    _facts(console, *found.machines)
+    _section(console, "to look at")
+    _lines(console, [f"  {flag.id}: {flag.sentence}" for flag in audited.flags] or ["  nothing"])
+    _section(console, "check it")
+    _lines(console, [f"  {command}" for command in found.reproduce])
+    _lines(console, ["", "  reported: the scripts timed and validated themselves; nothing here was refereed"])
+
+
+def _place(row: Standing | None) -> str:
+    if row is None or row.place is None:
+        return "none: it holds no place on its board"
+    saved = ""
+    if row.saving is not None:
+        saved = f", {abs(row.saving):.1%} {'less' if row.saving > 0 else 'more'} than the record before it"
+    return f"number {row.place}, {_time(row)}{saved}; {row.tier}, {row.hardware}"
+
+
+def _time(row: Standing) -> str:
+    if row.steps is not None and row.train_time_s is None:
+        return f"{row.steps:,} steps"
+    if row.train_time_s is None:
+        return "no time"
+    span = ""
+    if row.train_time_low_s is not None and row.train_time_high_s is not None:
+        span = f" (95 % interval {row.train_time_low_s:.4g} to {row.train_time_high_s:.4g})"
+    return f"{row.train_time_s:,.4g} s{span}"
+
+
+def _logged(mean_s: float | None, sd_s: float | None, runs: int) -> str:
+    if mean_s is None:
+        return ""
+    spread = "" if sd_s is None else f", sd {sd_s:.2g} s"
+    return f"{mean_s:.4g} s, mean of {runs} run{'' if runs == 1 else 's'}{spread}, by the scripts' own clock"
+
+
+def _loss(found: ShownImport) -> str:
+    audited = found.audited
+    if audited.val_loss is None:
+        return ""
+    low, high = audited.val_loss_range or (audited.val_loss, audited.val_loss)
+    spread = "" if audited.val_loss_sd is None else f", sd {audited.val_loss_sd:.2g}"
+    return f"mean {audited.val_loss:.5f} of {audited.runs} runs{spread}, {low:.4f} to {high:.4f}"
+
+
+def _run_lines(runs: tuple[Attempted, ...]) -> list[str]:
+    lines = [f"  {'run':<28} {'arm':<9} {'seed':>10} {'time':>10} {'val_loss':>9}  became"]
+    for run in runs[:SHOWN_RUNS]:
+        became = run.status + ("" if run.counted else ", does not count")
+        became += f" ({', '.join(run.findings)})" if run.findings else ""
+        time_s, loss = _number(run.time_s, ".3f"), _number(run.val_loss, ".5f")
+        lines.append(f"  {run.run_id:<28} {run.arm:<9} {run.seed:>10} {time_s:>8} s {loss:>9}  {became}")
+    return lines + ([f"  and {len(runs) - SHOWN_RUNS} more; --json has them all"] if len(runs) > SHOWN_RUNS else [])
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else f"{value:{form}}"
+
+
+def _ms(value: int | None) -> str:
+    return "" if value is None else f"{value / 1000:,.3f} s"
+
+
+def _title(console: Console, text: str) -> None:
+    console.print(Text(printable(text), style="bold"), soft_wrap=True)
+
+
+def _section(console: Console, name: str) -> None:
+    console.print(Text(f"\n{printable(name)}", style="bold"), soft_wrap=True)
+
+
+def _facts(console: Console, *facts: tuple[str, str]) -> None:
+    """Those that say something."""
+    _lines(console, [f"  {name:<20}{value}" for name, value in facts if value])
+
+
+def _lines(console: Console, lines: Iterable[str]) -> None:
+    for line in lines:
+        console.print(Text(printable(line)), soft_wrap=True, highlight=False)

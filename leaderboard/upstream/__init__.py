@@ -1,0 +1,1 @@
+"""Another competition's history: its claims, the logs behind them, and its scripts run again."""

@@ -1,0 +1,143 @@
+"""Claims: the rows of modded-nanogpt's tables and the losses its READMEs list.
+
+Markdown typed by hand: a row is a number, then cells between pipes. Only numbers, dates, links and handles are taken;
+titles in our words come from the catalogue.
+"""
+
+import re
+import statistics
+import tomllib
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from harness import layout
+from harness.errors import RecordError, UserError, first_problem
+
+from .history import Claim, Quoted, Section
+
+MAX_ROWS = 10_000
+_ROW = re.compile(r"^\|?\s*(\d{1,4})\s*\|(.+)$", re.MULTILINE)
+_LINK = re.compile(r"\[[^\]\[]{0,2000}\]\(([^)\s]{1,2000})\)")
+_TIME = re.compile(r"([\d.]{1,12}) (seconds|minutes|hours)\*?$")
+_STEPS = re.compile(r"(\d{1,9})(\(!\))?$")
+_EVIDENCE = re.compile(r"(\d\.\d{1,9}) \(n=(\d{1,6})\)")
+_UNITS_S = {"seconds": 1, "minutes": 60, "hours": 3600}
+_LIST = re.compile(r"\[([\d.,\s]{20,20000})\]")
+MIN_QUOTED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table, as typed."""
+
+    number: int
+    claim: Claim
+    date: date | None
+    link: str  # a path in the repository, empty where there is none
+    pull_request: int | None
+    handles: tuple[str, ...]
+    held_record: bool  # marked so in the table (optimizer track); True elsewhere
+
+
+Words = Annotated[tuple[str, ...], Field(strict=False)]  # TOML has lists
+
+
+class Entry(Section):
+    """What the catalogue says about a row: our words, and which logs are its own."""
+
+    number: int
+    title: str
+    techniques: Words = ()
+    authors: Words = ()
+    official: bool = True
+    systems_only: bool = False
+    pull_request: int | None = None
+    group: str = ""
+    metric: Literal["val_loss", "val_ema_loss"] = "val_loss"
+    note: str = ""
+
+
+def timed_rows(text: str) -> list[list[Row]]:
+    """The tables of a README whose second cell is a time, one list each."""
+    tables: list[list[Row]] = []
+    for match in list(_ROW.finditer(text))[:MAX_ROWS]:
+        cells = [cell.strip() for cell in match[2].split("|")]
+        time = _TIME.match(cells[0])
+        if time is None or len(cells) < 3:
+            continue
+        number = int(match[1])
+        if not tables or (number == 1 and tables[-1][-1].number > 1):
+            tables.append([])
+        seconds = round(float(time[1]) * _UNITS_S[time[2]], 6)
+        tables[-1].append(_row(number, Claim(train_time_s=seconds), cells, "", held_record=True))
+    return tables
+
+
+def step_rows(text: str, folder: str) -> list[Row]:
+    """The rows of the README of the optimizer track, whose links are relative to its folder."""
+    rows = []
+    for match in list(_ROW.finditer(text))[:MAX_ROWS]:
+        cells = [cell.strip() for cell in match[2].strip().strip("|").split("|")]
+        steps, evidence = _STEPS.match(cells[0]), _EVIDENCE.match(cells[1]) if len(cells) > 1 else None
+        if steps and evidence:
+            claim = Claim(steps=int(steps[1]), val_loss=float(evidence[1]), runs=int(evidence[2]))
+            rows.append(_row(int(match[1]), claim, cells, folder, held_record=bool(steps[2])))
+    return rows
+
+
+def _row(number: int, claim: Claim, cells: list[str], folder: str, *, held_record: bool) -> Row:
+    links = [link for cell in cells[-2:] for link in _LINK.findall(cell)]
+    inside = [link for link in links if not link.startswith(("http:", "https:", "#"))]
+    requests = re.findall(r"/pull/(\d{1,6})", " ".join(links))
+    return Row(
+        number=number,
+        claim=claim,
+        date=next((found for cell in cells if (found := _date(cell))), None),
+        link=f"{folder}{inside[0]}" if inside else "",
+        pull_request=int(requests[0]) if requests else None,
+        handles=tuple(
+            dict.fromkeys(re.findall(r"@[\w.-]{1,60}\w", _LINK.sub(lambda m: m[0].split("]")[0], cells[-1])))
+        ),
+        held_record=held_record,
+    )
+
+
+def _date(cell: str) -> date | None:
+    try:
+        if match := re.fullmatch(r"(\d\d)/(\d\d)/(\d\d)", cell):
+            return date(2000 + int(match[3]), int(match[1]), int(match[2]))
+        if match := re.fullmatch(r"(\d{4})/(\d\d)/(\d\d)", cell):
+            return date(int(match[1]), int(match[2]), int(match[3]))
+    except ValueError:
+        pass
+    return None
+
+
+def quoted_losses(text: str, target: float) -> list[Quoted]:
+    """Every list of losses near the target in a README, as count and mean."""
+    found = []
+    for match in _LIST.finditer(text):
+        try:
+            losses = [float(part) for part in match[1].split(",") if part.strip()]
+        except ValueError:
+            continue
+        if len(losses) >= MIN_QUOTED and all(abs(loss - target) < 0.1 for loss in losses):
+            found.append(Quoted(len(losses), round(statistics.fmean(losses), 4)))
+    return list(dict.fromkeys(found))
+
+
+def catalogue() -> dict[str, list[Entry]]:
+    """Our words on each row, by track, in the order of its table."""
+    path = layout.CATALOGUE
+    try:
+        tables = tomllib.loads(path.read_text())
+        return {track: [Entry.model_validate(row) for row in rows] for track, rows in tables.items()}
+    except OSError as error:
+        raise UserError(f"expected the catalogue at {path}, found none ({error.strerror})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecordError(f"expected TOML in {path}, found: {error}") from error
+    except ValidationError as error:
+        raise RecordError(f"{path}: {first_problem(error)}; see Entry in leaderboard/upstream/claims.py") from error
