@@ -26,8 +26,8 @@ test: install lint  ## everything CI runs
 	$(BIN)/speedrun verify records
 	$(BIN)/pytest -q -m "not slow and not gpu"
 
-test-all: install lint  ## with the slow tests, and the GPU ones where there is a GPU
-	$(BIN)/pytest -q
+test-all: install lint  ## with the slow tests, new examples for property tests, and the GPU ones where there is a GPU
+	$(BIN)/pytest -q --hypothesis-profile=explore
 
 lint: install  ## format check, linter, type checker
 	$(BIN)/ruff format --check --quiet .

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -87,7 +87,6 @@ def test_times_are_those_behind_the_last_checkpoint_without_evaluations(tmp_path
     assert times.median_ms == 30
 
 
-@settings(deadline=None)
 @given(
     times_ms=st.lists(st.integers(1, 10**6), min_size=12, max_size=40),
     every=st.integers(2, 5),

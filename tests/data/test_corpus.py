@@ -37,7 +37,7 @@ def test_streams_do_not_depend_on_how_they_are_batched() -> None:
     assert stream_keys(3, 0, 10)[4:].tolist() == stream_keys(3, 4, 6).tolist()
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 2**64 - 1), count=st.integers(0, 5000))
 def test_a_shorter_text_is_the_start_of_a_longer_one(seed: int, count: int) -> None:
     longer = generate(seed, 5000)

@@ -57,7 +57,7 @@ def prose(seed: int, count: int) -> list[str]:
     return [" ".join(rng.choices(words, k=rng.randint(1, 400))) + f" {seed}.{n}." for n in range(count)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts=DOCUMENTS, val_tokens=st.integers(1, 40), shard_tokens=st.integers(1, 40))
 def test_shards_are_the_reference_cut_into_pieces(texts: list[str], val_tokens: int, shard_tokens: int) -> None:
     tokens = reference(texts).tolist()
@@ -80,7 +80,7 @@ def test_shards_are_the_reference_cut_into_pieces(texts: list[str], val_tokens: 
         assert datasets.verify(made, Path(name)) == made.sha256
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(st.sampled_from("ab 'll\n\t\r\u00a0\u2028\x1c中🎉.9"), max_size=200))
 def test_pieces_have_the_tokens_and_the_text_of_the_whole(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -91,7 +91,7 @@ def test_pieces_have_the_tokens_and_the_text_of_the_whole(text: str) -> None:
         assert [token for piece in pieces for token in encode(piece)] == encode(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     texts=st.lists(st.text(st.sampled_from("ab \n中🎉."), max_size=60), min_size=1, max_size=6),
     block=st.integers(1, 40),
@@ -122,7 +122,7 @@ def test_streamed_text_is_the_same_documents_from_any_batch_on(texts: list[str],
 
 
 @given(text=st.text(max_size=300))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_encode_decode_round_trip(text: str) -> None:
     tokens = gpt2.encode_texts([text])
     assert tokens[0] == gpt2.END_OF_TEXT

@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.stats.comparison import Comparison, compare
@@ -84,7 +84,6 @@ def test_equal_loss_must_be_shown() -> None:
     assert "0.002 nats" in sentence
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(times, times, losses, losses), min_size=1, max_size=9))
 def test_the_arms_exchanged_give_the_mirror_image(rows: list[tuple[float, float, float, float]]) -> None:
     args: dict[str, Any] = {"dropped": 0, "alpha": 0.01, "margin_nats": 0.01}

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import MAX_SENTENCE
@@ -49,7 +49,7 @@ def plain(message: Any) -> dict[str, Any]:
     return dict(message.model_dump(exclude_unset=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(messages=st.lists(MESSAGES, max_size=12), cuts=st.lists(st.integers(0, 4000), max_size=12))
 def test_any_split_of_the_stream_gives_the_same_messages(messages: list[dict[str, Any]], cuts: list[int]) -> None:
     stream = b"".join(encode(message) for message in messages)
@@ -68,7 +68,7 @@ def test_any_split_of_the_stream_gives_the_same_messages(messages: list[dict[str
     assert received == messages
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(message=MESSAGES, payload=st.binary(max_size=300), cut=st.integers(1, 500))
 def test_the_ranks_own_end_of_the_channel_agrees(message: dict[str, Any], payload: bytes, cut: int) -> None:
     frame = encode(message, payload)
@@ -172,7 +172,7 @@ def test_descriptors_a_rank_sends_are_not_kept(pair: tuple[Connection, socket.so
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(
     st.binary(max_size=200)
     | st.recursive(

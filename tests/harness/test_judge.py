@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.shards import read_shard, write_shard
@@ -91,7 +91,7 @@ def in_windows(values: npt.NDArray[Any], tokens: int) -> list[npt.NDArray[Any]]:
     return [values[start : start + tokens] for start in range(0, len(values), tokens)]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(
     count=st.integers(1, 300), surplus=st.integers(0, 90), shadow_tokens=st.sampled_from([0, 7, 40]),
     relabel=st.booleans(), wish=st.tuples(st.integers(1, 80), st.integers(1, 9)),
@@ -457,7 +457,7 @@ FRAMES = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(ready=st.booleans(), frames=st.lists(FRAMES, max_size=4))
 def test_whatever_an_evaluator_says_the_judge_ends_with_a_sentence(
     tmp_path: Path, ready: bool, frames: list[dict[str, Any] | bytes]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.campaigns import ledger as ledgers
@@ -15,7 +15,7 @@ from harness.errors import RecordError, UserError
 from harness.status import Status
 
 RUN_IDS = [f"2026-01-02T03-04-05Z-{number:06x}" for number in range(20)]
-FUZZ = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=200)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import logfile
@@ -12,7 +12,7 @@ from harness.logfile import CUT_MARK, Curve, LogFile
 from harness.messages import Log
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(chunks=st.lists(st.binary(max_size=40), max_size=10), limit=st.integers(1, 100))
 def test_the_log_is_cut_at_its_limit(tmp_path: Path, chunks: list[bytes], limit: int) -> None:
     log = LogFile(tmp_path / "log.txt", limit)
@@ -54,7 +54,7 @@ def test_the_curve_ends_after_so_many_points(tmp_path: Path) -> None:
     assert len((tmp_path / "progress.jsonl").read_text().splitlines()) == 9
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(points=st.integers(0, 700))
 def test_a_closed_curve_is_thin_and_keeps_its_ends(tmp_path: Path, points: int) -> None:
     curve = Curve(tmp_path / "progress.jsonl")

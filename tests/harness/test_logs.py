@@ -100,7 +100,7 @@ def test_leaving_training_lines_alone_changes_no_validation(grammars: tuple[logs
         assert not any(run.training for run in quick.runs)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from(sorted(EXPECTED)), st.integers(1, 700))
 def test_where_the_chunks_end_does_not_matter(name: str, size: int) -> None:
     raw = (SAMPLES / name).read_bytes()
@@ -108,7 +108,7 @@ def test_where_the_chunks_end_does_not_matter(name: str, size: int) -> None:
     assert repr(read_log(pieces)) == repr(read_log([raw]))  # nan is not itself
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.binary(max_size=80) | st.sampled_from([p.read_bytes() for p in sorted(SAMPLES.iterdir())]), max_size=5)
 )

@@ -40,7 +40,7 @@ class Rival(TorchDispatchMode):
         return result
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 40), vocab=st.integers(1, 300), piece=st.sampled_from([1, 64, 2**18]),
     spread=st.sampled_from([1e-3, 3.0, 1e4]), shift=st.sampled_from([0.0, -80.0, 3e4]),
@@ -50,7 +50,8 @@ def test_a_loss_is_what_float64_makes_of_the_same_logits(
     rows: int, vocab: int, piece: int, spread: float, shift: float, dtype: torch.dtype, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
-    logits = (torch.randn(rows, vocab, generator=generator) * spread + shift).to(dtype)
+    finite = torch.finfo(dtype).max  # shifted and spread, a few would be beyond float16
+    logits = (torch.randn(rows, vocab, generator=generator) * spread + shift).clamp(-finite, finite).to(dtype)
     targets = torch.randint(vocab, (rows,), generator=generator).numpy()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PIECE_ELEMENTS, "cpu", piece)

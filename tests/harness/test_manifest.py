@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -134,7 +134,7 @@ def test_a_name_no_text_can_hold_is_a_finding_not_a_crash(folder: Path) -> None:
     assert problems(folder) == ["manifest_extra"]
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(data=st.data())
 def test_no_single_byte_of_a_manifest_is_without_meaning(folder: Path, data: st.DataObject) -> None:
     path = folder / layout.MANIFEST_FILE

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
@@ -76,7 +76,6 @@ def test_no_effect_passes_at_alpha() -> None:
         assert design.power(7, 0.0) == pytest.approx(design.alpha, rel=1e-6)
 
 
-@settings(deadline=None)
 @given(designs, st.floats(0.05, 20), st.sampled_from([0.5, 0.8, 0.9, 0.99]))
 def test_runs_is_the_smallest_number(design: Design, effect_in_sd: float, power: float) -> None:
     effect = effect_in_sd * design.sd
@@ -85,7 +84,6 @@ def test_runs_is_the_smallest_number(design: Design, effect_in_sd: float, power:
     assert design.power(n, effect) >= power > design.power(n - 1, effect)
 
 
-@settings(deadline=None)
 @given(designs, st.integers(2, 200), st.sampled_from([0.5, 0.8, 0.9, 0.99]))
 def test_detectable_inverts_power(design: Design, n: int, power: float) -> None:
     effect = design.detectable(n, power)
@@ -116,7 +114,6 @@ def test_a_power_lies_between_none_and_certainty(power: float) -> None:
         LOSS_T.runs(0.001, power)
 
 
-@settings(deadline=None)
 @given(st.floats(1e-6, 0.999))
 def test_savings_are_logarithms_and_back(share: float) -> None:
     assert saved_share(log_saving(share)) == pytest.approx(share)

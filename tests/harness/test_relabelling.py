@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import DataError
@@ -20,7 +20,7 @@ BIGRAM = Path(__file__).resolve().parent.parent / "submissions" / "bigram.py"
 
 
 @given(vocab_size=st.integers(1, 70_000 % 2**16), key=st.binary(min_size=32, max_size=32))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_it_is_a_permutation_of_the_vocabulary_and_of_nothing_else(vocab_size: int, key: bytes) -> None:
     drawn = relabelling.draw(vocab_size, key)
     assert sorted(drawn.table[:vocab_size].tolist()) == list(range(vocab_size))
@@ -53,7 +53,7 @@ def test_every_place_is_as_likely() -> None:
     assert ((counts - 500) ** 2 / 500).sum() < 24.3  # p = 0.001
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 @given(count=st.integers(0, 300), chunk=st.sampled_from([2, 6, 64, 2**22]), seed=st.integers(0, 99))
 def test_a_shard_is_copied_token_by_token(tmp_path: Path, monkeypatch: Any, count: int, chunk: int, seed: int) -> None:
     monkeypatch.setattr(relabelling, "CHUNK_BYTES", chunk)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
@@ -29,7 +29,6 @@ def test_the_bet_is_a_ratio_of_likelihoods(n: int, t: float, spread: float) -> N
     assert sequential.log_bet(n, t, spread) == pytest.approx(expected, abs=1e-5)
 
 
-@settings(deadline=None)
 @given(st.integers(2, 500), st.floats(1e-4, 0.3), st.floats(0.01, 10))
 def test_the_critical_t_is_where_the_bet_reaches_one_in_alpha(n: int, alpha: float, spread: float) -> None:
     t = sequential.critical_t(n, alpha, spread)
@@ -119,7 +118,6 @@ def test_too_few_values_exclude_nothing() -> None:
     assert (ratio.low, ratio.high) == (0.0, math.inf)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(3.0, 3.6), min_size=8, max_size=30).filter(lambda x: np.ptp(x) > 1e-3), st.floats(3.0, 3.6))
 def test_the_interval_holds_what_the_bet_has_not_refuted(sample: list[float], target: float) -> None:
     interval = sequential.anytime_interval(sample, 0.95)

@@ -94,7 +94,6 @@ def test_pairwise_steps_is_upstream_s_formula() -> None:
     assert stats.norm.sf(bar) == pytest.approx(0.00104, abs=1e-5)
 
 
-@settings(deadline=None)
 @given(samples, losses)
 def test_t_is_scipy_s(sample: list[float], target: float) -> None:
     found, expected = significance.t_test(sample, target), stats.ttest_1samp(sample, target, alternative="less")
@@ -104,14 +103,12 @@ def test_t_is_scipy_s(sample: list[float], target: float) -> None:
     assert (interval.low, interval.high) == (pytest.approx(oracle.low), pytest.approx(oracle.high))
 
 
-@settings(deadline=None)
 @given(samples, losses, st.floats(1e-4, 1.0))
 def test_z_is_the_normal_tail(sample: list[float], target: float, sigma: float) -> None:
     expected = stats.norm.cdf(target, loc=np.mean(sample), scale=sigma / math.sqrt(len(sample)))
     assert significance.z_test(sample, target, sigma).p_value == pytest.approx(1 - expected, rel=1e-6, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(pairs)
 def test_paired_is_scipy_s(both: tuple[list[float], list[float]]) -> None:
     a, b = both
@@ -122,7 +119,6 @@ def test_paired_is_scipy_s(both: tuple[list[float], list[float]]) -> None:
     assert (interval.low, interval.high) == (pytest.approx(oracle.low, abs=1e-9), pytest.approx(oracle.high, abs=1e-9))
 
 
-@settings(deadline=None)
 @given(samples, samples)
 def test_welch_is_scipy_s(a: list[float], b: list[float]) -> None:
     expected = stats.ttest_ind(a, b, equal_var=False, alternative="less")
@@ -132,7 +128,6 @@ def test_welch_is_scipy_s(a: list[float], b: list[float]) -> None:
     assert (interval.low, interval.high) == (pytest.approx(oracle.low, abs=1e-9), pytest.approx(oracle.high, abs=1e-9))
 
 
-@settings(deadline=None)
 @given(pairs, st.floats(1e-3, 1.0), st.booleans())
 def test_equivalence_is_two_of_scipy_s_tests(
     both: tuple[list[float], list[float]], margin: float, paired: bool
@@ -154,7 +149,6 @@ def test_equivalence_is_two_of_scipy_s_tests(
     assert found.passes(0.05) is inside  # the textbook's other way to put it
 
 
-@settings(deadline=None)
 @given(times, st.floats(0.5, 2.0), st.floats(0.001, 1000))
 def test_ratios_do_not_know_units(seconds: list[float], ratio: float, unit: float) -> None:
     rng = np.random.default_rng(3)
@@ -221,7 +215,7 @@ def test_what_cannot_be_tested_is_refused_in_one_sentence(test: Callable[[Any], 
     assert "\n" not in str(refusal.value)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(ONE_SAMPLE)), st.lists(st.one_of(st.floats(), st.integers()), min_size=3, max_size=3))
 def test_numbers_of_any_size_give_a_p_value_or_a_refusal(name: str, sample: list[float]) -> None:
     try:

@@ -224,7 +224,7 @@ PIECES = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=2000) | st.lists(PIECES, max_size=60).map(lambda p: "".join(p).encode("utf-8", "replace")))
 @example(b"\xef\xbb\xbfx = 1")
 @example(b"x = '\\ud800'")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import submission as module
@@ -41,7 +41,7 @@ def test_a_script_comes_alone(tree: Path) -> None:
     assert list(read_submission(tree / "train_gpt.py").files) == ["train_gpt.py"]
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50)
 @given(content=st.binary(min_size=1, max_size=60), position=st.integers(0, 59), bit=st.integers(0, 7))
 def test_any_bit_changes_the_digest(tmp_path: Path, content: bytes, position: int, bit: int) -> None:
     path = tmp_path / "a.py"

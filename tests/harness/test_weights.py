@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import weights
@@ -55,7 +55,7 @@ def a_model(seed: int, count: int) -> dict[str, torch.Tensor]:
     }
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(seed=st.integers(0, 99), count=st.integers(1, 6), ranks=st.integers(1, 4), data=st.data())
 def test_the_digest_is_that_of_the_model(hold: Any, seed: int, count: int, ranks: int, data: st.DataObject) -> None:
     """Whoever hands over which part, in whatever order; and any changed bit, name or shape gives another."""
