@@ -14,7 +14,8 @@ _STATUS = {signal.SIGINT: Status.INTERRUPTED, signal.SIGTERM: Status.TERMINATED}
 
 class Interrupts:
     """Holds both signals while a run lasts. They raise only inside `raised()`: cleaning up and recording are left in
-    peace, and a signal that comes before raises there as well."""
+    peace, and a signal that comes before raises there as well. What a handler raises is lost where Python may not let
+    it out, in a `__del__` or a module that is being imported; so a loop that waits calls `insist`."""
 
     def __init__(self) -> None:
         self._received: signal.Signals | None = None
@@ -23,33 +24,54 @@ class Interrupts:
     def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._handle) for number in _STATUS}
         self._around = getattr(self._before[signal.SIGINT], "__self__", None)
-        if isinstance(self._around, Interrupts):  # a run inside a campaign hears what the campaign heard before it
-            self._received = self._around._received
+        if isinstance(self._around, Interrupts) and self._around._received is not None:
+            self._received = self._around._received  # a run inside a campaign hears what the campaign heard before it
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if isinstance(self._around, Interrupts):  # and the campaign, what came while the run was recorded
-            self._around._received = self._received
+        if isinstance(self._around, Interrupts) and self._received is not None:
+            self._around._received = self._received  # and the campaign, what came while the run was recorded
 
     @contextmanager
     def raised(self) -> Iterator[None]:
         """Inside, the first signal raises RunFailure; later ones are ignored."""
         self._raises = True
         try:
-            if self._received is not None:
-                raise _failure(self._received)
+            self.check()
             yield
         finally:
             self._raises = False
 
+    def check(self) -> None:
+        """Raise RunFailure if a signal has come, inside `raised()`."""
+        if self._raises and self._received is not None:
+            raise RunFailure(_STATUS[self._received], f"the run was stopped by {self._received.name}")
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._received is None:
             self._received = signal.Signals(number)
-            if self._raises:
-                raise _failure(self._received)
+            self.check()
 
 
-def _failure(received: signal.Signals) -> RunFailure:
-    return RunFailure(_STATUS[received], f"the run was stopped by {received.name}")
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Inside, no signal raises: for a fork, whose hooks would print a traceback and go on. `insist` raises it later."""
+    held = _held()
+    before, held._raises = held._raises, False
+    try:
+        yield
+    finally:
+        held._raises = before
+
+
+def insist() -> None:
+    """Raise RunFailure for a signal that came and was deferred or lost."""
+    _held().check()
+
+
+def _held() -> Interrupts:
+    """Who holds the signals now; one that never hears any where nobody does."""
+    holder = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+    return holder if isinstance(holder, Interrupts) else Interrupts()

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import clock, processes
+from .. import clock, interrupts, processes
 from ..errors import RunFailure
 from ..status import Status
 from . import groups, landlock, namespaces, sandbox, seccomp
@@ -70,10 +70,11 @@ class Cell:
         argv, environment = sandbox.command(self.level, self.view, argv, self._filter, gate)
         fds = (*pass_fds, *(() if self._filter is None else (self._filter,)), *(() if gate is None else gate.fds))
         try:
-            self._process = subprocess.Popen(
-                argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                pass_fds=fds, cwd=self.view.home, start_new_session=True, preexec_fn=self._enter,
-            )  # fmt: skip
+            with interrupts.deferred():
+                self._process = subprocess.Popen(
+                    argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                    pass_fds=fds, cwd=self.view.home, start_new_session=True, preexec_fn=self._enter,
+                )  # fmt: skip
         except subprocess.SubprocessError as error:
             raise RunFailure(Status.SANDBOX_FAILED, f"the {self.level} sandbox cannot be entered: {error}") from error
         if gate is not None:

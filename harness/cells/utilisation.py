@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from .. import clock, processes
+from .. import clock, interrupts, processes
 
 NS = 1_000_000_000
 LOOK_S = 1.0
@@ -52,7 +52,7 @@ class Meter:
             return
         argv = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits", "-l", "1"]
         self._smi_log = open(log, "w+b")  # noqa: SIM115 - lives as long as the meter
-        with suppress(OSError):
+        with interrupts.deferred(), suppress(OSError):
             self._smi = subprocess.Popen(
                 argv, stdout=self._smi_log, stderr=subprocess.DEVNULL, preexec_fn=processes.die_with_parent
             )

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from .. import clock, layout, processes
+from .. import clock, interrupts, layout, processes
 from ..cells import sandbox
 from ..cells.cell import Cell
 from ..cells.sandbox import View
@@ -155,11 +155,12 @@ class Scorer:
             "device": self._room.device, "sockets": [s.fileno() for s in sockets],
         }  # fmt: skip
         argv = [sys.executable, "-I", "-c", _BOOT, str(layout.ROOT)]
-        judge = subprocess.Popen(
-            argv, env=sandbox.clean_environment(self._room.view.home),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            pass_fds=[s.fileno() for s in sockets], start_new_session=True, preexec_fn=processes.die_with_parent,
-        )  # fmt: skip
+        with interrupts.deferred():
+            judge = subprocess.Popen(
+                argv, env=sandbox.clean_environment(self._room.view.home),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                pass_fds=[s.fileno() for s in sockets], start_new_session=True, preexec_fn=processes.die_with_parent,
+            )  # fmt: skip
         assert judge.stdin is not None
         judge.stdin.write(json.dumps(order).encode())
         judge.stdin.close()
@@ -179,6 +180,7 @@ class Scorer:
                 left_s = (deadline_ns - clock.now_ns()) / NS
                 if left_s <= 0:
                     raise RunFailure(Status.SCORE_TIMEOUT, f"scoring took more than {budget_s:g} s")
+                interrupts.insist()
                 for cell in cells:
                     cell.watch()
                 wait_s = min(left_s, self._observer.tick(), *(cell.watch_s for cell in cells))

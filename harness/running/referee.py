@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import clock, processes
+from .. import clock, interrupts, processes
 from ..cells.cell import Cell
 from ..errors import RunFailure
 from ..logfile import Curve, LogFile
@@ -103,6 +103,7 @@ class Referee:
 
     def _step(self) -> None:
         """Wait for something to happen, and let it happen: ranks first, the display last."""
+        interrupts.insist()
         self._check_deadline()
         self.orders.cell.watch()
         wait_s = min(self._observer.tick(), self._left_s(), self.orders.cell.watch_s)

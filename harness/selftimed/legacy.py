@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .. import clock, layout, machine, processes, scratch
+from .. import clock, interrupts, layout, machine, processes, scratch
 from ..cells import groups, sandbox
 from ..cells.cell import Cell
 from ..cells.utilisation import Meter, Use
@@ -219,6 +219,7 @@ def _listen(
                 left_s = (deadline_ns - clock.now_ns()) / NS
                 if left_s <= 0:
                     raise RunFailure(Status.TRAIN_TIMEOUT, f"the script took more than {request.budget_s:g} s")
+                interrupts.insist()
                 cell.watch()
                 meter.look()
                 wait_s = min(left_s, observer.tick(), max(cell.watch_s, LEAST_WAIT_S), 1.0)

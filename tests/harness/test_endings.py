@@ -1,5 +1,6 @@
 """How a run can be cut short from outside, and what must be left of it: a record that says so, and nothing else."""
 
+import contextlib
 import json
 import os
 import re
@@ -67,6 +68,29 @@ def test_signals_before_and_after_the_run_raise_at_its_edges_only() -> None:
             raise AssertionError("a signal that came before must end the run at once")
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_that_was_lost_or_deferred_is_insisted_on() -> None:
+    from harness.errors import RunFailure
+    from harness.interrupts import Interrupts, deferred, insist
+
+    def lose() -> None:
+        with contextlib.suppress(RunFailure):  # as an import or a __del__ may
+            signal.raise_signal(signal.SIGINT)
+        insist()
+
+    def defer() -> None:
+        with deferred():
+            signal.raise_signal(signal.SIGTERM)
+            insist()
+        insist()
+
+    insist()  # nobody holds signals
+    for end, name in ((lose, "SIGINT"), (defer, "SIGTERM")):
+        with Interrupts() as interrupts:
+            with pytest.raises(RunFailure, match=name), interrupts.raised():
+                end()
+            insist()  # cleaning up is left in peace
 
 
 @pytest.mark.parametrize(("level", "part"), [("namespaces", "train"), ("process", "train"), ("process", "logits")])
@@ -227,6 +251,14 @@ def test_an_error_of_the_referee_itself_is_recorded_too(speedrun: Any) -> None:
     assert outcome.record["status"] == "referee_failed"
     assert outcome.code not in (0, 2)
     assert "TypeError" in outcome.stderr  # a bug of ours is the one thing that shows its traceback
+
+
+def test_a_signal_at_a_fork_ends_the_run_without_a_traceback(speedrun: Any) -> None:
+    """What a handler raises in the hooks of a fork is printed and forgotten by Python."""
+    fork = "import os, signal; os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.SIGTERM))"
+    outcome = run_after(speedrun, fork)
+    assert (outcome.record["status"], outcome.code) == ("terminated", 143)
+    assert "Traceback" not in outcome.stderr
 
 
 def test_a_long_path_of_temporary_files(speedrun: Any) -> None:
