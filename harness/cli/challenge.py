@@ -38,6 +38,9 @@ def challenge(
         raise UserError("expected --reproduces or --refutes, found both; without either it is derived from the runs")
     expected: Kind | None = "reproduction" if reproduces else "refutation" if refutes else None
     folder = record if record.is_dir() else layout.records_root() / record
+    if not folder.is_dir():
+        known = "`speedrun leaderboard --json` names them"
+        raise UserError(f"expected a record, TRACK/NAME or its folder, found none at {folder}; {known}")
     place, attached = attach(
         folder, bundle, author=author, day=clock.utc_now().date(), key=key, expected=expected, dry_run=dry_run
     )

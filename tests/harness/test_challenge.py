@@ -195,6 +195,8 @@ def test_the_command(tmp_path: Path, make_bundle: Make, record: Path) -> None:
     name = f"{record.parent.name}/{record.name}"
     wrong = runner.invoke(app, [name, str(bundle), "--author", "Bob", "--reproduces", "--refutes"])
     assert isinstance(wrong.exception, UserError)
+    nobody = runner.invoke(app, [f"{record.parent.name}/nobody", str(bundle), "--author", "Bob"])
+    assert "expected a record, TRACK/NAME or its folder, found none" in str(nobody.exception)
     done = runner.invoke(app, [name, str(bundle), "--author", "Bob", "--reproduces", "--json"])
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
