@@ -27,7 +27,7 @@ BLOCK_BYTES = 2**20
 MAX_WAIT_S = 60.0
 METADATA_ATTEMPTS = 4
 
-_TRANSIENT_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+_TRANSIENT_STATUSES = {408, 416, 425, 429, 500, 502, 503, 504}  # 416: it has fewer bytes just now than it states
 
 
 class TransientError(Exception):

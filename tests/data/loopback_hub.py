@@ -206,7 +206,7 @@ class Handler(BaseHTTPRequestHandler):
         if (asked := self.headers.get("Range")) and kind != "no_range":
             start = int(asked.removeprefix("bytes=").partition("-")[0])
         if start >= len(content) and start:
-            self._answer(416, b"", {})
+            self._answer(416, b"", {"Retry-After": "0"})
             return
         self.send_response(206 if start else 200)
         if start:

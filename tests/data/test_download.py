@@ -99,6 +99,7 @@ FAULTS = {
     "busy files": [Fault("status", "/resolve/", times=3, status=429), Fault("status", "/cdn/", times=3, status=503)],
     "wrong bytes of the right length": [Fault("flip", "tiny_train_000002", times=3)],
     "too short, then a fault of ranges": [Fault("short", "/cdn/", times=2)],
+    "the same file too short again": [Fault("short", "tiny_val", times=4)],  # of two requests each: /resolve/, /cdn/
     "too long": [Fault("long", "tiny_train_000001", times=1)],
     "ranges ignored": [Fault("cut", "/cdn/", times=2), Fault("no_range", "/cdn/", times=6)],
     "wrong ranges": [Fault("cut", "tiny_val", times=1), Fault("wrong_range", "tiny_val", times=2)],
