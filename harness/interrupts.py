@@ -22,16 +22,16 @@ class Interrupts:
         self._raises = False
 
     def __enter__(self) -> Self:
+        self._around = _held()
         self._before = {number: signal.signal(number, self._handle) for number in _STATUS}
-        self._around = getattr(self._before[signal.SIGINT], "__self__", None)
-        if isinstance(self._around, Interrupts) and self._around._received is not None:
+        if self._around._received is not None:
             self._received = self._around._received  # a run inside a campaign hears what the campaign heard before it
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if isinstance(self._around, Interrupts) and self._received is not None:
+        if self._received is not None:
             self._around._received = self._received  # and the campaign, what came while the run was recorded
 
     @contextmanager

@@ -115,8 +115,10 @@ def _loss_cell(row: Standing, width: int) -> str:
     """2.5123, and whether that missed the target: underneath where the width is needed for titles."""
     if row.val_loss is None:
         return ""
-    missed = "" if row.reached_target is not False else " missed" if width >= ROOMY_WIDTH else "\nmissed"
-    return f"{row.val_loss:.4f}{missed}"
+    found = f"{row.val_loss:.4f}"
+    if row.reached_target is not False:
+        return found
+    return f"{found} missed" if width >= ROOMY_WIDTH else f"{found}\nmissed"
 
 
 def _optional(row: Standing, name: str, width: int) -> str:

@@ -24,11 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
 
-# The same examples every time, however slow the machine; `make test-all` looks for new ones.
-LENIENT = [
-    HealthCheck.too_slow,
-    HealthCheck.function_scoped_fixture,
-]  # fixtures are folders
+# The same examples every time, however slow the machine; `make test-all` looks for new ones. Fixtures are folders,
+# which examples may share.
+LENIENT = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("explore", deadline=None, suppress_health_check=LENIENT)
 settings.register_profile("seeded", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("seeded")

@@ -384,13 +384,8 @@ def test_the_judge_knows_no_way_to_build_an_object() -> None:
         used = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         assert not (imported | used | {call.partition(".")[0] for call in used}) & BUILDERS, name
         waiting |= {m for m in imported if (ROOT / Path(*m.split("."))).with_suffix(".py").is_file()} - found
-    assert {
-        "harness.exam.judge",
-        "harness.exam.probes",
-        "harness.exam.shadow",
-        "harness.inside",
-        "data.shards",
-    } <= found
+    expected = ("harness.exam.judge", "harness.exam.probes", "harness.exam.shadow", "harness.inside", "data.shards")
+    assert found.issuperset(expected)
 
 
 READY = {"kind": "ready", "eval_tokens": 8, "eval_batch": 2}

@@ -14,7 +14,7 @@ import pytest
 from harness.track import Track, load_track
 from leaderboard.upstream.audit import AuditRow, audit
 from leaderboard.upstream.audit_tables import markdown, page
-from leaderboard.upstream.history import (  # fmt: skip
+from leaderboard.upstream.history import (
     Claim,
     History,
     ImportedRecord,
