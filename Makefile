@@ -3,8 +3,12 @@
 PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell \
 	$(p) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest -q
+WORKERS ?= 3
+# tests at a time; `make test SPREAD="-p no:xdist"` runs them one after the other
+SPREAD ?= --numprocesses $(WORKERS) --dist loadgroup
 
-.PHONY: help install demo test test-all lint format bench clean
+.PHONY: help install demo test test-rest test-all lint format bench clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is to make
@@ -22,12 +26,15 @@ demo: install  ## a refereed run on two CPU cores, then the leaderboard (about a
 	$(BIN)/speedrun run train_gpt.py --track nano-2cpu
 	$(BIN)/speedrun leaderboard --track nano-2cpu
 
-test: install lint  ## everything CI runs
+test: install lint  ## what to run before every commit: minutes
 	$(BIN)/speedrun verify records
-	$(BIN)/pytest -q -m "not slow and not gpu"
+	$(PYTEST) $(SPREAD) -m "not slow and not gpu"
 
-test-all: install lint  ## with the slow tests, new examples for property tests, and the GPU ones where there is a GPU
-	$(BIN)/pytest -q --hypothesis-profile=explore
+test-rest: install  ## the longer tests that .ci/run adds: all exhibits at all sandbox levels, whole campaigns
+	$(PYTEST) $(SPREAD) -m "slow and not gpu"
+
+test-all: install lint  ## both, with new examples for property tests, and with the GPU where there is one
+	$(PYTEST) $(SPREAD) --hypothesis-profile=explore
 
 lint: install  ## format check, linter, type checker
 	$(BIN)/ruff format --check --quiet .

@@ -1,4 +1,10 @@
-"""Fixtures for tests that start the real thing: the console command, torchrun with gloo, the sandbox."""
+"""Fixtures for tests that start the real thing: the console command, torchrun with gloo, the sandbox.
+
+How the tests share a machine is decided here too. Under pytest-xdist the tests of one file stay together on one worker
+and in order, since they share fixtures; where every test is a world of its own, the file is marked `spread` and any
+worker takes any of them. Worlds have their own TMPDIR, machine lock, runs and data; what a session needs once (the
+embedded corpus) is built by whichever worker comes first.
+"""
 
 import importlib.util
 import json
@@ -16,6 +22,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from data import datasets
@@ -30,6 +37,9 @@ LENIENT = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("explore", deadline=None, suppress_health_check=LENIENT)
 settings.register_profile("seeded", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("seeded")
+
+# With --strict-skips only these may be missing: every other skip is a failure, since it would hide what was not tested.
+NEEDS = ("needs a CUDA device", "needs a CUDA build", "needs a checkout")
 
 T = TypeVar("T")
 SUBMISSION = """
@@ -53,6 +63,39 @@ def load(weights, device):
         return weights["table"].expand(*tokens.shape, -1)
     return logits
 """
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--strict-skips", action="store_true", help=f"a skip is a failure unless its reason begins with {NEEDS}"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("spread") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report: pytest.TestReport = yield
+    return fail_a_skip(report, item.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    report: pytest.CollectReport = yield
+    return fail_a_skip(report, collector.config)
+
+
+def fail_a_skip(report: Any, config: pytest.Config) -> Any:
+    """The report, failed where --strict-skips does not allow its skip."""
+    if report.skipped and not hasattr(report, "wasxfail") and config.getoption("--strict-skips"):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith(NEEDS):
+            report.outcome, report.longrepr = "failed", f"skipped, which --strict-skips does not allow: {reason}"
+    return report
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +208,25 @@ def until(look: Callable[[], T | None], what: str, seconds: float = 60.0) -> T:
     raise AssertionError(f"waited {seconds:g} s in vain for {what}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test starts in this process finds a lock, runs, data and an index of this worker's own."""
+    folder = tmp_path_factory.mktemp("worker")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("LOCKS", "RUNS", "DATA", "CACHE"):
+            (folder / name.lower()).mkdir()
+            patch.setenv(f"SPEEDRUN_{name}", str(folder / name.lower()))
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with the small embedded dataset, built once."""
-    root = tmp_path_factory.mktemp("data")
-    datasets.prepare(datasets.load_dataset("embedded-tiny"), root)
+    """A data folder with the small embedded dataset, built once for all workers."""
+    own = tmp_path_factory.getbasetemp()
+    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared-data"
+    root.mkdir(exist_ok=True)
+    with FileLock(root / "lock"):
+        datasets.prepare(datasets.load_dataset("embedded-tiny"), root)
     return root
 
 

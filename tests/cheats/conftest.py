@@ -1,4 +1,4 @@
-"""Runs exhibits: three at a time, each in a world of its own, before the first test asks."""
+"""Runs exhibits, each in a world of its own, and falsifies evidence at a desk of its own."""
 
 import base64
 import re
@@ -9,7 +9,6 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -133,19 +132,3 @@ def play(
         return outcomes
 
     return start
-
-
-@pytest.fixture(scope="session")
-def performances(request: pytest.FixtureRequest, play: Play) -> Iterator[Callable[[Exhibit, str], Any]]:
-    """performances(exhibit, level): its outcomes; every exhibit that was selected is under way from the start."""
-    wanted = []
-    for item in request.session.items:
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        if isinstance(params.get("exhibit"), Exhibit) and "level" in params:
-            wanted.append((params["exhibit"], params["level"]))
-    with ThreadPoolExecutor(3) as pool:
-        futures: dict[tuple[str, str], Future[Any]] = {
-            (exhibit.name, level): pool.submit(play, exhibit, level) for exhibit, level in wanted
-        }
-        yield lambda exhibit, level: futures[exhibit.name, level].result()
-        pool.shutdown(cancel_futures=True)

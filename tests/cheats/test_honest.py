@@ -22,10 +22,10 @@ PLAYED = [
 
 
 @pytest.mark.parametrize(("exhibit", "level"), PLAYED)
-def test_an_honest_submission_passes(exhibit: Exhibit, level: str, performances: Any) -> None:
+def test_an_honest_submission_passes(exhibit: Exhibit, level: str, play: Any) -> None:
     if level not in sandbox.available_levels():
         pytest.skip(f"no {level} on this machine")
-    outcomes = performances(exhibit, level)
+    outcomes = play(exhibit, level)
     told = words(outcomes)
     detail = f"{told['sentence']}\n{told['record'].get('findings')}\n{told['log'][-2000:]}"
     assert ending(outcomes[-1]) == "reached", detail

@@ -78,10 +78,10 @@ def check_source_rules(source: Path, record: dict[str, Any]) -> tuple[Finding, .
 
 
 @pytest.mark.parametrize(("exhibit", "level"), PLAYED)
-def test_an_exhibit_ends_as_it_says(exhibit: Exhibit, level: str, performances: Any) -> None:
+def test_an_exhibit_ends_as_it_says(exhibit: Exhibit, level: str, play: Any) -> None:
     if level not in sandbox.available_levels():
         pytest.skip(f"no {level} on this machine")
-    outcomes = performances(exhibit, level)
+    outcomes = play(exhibit, level)
     found, allowed = ending(outcomes[-1]), exhibit.endings(level)
     told = words(outcomes)
     detail = f"{told['sentence']}\n{told['stderr'][-1000:]}\n{told['log'][-2000:]}"

@@ -1,11 +1,10 @@
 """What a submission can do wrong: a recorded run that names it, one sentence, an exit code, and nothing left behind.
 
-Each case is a real command with real torchrun, gloo and sandbox. Three run at a time, each in a world of its own.
+Each case is a real command with real torchrun, gloo and sandbox, in a world of its own.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,33 +112,15 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def outcomes(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    make_speedrun: Callable[[], Any],
-    write_track: Callable[..., Path],
-    write_submission: Callable[..., Path],
-) -> Iterator[dict[str, Future[Any]]]:
-    """The cases that were selected, under way."""
-
-    def run(case: Case) -> Any:
-        folder = tmp_path_factory.mktemp("case")
-        script = write_submission(folder, **case.parts)
-        if case.source is not None:
-            script.write_text(case.source)
-        return make_speedrun().run(script, "--nproc", str(case.ranks), track=write_track(folder, **case.track))
-
-    parameters = [item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")]
-    wanted = {case.name for case in parameters if isinstance(case, Case)}  # other modules have cases of their own
-    with ThreadPoolExecutor(3) as pool:
-        yield {case.name: pool.submit(run, case) for case in CASES if case.name in wanted}
-        pool.shutdown(cancel_futures=True)
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
-def test_failure_is_recorded_and_leaves_nothing(case: Case, outcomes: dict[str, Future[Any]]) -> None:
-    outcome = outcomes[case.name].result()  # has asserted that nothing is left
+def test_failure_is_recorded_and_leaves_nothing(
+    case: Case, speedrun: Any, tmp_path: Path, write_track: Callable[..., Path], write_submission: Callable[..., Path]
+) -> None:
+    script = write_submission(tmp_path, **case.parts)
+    if case.source is not None:
+        script.write_text(case.source)
+    track = write_track(tmp_path, **case.track)
+    outcome = speedrun.run(script, "--nproc", str(case.ranks), track=track)  # asserts that nothing is left
     record = outcome.record
     assert (record["status"], outcome.code) == (case.status, case.code), outcome.stderr + record["sentence"]
     assert re.search(case.says, record["sentence"])
