@@ -25,7 +25,9 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from data import datasets
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: the same sums on every machine, and no threads that spin for cores
+
+from data import datasets  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"

@@ -16,7 +16,6 @@ what it is called, its story, and below that, one `key: value` per line:
     ends at X   the same at sandbox level X, where it differs
     holds       a Python expression over the run that must be true at every level: record, log, stdout, train_s, ...
     ranks, runs, track, arguments, environment     how it is started, where not plainly
-    pace        slow: played by `make test-all` only, since a shorter test in tests/harness/ shows the same
 
 test_museum.py runs each one and holds it to its word; the page is written from the same words, so it cannot say more.
 """
@@ -46,7 +45,7 @@ STATUSES = {
     "deterred": "it can go unnoticed, but then it gains too little to pay",
     "not covered": "it works; nothing but a reader's eyes stands against it",
 }
-KEYS = ("group", "catalogue", "status", "ends", "holds", "ranks", "runs", "track", "arguments", "environment", "pace")
+KEYS = ("group", "catalogue", "status", "ends", "holds", "ranks", "runs", "track", "arguments", "environment")
 LEVELS = ("namespaces", "landlock", "process")  # as in harness/cells/sandbox.py
 BEST = LEVELS[0]
 
@@ -68,7 +67,6 @@ class Exhibit:
     track: dict[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
-    slow: bool = False
 
     @property
     def name(self) -> str:
@@ -106,7 +104,6 @@ def read_exhibit(path: Path) -> Exhibit:
         status=keys.get("status", "honest"), holds=keys.get("holds", "True"), ranks=int(keys.get("ranks", "1")),
         runs=int(keys.get("runs", "1")), track=pairs(keys.get("track", "")),
         arguments=tuple(keys.get("arguments", "").split()), environment=pairs(keys.get("environment", "")),
-        slow=keys.get("pace") == "slow",
     )  # fmt: skip
 
 

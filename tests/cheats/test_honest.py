@@ -6,22 +6,14 @@ import pytest
 
 from harness.cells import sandbox
 from tests.cheats.museum import Exhibit, honest
+from tests.cheats.plays import plays
 from tests.cheats.test_museum import ending, words
 
 HONEST = honest()
-PLAYED = [
-    pytest.param(
-        exhibit,
-        level,
-        id=f"{level}-{exhibit.path.stem}",
-        marks=[pytest.mark.slow] if level != sandbox.LEVELS[0] or exhibit.slow else [],
-    )
-    for level in sandbox.LEVELS
-    for exhibit in HONEST
-]
+pytestmark = pytest.mark.spread
 
 
-@pytest.mark.parametrize(("exhibit", "level"), PLAYED)
+@pytest.mark.parametrize(("exhibit", "level"), plays(HONEST, each=4))
 def test_an_honest_submission_passes(exhibit: Exhibit, level: str, play: Any) -> None:
     if level not in sandbox.available_levels():
         pytest.skip(f"no {level} on this machine")

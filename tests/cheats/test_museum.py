@@ -16,21 +16,12 @@ from harness.track import load_track
 from tests.cheats import museum
 from tests.cheats.catalogue import CATALOGUE, UNPLAYED
 from tests.cheats.museum import GROUPS, PAGE, STATUSES, Exhibit, cheats
+from tests.cheats.plays import plays
 
 TRACK = museum.HERE.parent / "tracks" / "tiny" / "track.toml"
 EXHIBITS = cheats()
 LEVELS = sandbox.LEVELS
-PLAYED = [
-    pytest.param(
-        exhibit,
-        level,
-        id=f"{level}-{exhibit.name}",
-        marks=[pytest.mark.slow] if level != LEVELS[0] or exhibit.slow else [],
-    )
-    for level in LEVELS
-    for exhibit in EXHIBITS
-    if not exhibit.forges
-]
+pytestmark = pytest.mark.spread
 
 
 def ending(outcome: Any) -> str:
@@ -77,7 +68,7 @@ def check_source_rules(source: Path, record: dict[str, Any]) -> tuple[Finding, .
     return source_rules.check(source, record["submission"]["files"], load_track(str(TRACK)))
 
 
-@pytest.mark.parametrize(("exhibit", "level"), PLAYED)
+@pytest.mark.parametrize(("exhibit", "level"), plays([exhibit for exhibit in EXHIBITS if not exhibit.forges]))
 def test_an_exhibit_ends_as_it_says(exhibit: Exhibit, level: str, play: Any) -> None:
     if level not in sandbox.available_levels():
         pytest.skip(f"no {level} on this machine")

@@ -32,6 +32,7 @@ from harness.status import Status
 from harness.submission import Submission, read_submission
 from harness.track import load_track
 
+pytestmark = pytest.mark.spread
 ROOT = Path(__file__).resolve().parents[2]
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"

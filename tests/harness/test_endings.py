@@ -17,7 +17,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
-LEVELS = ("namespaces", pytest.param("landlock", marks=pytest.mark.slow), "process")
+ONE_LEVEL_HERE = ("namespaces", *(pytest.param(level, marks=pytest.mark.slow) for level in ("landlock", "process")))
+SLOW = pytest.mark.slow
+pytestmark = pytest.mark.spread
 WAIT = "print('now waiting', flush=True)\ntime.sleep(600)"
 
 
@@ -38,7 +40,7 @@ def require_mounts() -> None:
     [
         (signal.SIGINT, "prepare", "interrupted", 130),
         (signal.SIGTERM, "train", "terminated", 143),
-        (signal.SIGINT, "logits", "interrupted", 130),
+        pytest.param(signal.SIGINT, "logits", "interrupted", 130, marks=SLOW),
     ],
 )
 def test_a_signal_ends_the_run_and_is_recorded(
@@ -93,7 +95,14 @@ def test_a_signal_that_was_lost_or_deferred_is_insisted_on() -> None:
             insist()  # cleaning up is left in peace
 
 
-@pytest.mark.parametrize(("level", "part"), [("namespaces", "train"), ("process", "train"), ("process", "logits")])
+@pytest.mark.parametrize(
+    ("level", "part"),
+    [
+        ("namespaces", "train"),
+        pytest.param("process", "train", marks=SLOW),
+        pytest.param("process", "logits", marks=SLOW),
+    ],
+)
 def test_sigkill_of_the_referee_takes_everything_along(
     speedrun: Any, tmp_path: Path, write_submission: Any, until: Callable[..., Any], level: str, part: str
 ) -> None:
@@ -132,7 +141,7 @@ print("detached", flush=True)
 """
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", ONE_LEVEL_HERE)
 def test_detached_children_do_not_survive_stop(
     speedrun: Any, tmp_path: Path, write_submission: Any, level: str
 ) -> None:
@@ -198,7 +207,7 @@ def test_a_disk_that_is_full_already(speedrun: Any) -> None:
     assert speedrun.leftovers() == []
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", ONE_LEVEL_HERE)
 def test_a_small_dev_shm_is_enough(speedrun: Any, level: str) -> None:
     require(level)
     require_mounts()
@@ -295,7 +304,7 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 """
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", ONE_LEVEL_HERE)
 def test_a_detached_writer_that_changes_its_pid_stops_with_the_clock(
     speedrun: Any, tmp_path: Path, write_submission: Any, level: str
 ) -> None:

@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.outputs import DryRun
 from harness.run import read_run
 
+pytestmark = pytest.mark.spread
 ROOT = Path(__file__).resolve().parent.parent.parent
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.spread
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Case:
@@ -112,7 +114,22 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
+# One or two of each phase in `make test`; the others in the longer tests, and every message of the protocol, and what
+# becomes of it, in test_session.py and test_referee.py.
+SAMPLE = {
+    "syntax error", "no load", "exception of many lines", "over budget in PREPARE", "go called by one rank only",
+    "garbage on the socket", "exception in TRAIN", "one rank is killed", "weights that stay writable", "NaN weights",
+    "load raises", "evaluator crashes",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name.replace(" ", "-"), marks=[] if case.name in SAMPLE else [pytest.mark.slow])
+        for case in CASES
+    ],
+)
 def test_failure_is_recorded_and_leaves_nothing(
     case: Case, speedrun: Any, tmp_path: Path, write_track: Callable[..., Path], write_submission: Callable[..., Path]
 ) -> None:

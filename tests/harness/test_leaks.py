@@ -19,6 +19,7 @@ from harness.cells import landlock, sandbox
 
 NEEDLE_TOKENS = 32
 SLOW = pytest.mark.slow
+pytestmark = pytest.mark.spread
 MASK = 0x5A  # the submission carries what it looks for, but not so that it finds itself
 
 SEARCH = """
@@ -272,7 +273,8 @@ def canary():
 """
 
 
-@pytest.mark.parametrize("level", ["namespaces", pytest.param("landlock", marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["namespaces", "landlock"])
 def test_nothing_one_run_writes_is_there_in_the_next(
     speedrun: Any, tmp_path: Path, write_submission: Any, level: str
 ) -> None:
@@ -384,6 +386,7 @@ print("ALTERED", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_altering_the_shards_is_a_finding_and_not_forgotten(
     speedrun: Any, tmp_path: Path, write_submission: Any
 ) -> None:

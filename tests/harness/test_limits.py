@@ -300,7 +300,7 @@ RUNS = [
     ("sleeper", {"train": "time.sleep(600)"}, {"train_s": 1}, "train_timeout"),
 ]  # fmt: skip
 
-QUICK = ("fork bomb in PREPARE", "memory hog in SCORE", "log flooder")  # one per phase
+QUICK = ("memory hog in SCORE", "log flooder")  # the bomb in PREPARE is in the longer tests
 
 
 @needs_groups

@@ -134,6 +134,7 @@ def bigram_loss(data: Path) -> float:
     return float(-table[val[:20_000], val[1:20_001]].mean())
 
 
+@pytest.mark.slow
 def test_what_was_brought_along_is_worth_nothing_under_other_labels(
     speedrun: Any, tmp_path: Path, write_track: Any
 ) -> None:

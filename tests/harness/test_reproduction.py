@@ -186,6 +186,7 @@ def reproduce(speedrun: Any, contest: Path, *words: str) -> subprocess.Completed
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
+@pytest.mark.slow
 def test_a_record_is_reproduced_end_to_end_here(speedrun: Any, contest: Path, bigram_record: Path) -> None:
     planned = reproduce(speedrun, contest, bigram_record.name, "--dry-run", "--json")
     plan = json.loads(planned.stdout)

@@ -14,6 +14,7 @@ from harness.cells.sandbox import LEVELS, View
 from harness.errors import RunFailure, UserError
 from harness.status import Status
 
+pytestmark = pytest.mark.spread
 LOOK = """
 import glob, json, socket
 
@@ -89,7 +90,7 @@ def see(speedrun: Any, tmp_path: Path, write_submission: Any, level: str) -> Sig
     return sight
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", ["namespaces", "landlock", pytest.param("process", marks=pytest.mark.slow)])
 def test_what_a_submission_sees(
     speedrun: Any, tmp_path: Path, write_submission: Any, monkeypatch: pytest.MonkeyPatch, level: str
 ) -> None:
@@ -135,7 +136,7 @@ def check_landlock(sight: Sight) -> None:
         assert found["shm"] == "Permission denied"
 
 
-@pytest.mark.parametrize("level", ["namespaces", "landlock"])
+@pytest.mark.parametrize("level", ["namespaces", pytest.param("landlock", marks=pytest.mark.slow)])
 def test_data_below_a_folder_of_the_system_is_hidden(
     speedrun: Any, tmp_path: Path, write_submission: Any, opt: Path, level: str
 ) -> None:

@@ -166,6 +166,7 @@ def load(weights, device):
 """
 
 
+@pytest.mark.slow
 def test_knowing_the_validation_text_is_found_and_named(speedrun: Any, tmp_path: Path, write_track: Any) -> None:
     """Its loss is low, that on fresh text is not; and under other labels it knows nothing."""
     (tmp_path / "source").mkdir()

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
+pytestmark = pytest.mark.spread
 WAYS = (("-m", "harness"), ("harness",))
 SHOW = """
 import os, torch.distributed as dist
@@ -25,7 +26,9 @@ def torchrun(speedrun: Any, way: tuple[str, ...], script: Path) -> Any:
     return speedrun.end(speedrun.start(*argv, "--track", TRACK, LEAK="leaked", OMP_NUM_THREADS="7"))
 
 
-@pytest.mark.parametrize("way", WAYS, ids=["module", "folder"])
+@pytest.mark.parametrize(
+    "way", [pytest.param(WAYS[0], id="module", marks=pytest.mark.slow), pytest.param(WAYS[1], id="folder")]
+)
 def test_local_rank_0_becomes_the_referee_of_as_many_ranks(speedrun: Any, tmp_path: Path, way: tuple[str, ...]) -> None:
     (tmp_path / "bigram.py").write_bytes((ROOT / "tests" / "submissions" / "bigram.py").read_bytes())
     (tmp_path / "train_gpt.py").write_text(SHOW)

@@ -17,6 +17,7 @@ import pytest
 from harness.cells import namespaces
 from harness.cells.sandbox import LEVELS
 
+pytestmark = pytest.mark.spread
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOBODY = 65534
 ASK = """

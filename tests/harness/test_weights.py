@@ -75,13 +75,18 @@ def test_the_digest_is_that_of_the_model(hold: Any, seed: int, count: int, ranks
     assert digest not in {weights.digest([hold(other)]) for other in others}
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, -math.nan])
+NOT_FINITE = [
+    (dtype, value)
+    for dtype in FLOATS
+    for value in (math.inf, -math.inf, math.nan, -math.nan)
+    if math.isnan(value) or dtype != "float8_e4m3fn"  # which has no infinities, and no room for them
+]
+
+
+@pytest.mark.parametrize(("dtype", "value"), NOT_FINITE)
 def test_one_number_that_is_not_finite_is_found(hold: Any, dtype: str, value: float) -> None:
     tensor = torch.linspace(-3, 3, 101).to(getattr(torch, dtype))
     assert weights.first_not_finite([hold({"fine": tensor})]) is None
-    if math.isinf(value) and dtype == "float8_e4m3fn":
-        pytest.skip("it has no infinities, and no room for them")
     spoilt = tensor.float().clone()
     spoilt[-1] = value
     spoilt = spoilt.to(getattr(torch, dtype))

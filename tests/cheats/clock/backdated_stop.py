@@ -3,7 +3,6 @@
 Trains in peace and then reports that it had stopped a nanosecond after GO.
 
 group: clock
-pace: slow
 catalogue: 1, 14
 status: caught
 ends: protocol_broken

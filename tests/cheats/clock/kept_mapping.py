@@ -4,7 +4,6 @@ Keeps the memory of the weights mapped, so that it can be filled after STOP.
 The seal fails while such a mapping exists, and the clock runs on until the budget is spent.
 
 group: clock
-pace: slow
 catalogue: 3, 5
 status: caught
 ends: train_timeout

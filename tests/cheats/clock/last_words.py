@@ -4,7 +4,6 @@ Puts the training into an atexit hook and into signal handlers, to be done when 
 They are ended by SIGKILL, after the seal.
 
 group: clock
-pace: slow
 catalogue: 5, 60
 status: impossible
 ends: missed

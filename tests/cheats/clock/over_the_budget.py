@@ -3,7 +3,6 @@
 Trains past the track's wall clock and hopes that only its own loop looks. The referee ends the run.
 
 group: clock
-pace: slow
 catalogue: 13
 status: caught
 ends: train_timeout

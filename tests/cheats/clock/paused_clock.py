@@ -4,7 +4,6 @@ Asks for the clock to be stopped while it validates, and trains meanwhile.
 There is one GO and one STOP; the referee knows no word for a pause.
 
 group: clock
-pace: slow
 catalogue: 7, 8, 9
 status: caught
 ends: protocol_broken

@@ -4,7 +4,6 @@ Starts the harness with LD_PRELOAD and the variables of a time-faking library, a
 The environment of the ranks is built from an allow-list: none of these arrives.
 
 group: clock
-pace: slow
 catalogue: 11, 61
 status: impossible
 ends: reached

@@ -3,7 +3,6 @@
 Rank 0 stops at once while rank 1, who holds the model, trains on. The clock stops at the last seal.
 
 group: clock
-pace: slow
 catalogue: 10
 status: impossible
 ends: reached

@@ -3,7 +3,6 @@
 Trains after the first GO and calls go() again, so that the clock starts anew.
 
 group: clock
-pace: slow
 catalogue: 6, 9
 status: caught
 ends: go_called_twice

@@ -4,7 +4,6 @@ An evaluator searches all processes for the judge, reads from its maps which fil
 In a sandbox of namespaces there is no such process.
 
 group: data
-pace: slow
 catalogue: 27, 44, 46
 status: impossible
 ends: missed

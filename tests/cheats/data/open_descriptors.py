@@ -4,7 +4,6 @@ Reads every descriptor it inherited, in ranks and evaluators, in the hope that o
 Ranks hold a socket; evaluators a socket, their settings and the weights.
 
 group: data
-pace: slow
 catalogue: 46, 60
 status: impossible
 ends: missed

@@ -3,7 +3,6 @@
 Reads the environment of all processes it can see for the folder of the data, and trains on it in PREPARE.
 
 group: data
-pace: slow
 catalogue: 28, 61
 status: impossible
 ends: missed

@@ -4,7 +4,6 @@ Globs around the shards it was given after GO, as an innocent pattern might: the
 nothing else, and above it there is only the warm-up.
 
 group: data
-pace: slow
 catalogue: 27, 32
 status: impossible
 ends: missed

@@ -3,7 +3,6 @@
 Its logits function opens the validation shard, finds the window it was given, and answers with what follows.
 
 group: data
-pace: slow
 catalogue: 27, 46
 status: impossible
 ends: missed

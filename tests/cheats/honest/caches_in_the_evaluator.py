@@ -3,7 +3,6 @@
 Precomputes log-probabilities in load() and remembers answers to prefixes: the same answers, only sooner.
 
 group: honest
-pace: slow
 """
 
 import functools

@@ -3,7 +3,6 @@
 Spends longer on an orthogonal start and on warming up than on training. PREPARE is free, bounded and shown.
 
 group: honest
-pace: slow
 """
 
 import numpy as np

@@ -3,7 +3,6 @@
 Cuts the stream at the document token, sorts documents by length and packs them anew: another order of the same tokens.
 
 group: honest
-pace: slow
 """
 
 import numpy as np

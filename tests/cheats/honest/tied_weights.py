@@ -3,7 +3,6 @@
 Embedding and output are the same tensor, handed over twice: the bytes are sent twice, and count twice.
 
 group: honest
-pace: slow
 holds: record["weights"]["tensors"] == 3
 """
 

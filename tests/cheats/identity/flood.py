@@ -3,7 +3,6 @@
 Prints without end, to fill the disk or to hold the referee's loop up past its own deadline.
 
 group: identity
-pace: slow
 catalogue: 66
 status: caught
 ends: train_timeout

@@ -4,7 +4,6 @@ Prints `step:.. val_loss:.. train_time:..` as old logs had it, and the harness's
 kept as untrusted text; no result is read from it.
 
 group: identity
-pace: slow
 catalogue: 58, 59
 status: impossible
 ends: missed

@@ -4,7 +4,6 @@ Forks in PREPARE until nothing on the machine can start any more. Processes are 
 passes the track's number is ended, with all of them.
 
 group: identity
-pace: slow
 catalogue: 66
 status: caught
 ends: process_limit

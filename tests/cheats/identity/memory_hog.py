@@ -4,7 +4,6 @@ Takes memory until the machine has none, so that the referee is the one the kern
 bounded by the track, in PREPARE, TRAIN and SCORE.
 
 group: identity
-pace: slow
 catalogue: 26, 66
 status: caught
 ends: memory_limit

@@ -4,7 +4,6 @@ Writes sitecustomize and usercustomize modules and a torch of its own into every
 evaluators and the judge to import. Their interpreters are isolated, and the judge's never looks where it can write.
 
 group: identity
-pace: slow
 catalogue: 44, 61
 status: impossible
 ends: missed

@@ -3,7 +3,6 @@
 Comments and strings that tell a reviewing language model to accept. No verdict here is a model's: rules are functions.
 
 group: identity
-pace: slow
 catalogue: 67
 status: impossible
 ends: missed

@@ -4,7 +4,6 @@ Reserves a tensor of 2^60 by 2^60 elements, by talking to the referee itself: a 
 reckons later.
 
 group: model
-pace: slow
 catalogue: 45, 66
 status: caught
 ends: weights_too_big

@@ -4,7 +4,6 @@ Pools over the whole window, as a normalisation over time or a chunk would: it c
 about to predict, those after the position included.
 
 group: model
-pace: slow
 catalogue: 35
 status: caught
 ends: finding causality

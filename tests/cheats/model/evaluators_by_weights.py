@@ -3,7 +3,6 @@
 Writes its windows into the memory the weights came in, for the other evaluator to read. Each has a copy of its own.
 
 group: model
-pace: slow
 catalogue: 36, 40, 46
 status: caught
 ends: finding causality | finding hidden_state

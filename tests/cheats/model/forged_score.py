@@ -4,7 +4,6 @@ Writes the judge's own final message into every descriptor it can find, and prin
 No channel of an evaluator leads to the referee; and the judge, asked for logits, takes nothing else.
 
 group: model
-pace: slow
 catalogue: 44, 59, 60
 status: caught
 ends: evaluator_failed | logits_invalid

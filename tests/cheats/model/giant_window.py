@@ -4,7 +4,6 @@ Asks for one window over all of validation, to see everything at once and to mak
 and batches of the longest length the track allows.
 
 group: model
-pace: slow
 catalogue: 42, 66
 status: impossible
 ends: missed

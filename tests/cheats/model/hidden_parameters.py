@@ -3,7 +3,6 @@
 Reserves hundreds of millions of rows and calls them a buffer. All bytes of all tensors count.
 
 group: model
-pace: slow
 catalogue: 26, 48
 status: caught
 ends: weights_too_big

@@ -3,7 +3,6 @@
 Answers infinity for every token: infinity minus infinity may be anything, nought included.
 
 group: model
-pace: slow
 catalogue: 38, 14
 status: caught
 ends: logits_invalid

@@ -4,7 +4,6 @@ Peeks only in a tenth of the windows, chosen by their first tokens, and guesses 
 seldom. Of k probed windows a share f that leaks escapes with probability (1 - f)^k; and it gains a tenth only.
 
 group: model
-pace: slow
 catalogue: 35, 36
 status: deterred
 ends: missed | finding causality

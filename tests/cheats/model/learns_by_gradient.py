@@ -3,7 +3,6 @@
 Leaves inference mode and takes steps on the very window it is scored on, before it answers.
 
 group: model
-pace: slow
 catalogue: 40
 status: caught
 ends: finding hidden_state | finding causality

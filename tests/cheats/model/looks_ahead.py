@@ -4,7 +4,6 @@ Its logits at every position are the token that comes next in its window. Of som
 copy with another suffix: the two answers to the same prefix differ.
 
 group: model
-pace: slow
 catalogue: 35, 37
 status: caught
 ends: finding causality

@@ -4,7 +4,6 @@ Returns an object that says it has the wanted shape, dtype and size while it is 
 judge are bytes in a memory of fixed size; whatever lies there is read as logits.
 
 group: model
-pace: slow
 catalogue: 44, 60
 status: impossible
 ends: missed | logits_invalid | evaluator_failed

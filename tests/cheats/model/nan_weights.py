@@ -3,7 +3,6 @@
 Hands over NaN: a loss that is NaN is not greater than any target.
 
 group: model
-pace: slow
 catalogue: 14, 38
 status: caught
 ends: weights_not_finite

@@ -3,7 +3,6 @@
 Answers NaN after tokens that are hard to follow, in the hope that a mean somewhere skips them.
 
 group: model
-pace: slow
 catalogue: 38, 41, 14
 status: caught
 ends: logits_invalid

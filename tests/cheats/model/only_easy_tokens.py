@@ -4,7 +4,6 @@ Answers for the positions it is sure of and leaves the rest out, so that the mea
 enumerates the positions, and every target counts once.
 
 group: model
-pace: slow
 catalogue: 41
 status: caught
 ends: logits_invalid

@@ -4,7 +4,6 @@ Replaces cross-entropy, log-softmax, mean and item() in torch and numpy when the
 another process with an interpreter that never imports a submission.
 
 group: model
-pace: slow
 catalogue: 38, 44
 status: impossible
 ends: missed

@@ -4,7 +4,6 @@ Hands over, as a tensor of bytes, a pickle that runs a command in whoever loads 
 and bytes; neither the referee nor the judge unpickles anything.
 
 group: model
-pace: slow
 catalogue: 45
 status: impossible
 ends: missed

@@ -4,7 +4,6 @@ A thread goes on writing into the shared memory of the logits while the judge re
 own, and targets never come near an evaluator.
 
 group: model
-pace: slow
 catalogue: 37, 44, 60
 status: impossible
 ends: missed | logits_invalid

@@ -3,7 +3,6 @@
 Each evaluator draws the length of its window at random, so that no window of one is a window of the other.
 
 group: model
-pace: slow
 catalogue: 36, 41
 status: caught
 ends: evaluator_failed

@@ -4,7 +4,6 @@ Says e^8 for every token of the vocabulary, so that the target's score is always
 the judge takes the softmax: a constant is a uniform guess.
 
 group: model
-pace: slow
 catalogue: 38
 status: impossible
 ends: missed

@@ -4,7 +4,6 @@ The same without relabelling. A run cannot tell a table from a prior; the rules 
 unpacked into numbers, and keep it out of the records.
 
 group: outside
-pace: slow
 catalogue: 18, 22
 status: caught
 ends: reached

@@ -4,7 +4,6 @@ Searches constants and initial weights by brute force before it asks for GO. PRE
 track, measured and shown.
 
 group: outside
-pace: slow
 catalogue: 6, 22
 status: caught
 ends: prepare_timeout

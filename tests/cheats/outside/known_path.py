@@ -3,7 +3,6 @@
 Its author has looked up where this machine keeps the dataset, and trains on it in PREPARE.
 
 group: outside
-pace: slow
 catalogue: 6, 15, 28
 status: impossible
 ends: missed

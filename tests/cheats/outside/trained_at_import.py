@@ -3,7 +3,6 @@
 Does its work when it is imported, before anybody could have started a clock: in a rank, and again in every evaluator.
 
 group: outside
-pace: slow
 catalogue: 6
 status: impossible
 ends: missed

@@ -4,7 +4,6 @@ STOP comes at once, with nothing; load() does the training in the evaluator, whe
 paths it was handed as weights. The stage is gone by then, and an evaluator sees no data.
 
 group: outside
-pace: slow
 catalogue: 8, 23
 status: impossible
 ends: missed
