@@ -27,7 +27,7 @@ from hypothesis import HealthCheck, settings
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: the same sums on every machine, and no threads that spin for cores
 
-from data import datasets  # noqa: E402
+from data import datasets
 
 ROOT = Path(__file__).resolve().parent.parent
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"

@@ -166,3 +166,9 @@ def purpose(path: Path) -> str:
 def test_the_readme_shows_the_tree() -> None:
     shown = (ROOT / "README.md").read_text().partition("<!-- tree -->\n```\n")[2].partition("\n```\n<!-- /tree -->")[0]
     assert shown == tree()
+
+
+@pytest.mark.slow
+def test_the_table_of_the_tests_is_fresh() -> None:
+    done = subprocess.run([sys.executable, "tests/properties.py"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -207,7 +207,8 @@ def test_a_disk_that_is_full_already(speedrun: Any) -> None:
     assert speedrun.leftovers() == []
 
 
-@pytest.mark.parametrize("level", ONE_LEVEL_HERE)
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["namespaces", "landlock", "process"])
 def test_a_small_dev_shm_is_enough(speedrun: Any, level: str) -> None:
     require(level)
     require_mounts()
@@ -304,7 +305,8 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 """
 
 
-@pytest.mark.parametrize("level", ONE_LEVEL_HERE)
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["namespaces", "landlock", "process"])
 def test_a_detached_writer_that_changes_its_pid_stops_with_the_clock(
     speedrun: Any, tmp_path: Path, write_submission: Any, level: str
 ) -> None:

@@ -70,6 +70,7 @@ def test_practice_scores_snapshots_and_is_never_a_record(speedrun: Any, tmp_path
     assert record.curve[0].val_loss != record.score.val_loss
 
 
+@pytest.mark.slow
 def test_the_last_words_of_an_evaluator_are_in_the_log(speedrun: Any, tmp_path: Path, write_submission: Any) -> None:
     script = write_submission(tmp_path, load="raise LookupError('words to be found')")
     outcome = speedrun.run(script, "--nproc", "1")
@@ -90,6 +91,7 @@ print("COUNTS", *counts)
 """
 
 
+@pytest.mark.slow
 def test_a_process_can_run_many(speedrun: Any, tmp_path: Path, write_submission: Any) -> None:
     """Descriptors do not pile up, however a run ends."""
     (tmp_path / "a").mkdir()

@@ -617,6 +617,7 @@ def test_weights_split_over_ranks_and_logits_in_bfloat16(speedrun: Any, tmp_path
     assert (score["windows"]["tokens"], score["eval_batch"]) == (100, 7)
 
 
+@pytest.mark.slow
 def test_looking_ahead_is_found_and_named(speedrun: Any, tmp_path: Path, write_submission: Any) -> None:
     peek = "return torch.nn.functional.one_hot(tokens.roll(-1, 1), len(weights['table'])).half() * 20"
     outcome = speedrun.run(write_submission(tmp_path, logits=peek), "--nproc", "1")
@@ -627,6 +628,7 @@ def test_looking_ahead_is_found_and_named(speedrun: Any, tmp_path: Path, write_s
     assert "causality" in outcome.stdout
 
 
+@pytest.mark.slow
 def test_training_at_evaluation_time_is_found_and_named(speedrun: Any, tmp_path: Path, write_submission: Any) -> None:
     """Its own weights, written to while it answers: the other evaluator's stay what they are."""
     learn = """

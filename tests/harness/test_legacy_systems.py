@@ -30,7 +30,7 @@ def checkout(variable: str, tmp_path: Path) -> Path:
     """A copy of somebody's work tree; skips where there is none."""
     given = os.environ.get(variable)
     if not given:
-        pytest.skip(f"{variable} does not name a checkout")
+        pytest.skip(f"needs a checkout that {variable} names")
     return Path(shutil.copytree(given, tmp_path / variable.lower(), ignore=shutil.ignore_patterns(".git")))
 
 
@@ -114,5 +114,5 @@ def test_llmc_python_trainer(speedrun: Any, tmp_path: Path, monkeypatch: pytest.
 
 def test_a_skip_names_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NANOGPT", raising=False)
-    with pytest.raises(pytest.skip.Exception, match="NANOGPT does not name a checkout"):
+    with pytest.raises(pytest.skip.Exception, match="needs a checkout that NANOGPT names"):
         checkout("NANOGPT", tmp_path)

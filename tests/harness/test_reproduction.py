@@ -135,6 +135,7 @@ def test_this_python_is_found_and_another_is_not() -> None:
     assert find_python("3.1.0") is None
 
 
+@pytest.mark.slow
 def test_an_environment_is_built_once_and_used_again(tmp_path: Path) -> None:
     python = find_python(f"{sys.version_info.major}.{sys.version_info.minor}")
     assert python is not None
@@ -152,6 +153,7 @@ def test_an_environment_is_built_once_and_used_again(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+@pytest.mark.slow
 def test_what_pip_cannot_install_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")

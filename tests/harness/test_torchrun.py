@@ -46,6 +46,7 @@ def test_local_rank_0_becomes_the_referee_of_as_many_ranks(speedrun: Any, tmp_pa
     assert speedrun.leftovers() == []
 
 
+@pytest.mark.slow
 def test_a_failing_submission_makes_torchrun_fail(speedrun: Any, tmp_path: Path, write_submission: Any) -> None:
     outcome = torchrun(speedrun, WAYS[0], write_submission(tmp_path, prepare="1 / 0"))
     assert outcome.code != 0

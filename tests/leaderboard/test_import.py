@@ -205,7 +205,7 @@ def test_no_readme_makes_an_expression_explode(piece: str) -> None:
 # --- the whole archive, where it is at hand ---
 
 CHECKOUT = os.environ.get("MODDED_NANOGPT", "")
-whole = pytest.mark.skipif(not CHECKOUT, reason="MODDED_NANOGPT does not name a checkout of modded-nanogpt")
+whole = pytest.mark.skipif(not CHECKOUT, reason="needs a checkout of modded-nanogpt, which MODDED_NANOGPT names")
 
 
 @pytest.fixture(scope="module")

@@ -132,7 +132,7 @@ def test_no_text_breaks_the_table(version: str, cuda: str, triton: str) -> None:
 def archive() -> Path:
     named = os.environ.get("MODDED_NANOGPT")
     if not named:
-        pytest.skip("MODDED_NANOGPT does not name a checkout of modded-nanogpt")
+        pytest.skip("needs a checkout of modded-nanogpt, which MODDED_NANOGPT names")
     return Path(named)
 
 
