@@ -6,10 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +27,30 @@ Make = Callable[..., Path]
 POINT = '{{"step": {step}, "elapsed_ns": {ns}, "train_loss": {loss}, "tokens": 10}}\n'
 
 
+@dataclass
+class Clock:
+    """The watcher's own time: between two looks one step happens, and no second passes but those it sleeps."""
+
+    steps: list[Callable[[], object]] = field(default_factory=list)
+    now_s: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        assert self.now_s < 1000 + 600, "it goes on watching though nothing more will happen"
+        if self.steps:
+            self.steps.pop(0)()
+
+
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(watch_command, "LOOK_S", 0.02)
-    monkeypatch.setattr(watch_command, "GRACE_S", 0.2)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    made = Clock()
+    monkeypatch.setattr(watch_command, "time", made)
+    monkeypatch.setattr(watching, "QUIET_S", 3600.0)  # of the machine's time, which a look may take long to read
     steps_taken.cache_clear()
-    yield
+    yield made
     steps_taken.cache_clear()
 
 
@@ -60,32 +76,14 @@ def report(folder: Path, step: int, loss: float = 5.5) -> None:
         file.write(POINT.format(step=step, ns=step * 10**8, loss=loss))
 
 
-@contextmanager
-def later(*steps: Callable[[], object], every_s: float = 0.25) -> Iterator[None]:
-    """Something that happens while a command runs."""
-
-    def act() -> None:
-        for step in steps:
-            time.sleep(every_s)
-            step()
-
-    thread = threading.Thread(target=act)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-
-
-def test_a_run_is_seen_from_its_start_to_its_end(campaign: Path, call: Call) -> None:
+def test_a_run_is_seen_from_its_start_to_its_end(campaign: Path, call: Call, clock: Clock) -> None:
     folder, done = begin(campaign, campaign.parent)
-    finish = [
+    clock.steps = [
         lambda: (folder / "progress.jsonl").touch(),
         lambda: report(folder, 10),
         lambda: (folder / "run.json").write_bytes(encode_run(done)),
     ]
-    with later(*finish):
-        result = call(watch)  # the newest in progress
+    result = call(watch)  # the newest in progress
     lines = result.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["STARTING", "PREPARE", "TRAIN", f"{folder.name}:"]
     assert "step 10  train_loss 5.5000" in lines[2]
@@ -97,11 +95,14 @@ def test_a_run_is_seen_from_its_start_to_its_end(campaign: Path, call: Call) -> 
 @pytest.mark.parametrize(
     ("status", "code"), [(Status.TRAIN_FAILED, 3), (Status.TRAIN_TIMEOUT, 4), (Status.INTERRUPTED, 130)]
 )
-def test_it_exits_with_the_code_of_the_run(campaign: Path, call: Call, status: Status, code: int) -> None:
+def test_it_exits_with_the_code_of_the_run(
+    campaign: Path, call: Call, clock: Clock, status: Status, code: int
+) -> None:
     folder, done = begin(campaign, campaign.parent)
     ended = done.model_copy(update={"status": status, "sentence": "it \x1b[2J ended"})
-    with later(lambda: (folder / "run.json").write_bytes(encode_run(ended))):
-        result = call(watch, "aaaaaa", "--json")
+    clock.steps = [lambda: None, lambda: (folder / "run.json").write_bytes(encode_run(ended))]
+    result = call(watch, "aaaaaa", "--json")
+    assert clock.steps == []  # it was watched while it ran
     assert result.exit_code == code
     assert json.loads(result.stdout)["status"] == str(status)
     assert "\x1b" not in call(watch, folder.name).stdout
@@ -128,7 +129,7 @@ def test_steps_of_an_earlier_run_of_the_same_source_give_an_eta(campaign: Path) 
     assert sight.clock_s == pytest.approx(2.0)  # 1 s at the report, 1 s since
     assert sight.eta_s == pytest.approx(2.0)
     assert "step 10/40" in describe(sight)
-    assert look_at_run(folder, written_s + 60).phase == "TRAIN or SCORE"
+    assert look_at_run(folder, written_s + 2 * watching.QUIET_S).phase == "TRAIN or SCORE"
     report(folder, 40)
     assert look_at_run(folder).phase == "SCORE"
 
@@ -142,11 +143,12 @@ def test_a_campaign_that_is_closed_says_what_it_came_to(campaign: Path, call: Ca
 
 
 def test_a_campaign_that_nobody_conducts_ends_the_watching(
-    tmp_path: Path, campaign: Path, make_bundle: Make, call: Call
+    tmp_path: Path, campaign: Path, make_bundle: Make, call: Call, clock: Clock
 ) -> None:
     shutil.rmtree(campaign)
     open_one = make_bundle(tmp_path / "runs" / "open", candidate_times=(2.0, 2.1), closed=False)
     result = call(watch, str(open_one))
+    assert watch_command.GRACE_S < clock.now_s - 1000 < 2 * watch_command.GRACE_S  # another run might begin meanwhile
     assert result.exit_code == 6
     assert "Nobody conducts it any more" in result.stdout
 
@@ -179,12 +181,12 @@ def test_what_cannot_be_watched_is_said_in_one_sentence(campaign: Path) -> None:
         find_watched("2026-01-02")
 
 
-def test_ctrl_c_ends_the_watching_and_not_the_run(campaign: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(_: float) -> None:
+def test_ctrl_c_ends_the_watching_and_not_the_run(campaign: Path, call: Call, clock: Clock) -> None:
+    def interrupt() -> None:
         raise KeyboardInterrupt
 
     folder, _ = begin(campaign, campaign.parent)
-    monkeypatch.setattr(watch_command.time, "sleep", interrupt)
+    clock.steps = [interrupt]
     result = call(watch)
     assert result.exit_code == 130
     assert "it goes on" in result.stdout
@@ -192,15 +194,23 @@ def test_ctrl_c_ends_the_watching_and_not_the_run(campaign: Path, call: Call, mo
 
 
 @pytest.mark.slow
-def test_a_real_run_is_watched_from_outside(make_speedrun: Callable[[], Any], until: Callable[..., Any]) -> None:
-    speedrun = make_speedrun()
-    process = speedrun.begin(Path("tests/submissions/bigram.py"))
+def test_a_real_run_is_watched_from_outside(
+    speedrun: Any, write_submission: Callable[..., Path], tmp_path: Path, until: Callable[..., Any]
+) -> None:
+    seen = tmp_path / "seen"  # PREPARE lasts until the watcher has told of it
+    wait = f"while not os.path.exists({str(seen)!r}):\n    time.sleep(0.02)"
+    process = speedrun.begin(write_submission(tmp_path, prepare=wait), "--nproc", "1", "--require-sandbox", "process")
     until(lambda: list(speedrun.runs.glob("*/run.json")), "a run")
     watcher = speedrun.start(sys.executable, "-m", "harness", "watch")
-    stdout, stderr = watcher.communicate(timeout=120)
-    outcome = speedrun.end(process)
-    assert (watcher.returncode, stderr) == (outcome.code, "")
-    assert re.search(r"^PREPARE", stdout, re.MULTILINE)
+    assert watcher.stdout is not None
+    told = [watcher.stdout.readline()]
+    while told[-1] and not told[-1].startswith("PREPARE"):
+        told.append(watcher.stdout.readline())
+    seen.touch()
+    rest, stderr = watcher.communicate(timeout=150)
+    outcome, stdout = speedrun.end(process), "".join(told) + rest
+    assert (watcher.returncode, stderr) == (outcome.code, ""), (stdout, outcome.stderr, outcome.log)
+    assert re.search(r"^PREPARE", stdout, re.MULTILINE), stdout
     assert outcome.record["sentence"] in stdout
 
 
