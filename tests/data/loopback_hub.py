@@ -229,7 +229,7 @@ class Handler(BaseHTTPRequestHandler):
             if self.hub.bytes_per_s is not None:
                 time.sleep(len(block) / self.hub.bytes_per_s)
         if kind == "stall":
-            self.hub.released.wait(20)
+            self.hub.released.wait()
         if kind in ("cut", "stall"):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)

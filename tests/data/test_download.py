@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_the_loopback_hub_speaks_what_huggingface_hub_expects(hub: LoopbackHub, 
         f"{hub.repository!r}, 'tiny_val_000000.bin', repo_type='dataset', local_dir={str(tmp_path / 'x')!r}))"
     )
     env = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).read_bytes() == published(hub)["tiny_val_000000.bin"]
 
@@ -113,7 +114,7 @@ def test_what_passes_ends_in_verified_bytes(hub: LoopbackHub, fetching: Command,
     hub.faults = [Fault(f.kind, f.where, f.times, f.status, f.retry_after) for f in faults]
     if faults[0].kind == "flip":
         hub.faults[0].times = 2
-    done = fetching("download", "tiny")
+    done = fetching("download", "tiny", **({"HF_HUB_DOWNLOAD_TIMEOUT": "1"} if faults[0].kind == "stall" else {}))
     assert done.returncode == 0, done.stderr
     assert on_disk(fetching) == published(hub)
     assert hub.faults[0].times == 0, "the fault was met"
@@ -264,7 +265,7 @@ def test_offline_verifies_what_is_here_and_asks_nobody(hub: LoopbackHub, fetchin
 def test_two_downloads_at_once_fetch_every_file_once(hub: LoopbackHub, fetching: Command) -> None:
     hub.bytes_per_s = 1_000_000
     processes = [fetching.start("download", "tiny", "--json") for _ in range(2)]
-    outcomes = [process.communicate(timeout=60) for process in processes]
+    outcomes = [process.communicate(timeout=150) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outcomes
     assert on_disk(fetching) == published(hub)
     fetched = sorted(name for stdout, _ in outcomes for name in json.loads(stdout)["fetched"])
@@ -272,42 +273,46 @@ def test_two_downloads_at_once_fetch_every_file_once(hub: LoopbackHub, fetching:
     assert len([request for request in hub.asked("/cdn/") if request.method == "GET"]) == 4
 
 
-def test_a_killed_download_goes_on_where_it_stopped(hub: LoopbackHub, fetching: Command) -> None:
-    hub.bytes_per_s = 200_000
-    process = fetching.start("download", "tiny", "--jobs", "1")
-    wait_for_bytes(hub, SHARD_BYTES // 2)
+def test_a_killed_download_goes_on_where_it_stopped(
+    hub: LoopbackHub, fetching: Command, until: Callable[..., Any]
+) -> None:
+    process, part = begin_and_stall(hub, fetching, until)
     process.kill()
-    process.communicate(timeout=30)
-    part = next((fetching.root / "tiny").glob(".*.part"))
+    process.communicate(timeout=60)
     kept = part.stat().st_size
     assert 0 < kept < SHARD_BYTES
-    hub.bytes_per_s = None
+    hub.faults = []
     hub.requests.clear()
     assert fetching("download", "tiny", "--jobs", "1").returncode == 0
     assert hub.asked("/cdn/")[0].range == f"bytes={kept}-"
     assert on_disk(fetching) == published(hub)
 
 
-def test_a_part_that_rots_is_found_out(hub: LoopbackHub, fetching: Command) -> None:
-    hub.bytes_per_s = 200_000
-    process = fetching.start("download", "tiny", "--jobs", "1")
-    wait_for_bytes(hub, SHARD_BYTES // 2)
+def test_a_part_that_rots_is_found_out(hub: LoopbackHub, fetching: Command, until: Callable[..., Any]) -> None:
+    process, part = begin_and_stall(hub, fetching, until)
     process.kill()
-    process.communicate(timeout=30)
-    part = next((fetching.root / "tiny").glob(".*.part"))
+    process.communicate(timeout=60)
     part.write_bytes(bytes(part.stat().st_size))
-    hub.bytes_per_s = None
+    hub.faults = []
     done = fetching("download", "tiny")
     assert done.returncode == 0
     assert "set aside as" in done.stderr
     assert on_disk(fetching) == published(hub)
 
 
-def wait_for_bytes(hub: LoopbackHub, count: int) -> None:
-    deadline = time.monotonic() + 30
-    while hub.sent_bytes < count and time.monotonic() < deadline:
-        time.sleep(0.002)
-    assert hub.sent_bytes >= count
+def begin_and_stall(
+    hub: LoopbackHub, command: Command, until: Callable[..., Any]
+) -> tuple[subprocess.Popen[str], Path]:
+    """A download that has got a part of its first file and gets no more, and the place of that part."""
+    hub.faults = [Fault("stall", "/cdn/", times=99)]
+    process = command.start("download", "tiny", "--jobs", "1")
+
+    def look() -> list[Path]:
+        assert process.poll() is None, process.communicate()
+        return [part for part in (command.root / "tiny").glob(".*.part") if part.stat().st_size]
+
+    (part,) = until(look, "a part of the first file", 120)
+    return process, part
 
 
 def kill_and_finish(hub: LoopbackHub, command: Command, rng: random.Random) -> int:
@@ -321,7 +326,7 @@ def kill_and_finish(hub: LoopbackHub, command: Command, rng: random.Random) -> i
         while hub.sent_bytes < target and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.001)
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
         hits += process.returncode == -9
     hub.bytes_per_s = None
     done = command("download", "tiny")
@@ -362,19 +367,23 @@ def test_fifty_kills_at_random_points_end_in_the_same_bytes(
 def test_a_disk_that_takes_no_more_is_one_sentence_and_what_came_is_kept(hub: LoopbackHub, fetching: Command) -> None:
     limited = ["sh", "-c", 'ulimit -f 300; exec "$0" "$@"', sys.executable, "-m", "harness", "data", "download", "tiny"]
     env = os.environ | {"SPEEDRUN_DATA": str(fetching.root)} | fetching.environment
-    done = subprocess.run(limited, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(limited, cwd=ROOT, env=env, capture_output=True, text=True, timeout=150)
     assert "bytes, found 'File too large'" in sentence(done)
     assert sum(part.stat().st_size for part in (fetching.root / "tiny").glob(".*.part")) > 0
     assert fetching("download", "tiny").returncode == 0
     assert on_disk(fetching) == published(hub)
 
 
-def test_ctrl_c_ends_with_130_and_keeps_what_came(hub: LoopbackHub, fetching: Command) -> None:
-    hub.bytes_per_s = 200_000
-    process = fetching.start("download", "tiny")
-    wait_for_bytes(hub, SHARD_BYTES // 2)
+def test_ctrl_c_ends_with_130_and_keeps_what_came(
+    hub: LoopbackHub, fetching: Command, until: Callable[..., Any]
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what is ignored here would be ignored there
+    try:
+        process, _ = begin_and_stall(hub, fetching, until)
+    finally:
+        signal.signal(signal.SIGINT, before)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=150)
     assert (process.returncode, "Traceback" in stderr) == (130, False)
     assert "interrupted; the same command goes on from here" in stderr
     assert list((fetching.root / "tiny").glob(".*.part"))

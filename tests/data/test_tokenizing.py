@@ -22,7 +22,7 @@ from data.errors import DataError
 from data.order import Duplicates, Order
 from data.shards import read_shard
 from data.tokenizing import tokenize
-from tests.data.conftest import Command
+from tests.data.conftest import ROOT, Command
 
 pytestmark = pytest.mark.usefixtures("gpt2")
 
@@ -397,7 +397,7 @@ def kill_until_done(source: Path, out: Path, rng: random.Random) -> int:
     mark = f"SPEEDRUN_TEST_{os.getpid()}_{out.parent.name}".replace("-", "_")
     for attempt in range(60):
         process = subprocess.Popen(
-            argv, env=os.environ | {mark: "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            argv, cwd=ROOT, env=os.environ | {mark: "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         known = len(list(out.glob("*.bin"))) if out.exists() else 0
         target, deadline = known + rng.randint(0, 4), time.monotonic() + rng.uniform(0.2, 6)
@@ -408,15 +408,15 @@ def kill_until_done(source: Path, out: Path, rng: random.Random) -> int:
             time.sleep(0.002)
         if process.poll() is None and attempt < 59:
             process.send_signal(signal.SIGKILL)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=150)
         if process.returncode == 0:
-            assert nobody_left(mark)
+            assert left_after_a_minute(mark) == []
             return attempt
         assert process.returncode == -signal.SIGKILL, stderr
     raise AssertionError("expected an end within 60 starts")
 
 
-def nobody_left(mark: str) -> bool:
+def left_after_a_minute(mark: str) -> list[str]:
     """Workers end with the process that started them, killed or not."""
 
     def alive() -> list[str]:
@@ -429,10 +429,10 @@ def nobody_left(mark: str) -> bool:
                 continue
         return found
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while alive() and time.monotonic() < deadline:
         time.sleep(0.05)
-    return not alive()
+    return alive()
 
 
 def kill_many(tmp_path: Path, seed: int, kills: int) -> None:
@@ -440,7 +440,7 @@ def kill_many(tmp_path: Path, seed: int, kills: int) -> None:
     whole = tmp_path / "whole" / "same"
     tokenize(Order(inputs=[source], out=whole, shard_tokens=40_000, val_tokens=20_000), 1)
     expected, rng, hits = content_of(whole), random.Random(seed), 0
-    for round_ in range(kills):
+    for round_ in range(10 * kills):
         out = tmp_path / f"round-{round_}" / "same"
         hits += kill_until_done(source, out, rng)
         assert content_of(out) == expected
@@ -476,7 +476,7 @@ def test_memory_does_not_grow_with_the_input(tmp_path: Path, separator: str | No
         source = tmp_path / f"{megabytes}.txt"
         source.write_text(block * (megabytes * 2**20 // len(block)))
         argv = [sys.executable, "-c", program, str(source), str(tmp_path / f"out{megabytes}")]
-        done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=100)
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=150)
         peaks.append(int(done.stdout) * 1024)
     assert peaks[1] - peaks[0] < 12 * 2**20, f"{peaks[1] - peaks[0]:,} bytes more for 28 MB more"
 
@@ -506,6 +506,7 @@ def test_workers_are_no_more_than_the_work(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_killed_worker_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "BATCH_BYTES", 2**16)  # dozens of batches, of which nine are under way
     source = write_jsonl(tmp_path / "in.jsonl", prose(1, 3000))
     place: Callable[[batches.Batch, int], str] = lambda batch, index: documents.locate([source], batch, index)  # noqa: E731
     stream = encoders.encode_all(documents.read_batches([source], Position(), None), 2, place)
