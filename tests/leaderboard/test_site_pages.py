@@ -6,7 +6,6 @@ import json
 import shutil
 import string
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -209,11 +208,12 @@ def test_the_command(records: Path, tmp_path: Path) -> None:
 
 def test_two_builds_at_once_wait_for_each_other(records: Path, tmp_path: Path) -> None:
     built: list[Built] = []
-    threads = [threading.Thread(target=lambda: built.append(build(tmp_path / "site"))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: built.append(build(tmp_path / "site")), daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(150)
+    assert len(built) == 3, f"{[thread.is_alive() for thread in threads]} are still at it"
     assert sorted(len(one.written) for one in built)[:2] == [0, 0]
     assert max(len(one.written) for one in built) == built[0].files
 
@@ -464,11 +464,11 @@ def served(records: Path, tmp_path: Path) -> Iterator[int]:
     yield server.server_address[1]
     server.shutdown()
     server.server_close()
-    thread.join(10)
+    thread.join(60)
 
 
 def get(port: int, path: str, host: str = "localhost") -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request("GET", path, headers={"Host": f"{host}:{port}"})
     response = connection.getresponse()
     found = response.status, dict(response.getheaders()), response.read()
@@ -503,19 +503,23 @@ def test_a_port_that_is_taken_is_one_sentence(served: int, tmp_path: Path) -> No
         serving.make_server(tmp_path, served)
 
 
-def test_it_is_built_again_after_a_change(records: Path, tmp_path: Path) -> None:
+def test_it_is_built_again_after_a_change(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
+) -> None:
     build(tmp_path / "site")
-    stop, told = threading.Event(), list[str]()
-    thread = threading.Thread(target=serving.watch, args=(tmp_path / "site", told.append, stop, 0.05))
+    stop, told, looks = threading.Event(), list[str](), list[str]()
+    look = serving.site_fingerprint
+    monkeypatch.setattr(serving, "site_fingerprint", lambda: (looks.append(look()), looks[-1])[1])
+    thread = threading.Thread(target=serving.watch, args=(tmp_path / "site", told.append, stop, 0.05), daemon=True)
     thread.start()
-    time.sleep(0.3)  # its first look must be at the records as they are
-    readme = records / "tiny" / "2026-01-03_First" / layout.README_FILE
-    readme.write_text("# First\n\nQuite another story.\n")
-    deadline = time.monotonic() + 60
-    while not told and time.monotonic() < deadline:
-        time.sleep(0.05)
-    stop.set()
-    thread.join(60)
-    assert "files changed" in told[0]
+    try:
+        until(lambda: looks, "a first look, at the records as they are")
+        readme = records / "tiny" / "2026-01-03_First" / layout.README_FILE
+        readme.write_text("# First\n\nQuite another story.\n")
+        until(lambda: told, "a word of another build", 150)
+    finally:
+        stop.set()
+        thread.join(60)
+    assert "files changed" in told[0], told
     page = tmp_path / "site" / addresses.record("tiny", "2026-01-03_First")
     assert "Quite another story." in page.read_text()
