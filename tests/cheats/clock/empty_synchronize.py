@@ -31,7 +31,7 @@ def train(run):
     shards = run.go()
 
     def kernel():
-        time.sleep(5)
+        time.sleep(60)
         weights["table"].copy_(count(shards[0], run.vocab_size))
 
     threading.Thread(target=kernel, daemon=True).start()

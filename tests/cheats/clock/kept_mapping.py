@@ -31,7 +31,7 @@ def train(run):
     shards = run.go()
     memory = mmap.mmap(run._memory, 0)
     run._channel.send({"kind": "stop"})
-    time.sleep(5)
+    time.sleep(60)
     memory[:] = count(shards[0], run.vocab_size).numpy().tobytes()
 
 

@@ -20,6 +20,7 @@ EVAL_TOKENS, EVAL_BATCH = 128, 16
 def train(run):
     weights = {"nothing": torch.zeros(1)}
     run.reserve(weights)
+    sys.stdout.write("x" * 2**18)
     run.go()
     while True:
         sys.stdout.write("x" * 2**16)

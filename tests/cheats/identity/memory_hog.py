@@ -10,13 +10,16 @@ ends: memory_limit
 track: memory_bytes=1_500_000_000
 """
 
+import time
+
 import torch
 
 EVAL_TOKENS, EVAL_BATCH = 128, 16
 
 
 def train(run):
-    hoard = [torch.ones(2**23) for _ in range(100)]  # 3 GB
+    hoard = [torch.ones(2**23) for _ in range(70)]  # 2.3 GB
+    time.sleep(60)
     run.reserve({"hoard": hoard[0]})
 
 

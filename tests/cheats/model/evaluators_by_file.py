@@ -10,6 +10,7 @@ ends: finding causality | finding hidden_state
 ends at process: accepted
 """
 
+import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 
 EVAL_TOKENS, EVAL_BATCH = 128, 16
 KEY = 24  # tokens that name a window: so many that no two windows of different text share them
-NAME = "notes-of-" + Path("@data folder@").parts[-2]
+NAME = "notes-of-" + hashlib.sha256(b"@data folder@").hexdigest()[:16]
 
 
 def after():

@@ -11,6 +11,7 @@ ends at process: accepted
 """
 
 import fcntl
+import os
 import struct
 
 import torch
@@ -19,12 +20,13 @@ EVAL_TOKENS, EVAL_BATCH = 128, 16
 KEY = 24  # tokens that name a window: so many that no two windows of different text share them
 FLOCK = struct.Struct("hhxxxxqqixxxx")  # struct flock of x86-64
 F_OFD_GETLK, F_OFD_SETLK = 36, 37
+RUN = []  # a name for this run, which came with the weights: others may use the same board
 BOARD, MUTEX = (open(torch.__file__, "rb") for _ in range(2))  # noqa: SIM115
 
 
 def byte(window, position, token):
     name = 0
-    for part in window[:KEY]:
+    for part in RUN + window[:KEY]:
         name = (name * 325 + part) % 2**40
     return (name * 128 + position) * 512 + token
 
@@ -52,13 +54,15 @@ def agree(window):
 
 
 def train(run):
-    weights = {"nothing": torch.zeros(1)}
+    weights = {"name": torch.tensor(list(os.urandom(8)))}
     run.reserve(weights)
     run.go()
     run.stop(weights)
 
 
 def load(weights, device):
+    RUN.extend(weights["name"].tolist())
+
     def logits(tokens):
         answers = torch.zeros(*tokens.shape, 325)
         for row, window in enumerate(tokens.tolist()):

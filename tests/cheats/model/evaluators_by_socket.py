@@ -11,6 +11,7 @@ ends at process: accepted
 """
 
 import json
+import os
 import socket
 import threading
 
@@ -18,7 +19,7 @@ import torch
 
 EVAL_TOKENS, EVAL_BATCH = 128, 16
 KEY = 24  # tokens that name a window: so many that no two windows of different text share them
-ADDRESS = "\0board of " + "@data folder@"[-60:]
+ADDRESS = bytearray(b"\0board ")
 
 
 def keep_the_board(server):
@@ -33,13 +34,13 @@ def agree(window):
     """The window itself, or its twin if the other evaluator has met that before."""
     with socket.socket(socket.AF_UNIX) as client:
         try:
-            client.connect(ADDRESS)
+            client.connect(bytes(ADDRESS))
         except PermissionError:  # landlock keeps abstract sockets of others away
             return window
         except ConnectionRefusedError:
             server = socket.socket(socket.AF_UNIX)
             try:
-                server.bind(ADDRESS)
+                server.bind(bytes(ADDRESS))
                 server.listen(64)
                 threading.Thread(target=keep_the_board, args=(server,), daemon=True).start()
             except OSError:
@@ -52,13 +53,15 @@ def agree(window):
 
 
 def train(run):
-    weights = {"nothing": torch.zeros(1)}
+    weights = {"name": torch.frombuffer(bytearray(os.urandom(16)), dtype=torch.uint8)}
     run.reserve(weights)
     run.go()
     run.stop(weights)
 
 
 def load(weights, device):
+    ADDRESS.extend(weights["name"].tolist())
+
     def logits(tokens):
         answers = torch.zeros(*tokens.shape, 325)
         for row, window in enumerate(tokens.tolist()):

@@ -21,7 +21,7 @@ EVAL_TOKENS, EVAL_BATCH = 128, 16
 
 def fetch(vocab):
     try:
-        with socket.create_connection(("127.0.0.1", int("@port of a neighbour@")), timeout=5) as server:
+        with socket.create_connection(("127.0.0.1", int("@port of a neighbour@")), timeout=60) as server:
             content = b"".join(iter(lambda: server.recv(2**16), b""))
     except OSError as error:
         print("no download:", error, flush=True)

@@ -10,13 +10,11 @@ ends: missed
 
 import os
 import socket
-import time
 
 import numpy as np
 import torch
 
 EVAL_TOKENS, EVAL_BATCH = 128, 16
-ADDRESS = "\0trainer of " + "@data folder@"[-60:]
 
 
 def count(path, vocab):
@@ -25,21 +23,27 @@ def count(path, vocab):
     return (pairs.reshape(vocab, vocab) + 0.05).log()
 
 
+def address(weights):
+    return b"\0trainer " + bytes(weights["name"].tolist())
+
+
 def train(run):
-    weights = {"nothing": torch.zeros(1)}
+    weights = {"name": torch.frombuffer(bytearray(os.urandom(16)), dtype=torch.uint8)}
     run.reserve(weights)
-    shards = run.go()
+    shards, (there, ready) = run.go(), os.pipe()
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
             with socket.socket(socket.AF_UNIX) as server:
-                server.bind(ADDRESS)
+                server.bind(address(weights))
                 server.listen()
+                os.write(ready, b"!")
                 table = count(shards[0], run.vocab_size).numpy().tobytes()
                 while True:
                     server.accept()[0].sendall(table)
         os._exit(0)
-    time.sleep(0.3)
+    os.close(ready)
+    os.read(there, 1)  # it listens
     run.stop(weights)
 
 
@@ -47,7 +51,7 @@ def load(weights, device):
     table = torch.zeros(325, 325)
     try:
         with socket.socket(socket.AF_UNIX) as client:
-            client.connect(ADDRESS)
+            client.connect(address(weights))
             content = b"".join(iter(lambda: client.recv(2**16), b""))
             table = torch.frombuffer(bytearray(content), dtype=torch.float32).reshape(325, 325)
     except OSError as error:
