@@ -50,8 +50,15 @@ def script(name: str) -> str:
     return found
 
 
+def world(**more: str) -> dict[str, str]:
+    """The environment without whatever git is told here: a hook's repository, somebody's own configuration."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return ours | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"} | more
+
+
 def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *GIT, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(["git", *GIT, *arguments], cwd=folder, capture_output=True, text=True, env=world())
+    assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
@@ -76,8 +83,9 @@ def base(make_bundle: Callable[..., Path], tmp_path_factory: pytest.TempPathFact
 
 def submit(root: Path, bundle: Path, title: str) -> None:
     command = [sys.executable, "-m", "harness", "submit", bundle, "--title", title, "--author", "A"]
-    records = {"SPEEDRUN_RECORDS": str(root / "repository" / "records")}
-    subprocess.run(command, cwd=ROOT, env=os.environ | records, capture_output=True, check=True)
+    records = str(root / "repository" / "records")
+    done = subprocess.run(command, cwd=ROOT, env=world(SPEEDRUN_RECORDS=records), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def commit(repository: Path) -> None:
@@ -94,21 +102,22 @@ def propose(base: Path, tmp_path: Path) -> Callable[[Callable[[Path], None]], Ve
             git(tmp_path, "clone", "--quiet", str(base / "repository"), name)
         edit(tmp_path / "proposed" / "records" / "tiny")
         commit(tmp_path / "proposed")
-        environment = os.environ | {
+        environment = world() | {
             "GITHUB_WORKSPACE": str(tmp_path),
             "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
             "BASE": git(tmp_path / "referee", "rev-parse", "HEAD"),
             "HEAD": git(tmp_path / "proposed", "rev-parse", "HEAD"),
             "SPEEDRUN_RECORDS": str(tmp_path / "proposed" / "records"),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
         }
-        codes = []
+        codes, said = [], ""
         for name in ("What the pull request changes", "Verify what is proposed", "Verify that every other"):
             done = subprocess.run(
                 ["bash", "-c", script(name)], cwd=tmp_path, env=environment, capture_output=True, text=True
             )
             codes.append(done.returncode)
-        assert codes[0] == 0
+            said += f"{name}: {done.stdout}{done.stderr}"
+        assert codes[0] == 0, said
         assert (tmp_path / "summary.md").read_text() == (tmp_path / "verdict.md").read_text()
         return Verdict(max(codes), (tmp_path / "summary.md").read_text(), (tmp_path / "refused.txt").read_text())
 

@@ -11,7 +11,6 @@ import pickle
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -373,12 +372,14 @@ def test_a_signal_is_passed_on_and_the_record_read_all_the_same(
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
 
+    before = signal.getsignal(signal.SIGTERM)
+
     def interrupt() -> None:
         until(ready.exists, "the command")
-        time.sleep(0.05)
+        until(lambda: signal.getsignal(signal.SIGTERM) is not before, "somebody who passes signals on")
         os.kill(os.getpid(), signal.SIGTERM)
 
-    before, thread = signal.getsignal(signal.SIGTERM), threading.Thread(target=interrupt)
+    thread = threading.Thread(target=interrupt)
     thread.start()
     assert front_door([]) == b'{"run_id": 1}\n'
     thread.join()

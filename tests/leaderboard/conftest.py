@@ -64,6 +64,8 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
     def run(command: Callable[..., None] | typer.Typer, *argv: str, width: int = 80) -> Result:
         monkeypatch.setenv("COLUMNS", str(width))
+        for taste in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):  # what it prints goes into no terminal
+            monkeypatch.delenv(taste, raising=False)
         app = command if isinstance(command, typer.Typer) else typer.Typer(pretty_exceptions_enable=False)
         if not isinstance(command, typer.Typer):
             app.command()(command)

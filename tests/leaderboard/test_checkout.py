@@ -14,9 +14,11 @@ FILES = {"README.md": b"hello\n", "records/a b/one.txt": b"1\n" * 9, "records/c.
 
 def git(root: Path, *argv: str) -> str:
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    environment = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z"}
-    environment |= {"GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z"}
-    done = subprocess.run(["git", *identity, "-C", str(root), *argv], capture_output=True, env=environment, check=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    environment |= {"GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z"}
+    done = subprocess.run(["git", *identity, "-C", str(root), *argv], capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
     return done.stdout.decode().strip()
 
 

@@ -2,10 +2,10 @@
 
 import json
 import os
-import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,12 +18,28 @@ from leaderboard import index
 from leaderboard.index import fingerprint, read_entries
 
 Make = Callable[..., Path]
+Tick = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files made before a look are old enough to be remembered."""
     monkeypatch.setattr(index, "RACY_NS", 0)
+
+
+@pytest.fixture
+def tick(tmp_path: Path, until: Callable[..., Any]) -> Tick:
+    """tick(): the clock of the file system has gone on: what changes now has another time than what changed before."""
+
+    def now_ns() -> int:
+        (tmp_path / "tick").write_text("")
+        return (tmp_path / "tick").stat().st_ctime_ns
+
+    def wait() -> None:
+        before_ns = now_ns()
+        until(lambda: now_ns() > before_ns, "a tick of the file system's clock")
+
+    return wait
 
 
 def entries(**more: bool) -> tuple[list[object], list[str]]:
@@ -64,21 +80,23 @@ def edit_in_place(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["ledger.jsonl", "run.json", "record.json", "manifest.json", "train_gpt.py"])
-def test_no_edit_is_hidden_by_an_index(two_records: list[Path], name: str) -> None:
+def test_no_edit_is_hidden_by_an_index(two_records: list[Path], name: str, tick: Tick) -> None:
     entries()
+    tick()
     edit_in_place(next(iter(sorted(two_records[1].rglob(name)))))
     assert entries() == entries(fresh=True)
 
 
-def test_what_comes_and_goes_is_seen(two_records: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_and_goes_is_seen(two_records: list[Path], monkeypatch: pytest.MonkeyPatch, tick: Tick) -> None:
     entries()
+    tick()
     (two_records[1] / "runs" / "stranger").mkdir()
     found, broken = entries()
     assert (len(found), len(broken)) == (1, 1)
     assert "stranger" in broken[0]
     nothing_is_read(monkeypatch)  # what is wrong with a record is remembered too
     assert entries() == (found, broken)
-    time.sleep(0.05)
+    tick()
     (two_records[1] / "runs" / "stranger").rmdir()
     with pytest.raises(AssertionError, match="FasterOne was read again"):
         entries()

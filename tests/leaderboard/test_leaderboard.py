@@ -97,7 +97,8 @@ def test_the_frame_has_one_row_per_standing_and_every_column() -> None:
     assert frame([]).empty
 
 
-def test_nothing_is_said_by_colour() -> None:
+def test_nothing_is_said_by_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one is told nothing, in 80 columns
     rows = [ROW, replace(ROW, place=2, refutations=1), replace(LOCAL, reached_target=False)]
     shown = render(rows, 100, force_terminal=True)
     assert re.search(r"\x1b\[[0-9;]*m", shown)  # bold and dim
@@ -242,8 +243,9 @@ def test_where_to_write_is_said_first(contest: Path, call: Call, argv: list[str]
 
 def piped(*argv: str, runs: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "harness", "leaderboard", "--track", "nano-2cpu", *argv]
-    world = os.environ | {"SPEEDRUN_RUNS": str(runs), "COLUMNS": "80"} | environment
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=world, timeout=60)
+    plain = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "PY_COLORS")}
+    world = plain | {"SPEEDRUN_RUNS": str(runs), "COLUMNS": "80", "TERM": "xterm"} | environment
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=world, timeout=150)
 
 
 def test_piped_output_has_no_escapes_and_fits(tmp_path: Path) -> None:

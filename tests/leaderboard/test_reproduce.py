@@ -81,6 +81,7 @@ def test_each_era_names_what_it_would_install_and_what_is_gone(name: str) -> Non
 def test_a_dry_run_prints_it_for_people_and_machines(tmp_path: Path, meets_schema: Callable[[str, Any], None]) -> None:
     environment = os.environ | {"SPEEDRUN_DATA": str(tmp_path), "SPEEDRUN_RUNS": str(tmp_path / "runs")}
     environment.pop("MODDED_NANOGPT", None)
+    environment["COLUMNS"] = "200"
     argv = [sys.executable, "-m", "harness", "reproduce", "gpt2-small-8xh100/12"]
     done = subprocess.run([*argv, "--dry-run", "--json"], cwd=ROOT, env=environment, capture_output=True, text=True)
     plan = json.loads(done.stdout)

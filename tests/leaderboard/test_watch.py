@@ -95,9 +95,7 @@ def test_a_run_is_seen_from_its_start_to_its_end(campaign: Path, call: Call, clo
 @pytest.mark.parametrize(
     ("status", "code"), [(Status.TRAIN_FAILED, 3), (Status.TRAIN_TIMEOUT, 4), (Status.INTERRUPTED, 130)]
 )
-def test_it_exits_with_the_code_of_the_run(
-    campaign: Path, call: Call, clock: Clock, status: Status, code: int
-) -> None:
+def test_it_exits_with_the_code_of_the_run(campaign: Path, call: Call, clock: Clock, status: Status, code: int) -> None:
     folder, done = begin(campaign, campaign.parent)
     ended = done.model_copy(update={"status": status, "sentence": "it \x1b[2J ended"})
     clock.steps = [lambda: None, lambda: (folder / "run.json").write_bytes(encode_run(ended))]
