@@ -96,17 +96,20 @@ GPT2_EXAM = "gpt2-small-8xh100"
 
 
 class Watcher(Observer):
-    """Notes how many batches are read, and when, and what each process has used by then."""
+    """Notes how many batches are read, and what each process has used by the first look at it and by the last.
+
+    It looks at every batch: when it is told of the last one, judge and evaluators may be gone already.
+    """
 
     def __init__(self) -> None:
         self.total, self.first, self.last = 0, dict[int, Usage](), dict[int, Usage]()
 
     def scored(self, done: int, total: int) -> None:
-        self.total = total
-        if done == 1:
-            self.first = usage()
-        elif done == total:
-            self.last = usage()
+        self.total, found = total, usage()
+        self.first = self.first or found
+        for pid, used in found.items():
+            if pid not in self.last or used.processor_s >= self.last[pid].processor_s:  # threads that ended count less
+                self.last[pid] = used
 
     def rate(self, name: str) -> float:
         """Batches per second of the processor time of all processes of this name, from the first batch to the last."""

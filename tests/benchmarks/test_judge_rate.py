@@ -15,16 +15,16 @@ from harness.track import load_track
 def test_the_exam_without_a_model_is_an_exam(tmp_path: Path) -> None:
     """Sandboxed evaluators, ring and judge: the loss is that of the made-up logits in float64."""
     options = argparse.Namespace(vocab=5003, window=64, sandbox="process", device="cpu", threads=1)
-    score, watcher = synthetic(options, 1000, tmp_path / "exam")
+    score, watcher = synthetic(options, 4000, tmp_path / "exam")
     generator = torch.Generator().manual_seed(1)
     logits = (torch.randn(64, 5003, generator=generator) * 3).bfloat16().double()
-    stream = np.asarray(read_shard(tmp_path / "exam" / "val.bin"))[:1001].astype(np.int64)
-    places, targets = np.arange(1000) % 64, torch.from_numpy(stream[1:])
+    stream = np.asarray(read_shard(tmp_path / "exam" / "val.bin"))[:4001].astype(np.int64)
+    places, targets = np.arange(4000) % 64, torch.from_numpy(stream[1:])
     expected = -torch.log_softmax(logits, dim=1)[places, targets].mean().item()
     assert score.val_loss == pytest.approx(expected, abs=1e-5)
-    assert (score.count, score.eval_batch, score.probes.pairs) == (1000, 1, 4)
+    assert (score.count, score.eval_batch, score.probes.pairs) == (4000, 1, 4)
     assert score.probes.max_abs_difference == 0
-    assert watcher.total == 16 + 1 + 6  # windows: scored, of shadow text, copies for probes
+    assert watcher.total == 63 + 6 + 6  # windows: scored, of shadow text, copies for probes
     assert {used.name for used in watcher.last.values()} == {"judge", "evaluator"}
     assert len(watcher.named("evaluator")) == 2
     assert watcher.peak_mib("judge") > 50
