@@ -104,7 +104,7 @@ class Checkout:
 
     def _git(self, *argv: str) -> bytes:
         try:
-            done = subprocess.run(self._command(*argv), capture_output=True, env=os.environ | _ENVIRONMENT, check=False)
+            done = subprocess.run(self._command(*argv), capture_output=True, env=_environment(), check=False)
         except FileNotFoundError:
             raise UserError("expected the program git to read a repository, found none on PATH; install git") from None
         if done.returncode != 0:
@@ -150,7 +150,7 @@ class Checkout:
         """One git process for all files: a name goes in, an object comes out."""
         process = subprocess.Popen(
             self._command("cat-file", "--batch"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env=os.environ | _ENVIRONMENT,
+            stderr=subprocess.DEVNULL, env=_environment(),
         )  # fmt: skip
         assert process.stdin is not None and process.stdout is not None
         try:
@@ -158,6 +158,11 @@ class Checkout:
         finally:
             process.kill()
             process.communicate()
+
+
+def _environment() -> dict[str, str]:
+    """Without what a hook of git, say, has told its children of another repository."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | _ENVIRONMENT
 
 
 def _asked_ahead(files: Iterable[TrackedFile], requests: IO[bytes]) -> Iterator[TrackedFile]:

@@ -61,6 +61,14 @@ def test_the_commit_counts_not_the_work_tree(tree: Path) -> None:
     assert content(Checkout(tree, "HEAD~1"), "train_gpt.py") == {"train_gpt.py": b"pass\n"}
 
 
+def test_another_repository_of_the_environment_is_not_read(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a hook of git sets it for its children."""
+    expected = content(Checkout(tree))
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    monkeypatch.setenv("GIT_INDEX_FILE", "/nowhere/index")
+    assert content(Checkout(tree)) == expected
+
+
 def test_every_version_of_a_file_is_found(tree: Path) -> None:
     blobs = Checkout(tree).past_blobs(("train_gpt.py", "never.py"))
     assert blobs == {git(tree, "rev-parse", "HEAD:train_gpt.py"), git(tree, "rev-parse", "HEAD~1:train_gpt.py")}
