@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,9 +26,17 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
+# Before anything reads them: what the caller's shell, terminal, git or Hub account says is no part of a test.
+FOREIGN = ("FORCE_COLOR", "NO_COLOR", "CLICOLOR", "PY_COLORS", "TTY_", "COLUMNS", "LINES", "TERMINAL_WIDTH",
+           "GITHUB_ACTIONS", "GIT_", "HF_", "SPEEDRUN_", "TORCHELASTIC_", "MASTER_", "RANK", "WORLD_SIZE")  # fmt: skip
+for _name in [name for name in os.environ if name.startswith(FOREIGN)]:
+    del os.environ[_name]
+os.environ["TERM"], os.environ["GIT_CONFIG_GLOBAL"] = "xterm", os.devnull
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: the same sums on every machine, and no threads that spin for cores
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as behind a shell's `&`; children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from data import datasets
+from data import datasets  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
@@ -43,6 +52,7 @@ settings.load_profile("seeded")
 # With --strict-skips only these may be missing: every other skip is a failure, since it would hide what was not tested.
 NEEDS = ("needs a CUDA device", "needs a CUDA build", "needs a checkout")
 
+PATIENCE_S = 600.0  # what an idle machine does in seconds; nothing waits so long where nothing hangs
 T = TypeVar("T")
 SUBMISSION = """
 import os, signal, sys, threading, time
@@ -138,6 +148,7 @@ class Speedrun:
             "SPEEDRUN_LOCKS": self.temporary,
             "SPEEDRUN_DATA": self.data,
             "SPEEDRUN_RUNS": self.runs,
+            "SPEEDRUN_CACHE": self.temporary.with_name("cache"),
         }
         return os.environ | {name: str(value) for name, value in own.items()} | more
 
@@ -158,7 +169,12 @@ class Speedrun:
         return self.start(sys.executable, "-m", "harness", "run", script, "--track", track, *arguments)
 
     def end(self, process: subprocess.Popen[str]) -> Outcome:
-        stdout, stderr = process.communicate(timeout=120)
+        try:
+            stdout, stderr = process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired as expired:
+            process.kill()
+            stdout, stderr = process.communicate()
+            raise AssertionError(f"{expired}\n{stdout[-2000:]}\n{stderr[-2000:]}\n{self.logs()}") from None
         return Outcome(process.returncode, stdout, stderr, sorted(path.parent for path in self.runs.glob("*/run.json")))
 
     def run(self, script: Path, *arguments: str | Path, track: Path = TRACK) -> Outcome:
@@ -191,7 +207,11 @@ class Speedrun:
             logs = sorted(self.runs.glob("*/log.txt"))
             return logs[-1].parent if logs and marker in logs[-1].read_text(errors="replace") else None
 
-        return until(look, f"{marker!r} in a log")
+        return until(look, f"{marker!r} in a log", saw=self.logs)
+
+    def logs(self) -> str:
+        """The ends of all logs, for who waits in vain."""
+        return "\n".join(f"{p}: {p.read_text(errors='replace')[-2000:]}" for p in sorted(self.runs.glob("**/log.txt")))
 
     def stop_everything(self) -> None:
         for process in self._started:
@@ -200,14 +220,16 @@ class Speedrun:
             process.communicate()
 
 
-def until(look: Callable[[], T | None], what: str, seconds: float = 60.0) -> T:
-    """Poll until something is there."""
+def until(
+    look: Callable[[], T | None], what: str, seconds: float = PATIENCE_S, saw: Callable[[], object] = lambda: ""
+) -> T:
+    """Poll until something is there; who waits in vain says for what, and what there was instead."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := look():
             return found
         time.sleep(0.02)
-    raise AssertionError(f"waited {seconds:g} s in vain for {what}")
+    raise AssertionError(f"waited {seconds:g} s in vain for {what}\n{saw()}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -74,7 +74,7 @@ class Desk:
         """A private key; its public half lies beside it."""
         path = self.folder / name
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(path)]
-        subprocess.run(command, check=True, timeout=60)
+        subprocess.run(command, check=True, timeout=600)
         return path
 
     def rules(self, **changes: object) -> None:
@@ -93,6 +93,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_bundle: Callable[
     contest.mkdir(parents=True)
     shutil.copy(HERE.parent / "tracks" / "tiny" / "track.toml", contest)
     monkeypatch.setenv("SPEEDRUN_RECORDS", str(contest.parent))
+    monkeypatch.setenv("SPEEDRUN_CACHE", str(tmp_path / "cache"))
     return Desk(tmp_path, contest, make_bundle)
 
 
