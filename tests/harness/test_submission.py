@@ -81,8 +81,10 @@ def dangling_link(path: Path) -> None:
 
 
 def listening_socket(path: Path) -> None:
+    folder = os.open(path.parent, os.O_PATH)  # an address holds 107 bytes, a TMPDIR may be longer
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(str(path))
+        sock.bind(f"/proc/self/fd/{folder}/{path.name}")
+    os.close(folder)
 
 
 def device(path: Path) -> None:
