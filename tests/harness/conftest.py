@@ -1,7 +1,10 @@
 """Fixtures for records: a folder of tracks of its own, SSH keys, invented bundles that become records."""
 
+import contextlib
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -13,6 +16,54 @@ from harness import layout
 from harness.archive.submitting import Claims, draft, write
 
 TINY = Path(__file__).resolve().parent.parent / "tracks" / "tiny" / "track.toml"
+WITH_SEEDS = """
+import sys
+from harness.campaigns import campaign
+campaign._draw_seeds = lambda runs: SEEDS[:runs]
+sys.argv[0] = "speedrun"
+from harness.__main__ import main
+main()
+"""
+
+
+@pytest.fixture(scope="session")
+def with_seeds() -> Callable[..., tuple[str, ...]]:
+    """with_seeds(1, 2, ...): the console command whose campaigns draw these seeds, not the operating system's.
+
+    Of real runs with seeds of their own, one campaign in a hundred has two losses alike to four decimals, or a mean
+    that lies apart from that of another: the referee then says, rightly, that nothing is shown.
+    """
+    return lambda *seeds: (sys.executable, "-c", WITH_SEEDS.replace("SEEDS", repr(seeds)))
+
+
+@pytest.fixture(scope="session")
+def descriptors() -> Callable[[], set[tuple[int, str]]]:
+    """descriptors(): this process's open ones and what each leads to. What is new among them was opened meanwhile; a
+    mere count also falls when the garbage of another test is collected."""
+
+    def look() -> set[tuple[int, str]]:
+        found = set()
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(FileNotFoundError):  # that of the listing itself
+                found.add((int(name), os.readlink(f"/proc/self/fd/{name}")))
+        return found
+
+    return look
+
+
+@pytest.fixture(scope="session")
+def named_on_a_command_line() -> Callable[[str], list[int]]:
+    """named_on_a_command_line(text): processes that have it there; without pgrep, whose patterns find prefixes too."""
+
+    def look(text: str) -> list[int]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):  # gone meanwhile
+                if entry.name.isdigit() and text.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+        return found
+
+    return look
 
 
 @pytest.fixture
@@ -36,7 +87,7 @@ def make_key(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         path = folder / f"{name}-{kind}"
         if not path.exists():
             subprocess.run(
-                ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", name, "-f", str(path)], check=True, timeout=60
+                ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", name, "-f", str(path)], check=True, timeout=150
             )
         return path
 

@@ -1,7 +1,6 @@
 """Framing: any split of the bytes gives the same messages; nothing a rank sends does more than end the run."""
 
 import json
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -164,12 +163,12 @@ def test_a_rank_that_is_gone_hears_nothing(pair: tuple[Connection, socket.socket
     assert not connection.is_open
 
 
-def test_descriptors_a_rank_sends_are_not_kept(pair: tuple[Connection, socket.socket]) -> None:
+def test_descriptors_a_rank_sends_are_not_kept(pair: tuple[Connection, socket.socket], descriptors: Any) -> None:
     connection, theirs = pair
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     socket.send_fds(theirs, [encode({"kind": "go"})], [theirs.fileno()] * 100)
     assert [message.kind for message in connection.receive()] == ["go"]
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() - before == set()
 
 
 @settings(max_examples=300)

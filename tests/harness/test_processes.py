@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,31 +22,35 @@ for depth in range(3):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if depth == 2: break
         if os.fork(): os._exit(0)
+print("up", flush=True)
 time.sleep(600)
 """
+UP = 8  # processes of it that sleep
 KILL = """
-import subprocess, sys, time
+import subprocess, sys
 from harness import processes
+processes.KILL_S = 100  # however slow the machine is
 processes.adopt_orphans()
-tree = subprocess.Popen([sys.executable, "-c", sys.argv[1], "mark-" + sys.argv[2]])
-time.sleep(1)
+tree = subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]], stdout=subprocess.PIPE)
+for _ in range(int(sys.argv[3])): assert tree.stdout.readline() == b"up\\n"
 seen = processes.children(tree.pid)
 processes.kill_children()
 print(len(seen), len(processes.children(__import__("os").getpid())))
 """
 
 
-def test_kill_children_leaves_nobody() -> None:
-    mark = f"{os.getpid()}-{time.monotonic_ns()}"
-    argv = [sys.executable, "-c", KILL, TREE, mark]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60)
+def test_kill_children_leaves_nobody(named_on_a_command_line: Callable[[str], list[int]]) -> None:
+    mark = f"mark-{os.urandom(8).hex()}"
+    argv = [sys.executable, "-c", KILL, TREE, mark, str(UP)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr
     before, after = map(int, done.stdout.split())
     assert (before > 0, after) == (True, 0), done.stderr
-    assert subprocess.run(["pgrep", "-f", f"mark-{mark}"], capture_output=True).stdout == b""
+    assert named_on_a_command_line(mark) == []
 
 
 def test_a_process_is_told_from_a_later_one_with_its_pid() -> None:
-    child = subprocess.Popen(["sleep", "600"])
+    child = subprocess.Popen(["/bin/sleep", "600"])
     ticks = processes._start_ticks(child.pid)
     assert ticks is not None
     assert processes.is_alive(child.pid, ticks)
@@ -88,16 +92,18 @@ def test_sweeping_takes_the_folders_of_the_dead_and_no_others(tmp_path: Path) ->
     assert set(tmp_path.iterdir()) == {elsewhere, foreign, tmp_path / "speedrun-machine.lock"}
 
 
-def test_the_machine_is_held_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_machine_is_held_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, descriptors: Callable[[], set[tuple[int, str]]]
+) -> None:
     monkeypatch.setenv("SPEEDRUN_LOCKS", str(tmp_path))
-    descriptors = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     with machine.exclusive(wait=False):
         with pytest.raises(RunFailure, match=f"process {os.getpid()}") as raised, machine.exclusive(wait=False):
             raise AssertionError("held twice")
         assert raised.value.status == Status.MACHINE_BUSY
     with machine.exclusive(wait=True):
         pass
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert descriptors() - before == set()
 
 
 def test_the_lock_of_another_user_holds_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
