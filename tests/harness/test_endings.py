@@ -31,6 +31,8 @@ def require(level: str) -> None:
 
 
 def require_mounts() -> None:
+    if shutil.which("unshare") is None:
+        pytest.skip("needs unshare (util-linux)")
     if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode:
         pytest.skip("no mount namespaces for this user")
 
@@ -50,7 +52,7 @@ def test_a_signal_ends_the_run_and_is_recorded(
     speedrun.wait_for("now waiting")
     process.send_signal(number)
     outcome = speedrun.end(process)
-    assert (outcome.record["status"], outcome.code) == (status, code)
+    assert (outcome.record["status"], outcome.code) == (status, code), outcome.stdout + outcome.stderr
     assert outcome.record["finished_at"]
     assert outcome.stdout.startswith(f"{status}: the run was stopped by {signal.Signals(number).name}\n")
     assert "Traceback" not in outcome.stderr
@@ -113,7 +115,7 @@ def test_sigkill_of_the_referee_takes_everything_along(
     folder = speedrun.wait_for("now waiting")
     process.kill()
     process.wait()
-    until(lambda: not speedrun.processes(), "the death of every process", seconds=10)
+    until(lambda: not speedrun.processes(), "the death of every process")
 
     shown = speedrun.end(speedrun.start(sys.executable, "-m", "harness", "leaderboard", "--track", TRACK, "--json"))
     assert [row["status"] for row in json.loads(shown.stdout)["standings"]] == ["abandoned"]
@@ -128,46 +130,65 @@ def test_sigkill_of_the_referee_takes_everything_along(
 
 
 DETACHED = """
+here, there = os.pipe()  # closed where another program takes over
 if os.fork() == 0:
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if os.fork() == 0:
         os.execve("/bin/sleep", ["sleep", "{seconds}"], {{}})
     os._exit(0)
+os.close(there)
+assert os.read(here, 1) == b""
 os.wait()
-while os.system("pgrep -f {seconds} | grep -v $$ > /dev/null"):
-    time.sleep(0.05)
 print("detached", flush=True)
 """
 
 
 @pytest.mark.parametrize("level", ONE_LEVEL_HERE)
 def test_detached_children_do_not_survive_stop(
-    speedrun: Any, tmp_path: Path, write_submission: Any, level: str
+    speedrun: Any,
+    tmp_path: Path,
+    write_submission: Any,
+    level: str,
+    named_on_a_command_line: Callable[[str], list[int]],
 ) -> None:
     require(level)
-    seconds = f"98765.{os.getpid()}"  # on its command line, since it has no environment to be found by
+    seconds = f"98765.{int.from_bytes(os.urandom(6)):015}"  # to be found by: it has no environment
     script = write_submission(tmp_path, train=DETACHED.format(seconds=seconds))
     outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level)
-    assert outcome.record["status"] == "complete"
+    assert outcome.record["status"] == "complete", outcome.record["sentence"] + outcome.log[-2000:]
     assert outcome.record["sandbox"] == level
     assert "detached" in outcome.log
-    assert subprocess.run(["pgrep", "-f", seconds], capture_output=True).stdout == b""
+    assert named_on_a_command_line(seconds) == []
 
 
-def test_one_run_at_a_time(speedrun: Any, tmp_path: Path, write_submission: Any) -> None:
-    script = write_submission(tmp_path, prepare="print('holding', flush=True)\ntime.sleep(4)")
-    first = speedrun.begin(script, "--nproc", "1")
+def waits_for_a_lock(pid: int) -> bool:
+    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return any("->" in words and str(pid) in words for words in locks)
+
+
+def test_one_run_at_a_time(
+    speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any, until: Callable[..., Any]
+) -> None:
+    """The first holds the machine until it is told to go on, at the level where it can see that it is told."""
+    told = tmp_path / "told"
+    hold = f"print('holding', flush=True)\nwhile not os.path.exists({str(told)!r}): time.sleep(0.02)"
+    script, track = write_submission(tmp_path, prepare=hold), write_track(tmp_path, prepare_s=600)
+    first = speedrun.begin(script, "--nproc", "1", "--require-sandbox", "process", track=track)
     holder = speedrun.wait_for("holding")
     second = speedrun.end(speedrun.begin(BIGRAM, "--nproc", "1", "--json"))
     refused = json.loads(second.stdout)
     assert (refused["status"], second.code) == ("machine_busy", 5)
     assert f"process {first.pid}" in refused["sentence"]
     third = speedrun.begin(BIGRAM, "--nproc", "1", "--wait", "--json")
+    until(lambda: waits_for_a_lock(third.pid) or third.poll() is not None, "the third run to wait for the machine")
+    assert third.poll() is None, third.communicate()
+    told.touch()
     assert "\ncomplete: " in "\n" + speedrun.end(first).stdout  # it was not disturbed
     patient = json.loads(speedrun.end(third).stdout)
-    assert patient["status"] == "complete"
-    assert patient["run_id"] > holder.name
+    assert patient["status"] == "complete", patient["sentence"]
+    earlier = json.loads((holder / "run.json").read_bytes())
+    assert patient["stamps"]["start_ns"] > earlier["stamps"]["dead_ns"]
     assert speedrun.leftovers() == []
 
 
@@ -177,7 +198,7 @@ def in_a_mount_namespace(speedrun: Any, prelude: str, script: Path, track: Path,
     inner.mkdir()
     command = f"""{prelude}
         SPEEDRUN_RUNS={inner} {sys.executable} -m harness run {script} --track {track} --nproc 1 {" ".join(arguments)}
-        code=$?; kill $(jobs -p) 2>/dev/null; cp -a {inner} {speedrun.runs}; exit $code"""
+        code=$?; touch {inner}.over; wait; cp -a {inner} {speedrun.runs}; exit $code"""
     return speedrun.end(speedrun.start("unshare", "-rm", "bash", "-c", command))
 
 
@@ -186,11 +207,11 @@ def test_a_full_disk_is_recorded(speedrun: Any, tmp_path: Path, write_submission
     require_mounts()
     runs = speedrun.runs.with_name("inner")
     prelude = f"""mount -t tmpfs -o size=12m none {runs}
-        (until test -s {runs}/*/log.txt; do sleep 0.05; done
-        while sleep 0.01; do cat /dev/zero >> {runs}/filler; done) 2>/dev/null &"""
+        (until test -s {runs}/*/log.txt || test -e {runs}.over; do sleep 0.05; done
+        until test -e {runs}.over; do cat /dev/zero >> {runs}/filler; sleep 0.01; done) 2>/dev/null &"""
     script = write_submission(tmp_path, train="while True: print('x' * 100_000, flush=True)")
     outcome = in_a_mount_namespace(speedrun, prelude, script, write_track(tmp_path, log_bytes=100_000_000))
-    assert (outcome.record["status"], outcome.code) == ("disk_full", 5)
+    assert (outcome.record["status"], outcome.code) == ("disk_full", 5), outcome.stdout + outcome.stderr
     assert outcome.record["finished_at"]
     assert "disk is full" in outcome.stdout
     assert "Traceback" not in outcome.stderr
@@ -280,6 +301,7 @@ def test_a_long_path_of_temporary_files(speedrun: Any) -> None:
 
 BEYOND_STOP = """
 import fcntl
+here, there = os.pipe()
 if os.fork() == 0:
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT): signal.signal(number, signal.SIG_IGN)
@@ -288,6 +310,7 @@ if os.fork() == 0:
         home, memory = os.environ["HOME"], run._memory
         atexit.register(lambda: os.pwrite(memory, b"\\xdd" * 8, 0))
         print("BEYOND", os.getpid(), flush=True)
+        os.write(there, b"!")
         for turn in range(10**9):
             if os.fork(): os._exit(0)  # another pid at every turn
             try:
@@ -299,6 +322,7 @@ if os.fork() == 0:
         while True: time.sleep(1)
     os._exit(0)
 os.wait()
+assert os.read(here, 1) == b"!"  # it is at work
 time.sleep(0.3)
 time.time = time.monotonic = time.perf_counter = lambda: 0.0
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
