@@ -3,7 +3,6 @@
 import json
 import random
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
@@ -97,11 +96,13 @@ def test_records_stand_in_the_order_of_acceptance(tmp_path: Path, make_bundle: M
 
 
 @pytest.fixture
-def world(speedrun: Any, contest: Path, tmp_path: Path) -> Callable[..., Any]:
+def world(speedrun: Any, contest: Path, with_seeds: Callable[..., tuple[str, ...]]) -> Callable[..., Any]:
     """world(command, ...): the console command with these records; its JSON, and its exit code asserted."""
 
     def call(*argv: str | Path, code: int = 0) -> Any:
-        process = speedrun.start(sys.executable, "-m", "harness", *argv, "--json", SPEEDRUN_RECORDS=str(contest.parent))
+        made = len(layout.campaign_dirs(speedrun.runs))
+        command = with_seeds(*range(1000 * (1 + made), 50_000, 10_007))
+        process = speedrun.start(*command, *argv, "--json", SPEEDRUN_RECORDS=str(contest.parent))
         stdout, stderr = process.communicate(timeout=400)
         assert process.returncode == code, stdout + stderr
         return json.loads(stdout)
@@ -156,9 +157,9 @@ def told_signer(world: Callable[..., Any], folder: Path) -> str:
 def test_a_second_record_beats_the_first_on_one_machine(
     world: Callable[..., Any], speedrun: Any, contest: Path, tmp_path: Path
 ) -> None:
-    world("run", seeded(tmp_path / "slow", 1.5), "--track", "tiny", "--runs", "2")
+    world("run", seeded(tmp_path / "slow", 6), "--track", "tiny", "--runs", "2")
     first = world("submit", campaign(speedrun.runs), "--title", "Slow", "--author", "Ada")
-    world("compare", seeded(tmp_path / "fast"), "--track", "tiny", "--runs", "4")
+    world("compare", seeded(tmp_path / "fast", 0.5), "--track", "tiny", "--runs", "4")
     bundle = campaign(speedrun.runs)
     dry = world("submit", bundle, "--title", "Fast", "--author", "Ada", "--dry-run")
     assert (dry["place"], dry["written"], dry["evidence"]["comparison"]["verdict"]) == (2, False, "faster")
