@@ -72,22 +72,25 @@ def ids(folder: Path) -> list[str]:
 
 def test_what_it_says_and_what_was_seen_stand_side_by_side(legacy: Any) -> None:
     done, folder = legacy(
-        "say(0, 10.8, 0)\nsum(range(10**7))\ntime.sleep(0.2)\nsay(10, 3.25, 150)\n", arguments=("a b", "--x=1")
+        "began = time.monotonic()\nsay(0, 10.8, 0)\ntime.sleep(1)\n"
+        "say(10, 3.25, round(1000 * (time.monotonic() - began)))\n",
+        arguments=("a b", "--x=1"),
     )
     record = found(folder)
     assert done.returncode == 0, done.stderr
+    said_ms = int((folder / "log.txt").read_text().partition("val_loss:3.25 train_time:")[2].partition("ms")[0])
     assert (record["status"], record["tier"], record["sandbox"]) == ("complete", "reported", record["sandbox"])
     assert record["claim"]["grammar"].startswith("modded-nanogpt")
     assert (record["claim"]["val_loss"], record["claim"]["step"], record["claim"]["total"]) == (3.25, 10, 10)
-    assert record["claim"]["train_time_ns"] == 150_000_000
+    assert record["claim"]["train_time_ns"] == said_ms * 1_000_000
     first, last = record["points"]
     assert 0 <= first["arrived_ns"] < last["arrived_ns"] <= record["observed"]["wall_ns"]
-    assert last["arrived_ns"] - first["arrived_ns"] >= 0.2 * SECOND
+    assert last["arrived_ns"] - first["arrived_ns"] >= 0.5 * SECOND  # of a whole one
     assert record["observed"]["cpu_ns"] > 0
     assert record["script"]["arguments"] == ["a b", "--x=1"]
     assert record["findings"] == []
     assert sorted(path.name for path in folder.iterdir()) == ["legacy.json", "log.txt"]
-    assert "it says      step 10 of 10, val_loss 3.2500, 0.150 s" in done.stdout
+    assert f"it says      step 10 of 10, val_loss 3.2500, {said_ms / 1000:.3f} s" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,7 @@ def test_what_it_says_and_what_was_seen_stand_side_by_side(legacy: Any) -> None:
     [
         ("say(0, 9, 0)\nsay(10, 3, 90000)", "clock_ahead"),
         ("print('step:1/10 train_loss:5.0 train_time:5ms step_avg:5.00ms')\nsay(10, 3, 900000)", "clock_ahead"),
-        ("say(0, 9, 0)\ntime.sleep(1.5)\nsay(10, 3, 10)", "outside_its_clock"),
+        ("say(0, 9, 0)\ntime.sleep(3)\nsay(10, 3, 10)", "outside_its_clock"),
         ("time.sleep(1.2)\nsys.stdout.write(''.join(f'step:{i}/9 val_loss:3 train_time:{i * 100}ms step_avg:1ms\\n' "
          "for i in range(10)))", "buffered"),
         ("say(9, 4, 9)\nsay(10, 3, 10)\nsay(1, 3, 1)\nsay(2, 2, 2)", "several_runs"),
@@ -131,8 +134,8 @@ def test_a_forged_loss_is_a_claim_and_never_more(legacy: Any) -> None:
     [
         ("say(1, 3, 1)\nraise SystemExit(7)", (), 3, "train_failed"),
         ("say(1, 3, 1)\nos.kill(os.getpid(), 11)", (), 3, "train_failed"),
-        ("say(1, 3, 1)\ntime.sleep(600)", ("--budget-s", "1.5"), 4, "train_timeout"),
-        ("say(1, 3, 1)\nos.fork() or os.setsid() and time.sleep(600)", (), 0, "complete"),
+        ("say(1, 3, 1)\ntime.sleep(600)", ("--budget-s", "8"), 4, "train_timeout"),
+        ("say(1, 3, 1)\nos.fork() or (os.setsid(), time.sleep(600))", (), 0, "complete"),
     ],
 )
 def test_it_is_recorded_whatever_becomes_of_it(
@@ -151,8 +154,8 @@ def test_signals_end_and_record_it(
     process = start(speedrun, tmp_path, "say(1, 3.5, 1)\ntime.sleep(600)")
     folder = speedrun.wait_for("val_loss:3.5")
     process.send_signal(signal.Signals(number))
-    process.communicate(timeout=60)
-    assert (process.returncode, found(folder)["status"]) == (code, status)
+    stdout, stderr = process.communicate(timeout=120)
+    assert (process.returncode, found(folder)["status"]) == (code, status), stdout + stderr
     assert found(folder)["claim"]["val_loss"] == 3.5
     assert speedrun.leftovers() == []
 
@@ -164,7 +167,7 @@ def test_a_killed_referee_leaves_an_abandoned_run_and_no_process(
     folder = speedrun.wait_for("val_loss:3.5")
     assert read_legacy(folder).status == Status.STARTED
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     until(lambda: not speedrun.processes() or None, "the script's death")
     assert read_legacy(folder).status == Status.ABANDONED
 
