@@ -51,9 +51,10 @@ def answer(channel: Channel, wish: dict[str, Any], logits_of: Logits) -> None:
 
 @contextmanager
 def an_exam(
-    folder: Path, stream: npt.ArrayLike, evaluators: list[Callable[[Channel], None]], **order: Any
+    folder: Path, stream: npt.ArrayLike, evaluators: list[Callable[[Channel], None]], seed: int = 0, **order: Any
 ) -> Iterator[Judge]:
-    """A judge whose evaluators are two functions in threads of this process."""
+    """A judge whose evaluators are two functions in threads of this process. It draws by `seed`, so that what it finds
+    is no matter of luck."""
     write_shard(folder / "val.bin", stream)
     pairs = [socket.socketpair() for _ in evaluators]
 
@@ -65,7 +66,9 @@ def an_exam(
         threading.Thread(target=work, args=(e, theirs)) for e, (_, theirs) in zip(evaluators, pairs, strict=True)
     ]
     limits = {"max_tokens": 64, "max_batch_tokens": 256, "probe_pairs": 4} | order
-    judge = Judge({"val_path": str(folder / "val.bin"), "sockets": [ours.detach() for ours, _ in pairs]} | limits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.exam.judge.secrets_seed", lambda: seed)
+        judge = Judge({"val_path": str(folder / "val.bin"), "sockets": [ours.detach() for ours, _ in pairs]} | limits)
     for thread in threads:
         thread.start()
     try:
@@ -111,7 +114,7 @@ def test_every_target_is_counted_once_in_its_window(
     ] * 2
     order = {"vocab_size": vocab, "val_tokens": count, "probe_pairs": probe_pairs, "shadow_tokens": shadow_tokens}
     key = bytes(range(32)) if relabel else None
-    with an_exam(tmp_path, stream, evaluators, relabelling_key=key and key.hex(), **order) as judge:
+    with an_exam(tmp_path, stream, evaluators, seed, relabelling_key=key and key.hex(), **order) as judge:
         score = judge.score()
     tokens = min(wish[0], 64, count)
     if relabel:
@@ -482,11 +485,16 @@ def test_honest_arithmetic_is_no_finding(tmp_path: Path, track: str, noise: floa
     rng = np.random.default_rng(0)
     stream, table = rng.integers(0, 50, 6001), torch.randn(50, 50, generator=torch.Generator().manual_seed(0)) * 3
 
-    def model(tokens: torch.Tensor) -> torch.Tensor:
-        causal = table[tokens].cumsum(1) / torch.arange(1, tokens.shape[1] + 1)[:, None] * 2
-        return (causal + torch.randn(causal.shape) * noise).to(dtype)
+    def noisy(seed: int) -> Callable[[Channel], None]:
+        generator = torch.Generator().manual_seed(seed)
 
-    evaluators = [lambda c: answer(c, {"eval_tokens": 60, "eval_batch": 4}, model)] * 2
+        def model(tokens: torch.Tensor) -> torch.Tensor:
+            causal = table[tokens].cumsum(1) / torch.arange(1, tokens.shape[1] + 1)[:, None] * 2
+            return (causal + torch.randn(causal.shape, generator=generator) * noise).to(dtype)
+
+        return lambda c: answer(c, {"eval_tokens": 60, "eval_batch": 4}, model)
+
+    evaluators = [noisy(1), noisy(2)]
     order = {"vocab_size": 50, "val_tokens": 4800, "probe_pairs": 32, "shadow_tokens": 600}
     with an_exam(tmp_path, stream, evaluators, **order) as judge:
         score = Score.model_validate(judge.score())

@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,10 @@ def memories(found):
         os.close(memory)
 
 def listen(sock, address, found, where):
+    ours = address in (("127.0.0.1", PORT), "\\0" + ABSTRACT)  # which does answer, be it late
     try:
         with sock:
-            sock.settimeout(0.5)
+            sock.settimeout(60 if ours else 0.5)
             sock.connect(address)
             for name in has(sock.recv(2**16)):
                 found.add(f"{name} from {where}")
@@ -136,7 +138,8 @@ def search(phase, hints=()):
     for look in (descriptors, environments, memories):
         look(found)
     network(found, {PORT, *(range(1, 2**16) if first and not PROCESS else ())})
-    print("LEAK", json.dumps({"phase": phase, "found": sorted(found)}), flush=True)
+    line = "LEAK " + json.dumps({"phase": phase, "found": sorted(found)}) + "\\n"
+    os.write(1, line.encode())  # at once: that of the other evaluator would lie between its pieces
 """
 
 
@@ -158,7 +161,7 @@ class Bait:
                 connection = server.accept()[0]
             except OSError:
                 return
-            with connection:
+            with connection, suppress(OSError):  # who has gone away again
                 connection.sendall(content)
 
     def close(self) -> None:
@@ -212,7 +215,7 @@ def test_a_search_for_the_data(
         tmp_path, top=search_of(speedrun, bait, level), prepare="search('PREPARE')", train="search('TRAIN', shards)",
         load="search('SCORE')",
     )  # fmt: skip
-    track = write_track(tmp_path, prepare_s=100, train_s=100, score_s=200)
+    track = write_track(tmp_path, prepare_s=600, train_s=600, score_s=600)
     outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level, track=track)
     assert outcome.record["status"] == "complete", outcome.record["sentence"] + outcome.log[-2000:]
     lines = [json.loads(line.partition("LEAK ")[2]) for line in outcome.log.splitlines() if "LEAK {" in line]
@@ -269,7 +272,7 @@ def canary():
     import torch._inductor.codecache as caches
     assert caches.cache_dir().startswith(os.environ["HOME"])
     if os.environ.get("HOME"):
-        print("CANARY", json.dumps({"found": look(), "left": leave()}), flush=True)
+        os.write(1, f"CANARY {json.dumps({'found': look(), 'left': leave()})}\\n".encode())
 """
 
 

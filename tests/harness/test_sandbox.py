@@ -25,6 +25,12 @@ def may(path):
     except OSError:
         return False
 
+def command(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file: return file.read()
+    except OSError:
+        return b""
+
 def look(run=None):
     found = {"environment": dict(os.environ), "home": os.listdir(os.environ["HOME"]), "here": os.listdir(".")}
     found["interfaces"] = [name for _, name in socket.if_nameindex()]
@@ -32,6 +38,7 @@ def look(run=None):
     found["opened"] = [path for path in found["exists"] if may(path)]
     found["datasets"] = {path: os.listdir(path) for path in FOLDERS if os.path.isdir(path) and may(path)}
     found["pids"] = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    found["referee"] = any(b"-m\\0harness\\0run" in command(pid) for pid in found["pids"])
     found["fds"] = sorted(os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if int(fd) > 2
                           and os.path.exists(f"/proc/self/fd/{fd}"))
     try:
@@ -48,7 +55,7 @@ def look(run=None):
         paths = glob.glob(stage + "/**", recursive=True)
         found["stage"] = sorted(os.path.basename(path) for path in paths if os.path.isfile(path))
         found["above"] = sorted(os.listdir(os.path.dirname(stage))) if may(os.path.dirname(stage)) else None
-    print("LOOK", json.dumps(found), flush=True)
+    os.write(1, f"LOOK {json.dumps(found)}\\n".encode())  # at once: another's would lie between its pieces
 """
 
 
@@ -109,8 +116,10 @@ def test_what_a_submission_sees(
         check_namespaces(sight)
     if level == "landlock":
         check_landlock(sight)
-    if level != "process":
-        assert not Path("/dev/shm", speedrun.data.parent.name).exists()
+    assert level != "process" or all(found["referee"] for found in sight.everywhere)  # it can be seen there
+    in_memory = Path("/dev/shm", speedrun.data.parent.name)
+    assert in_memory.exists() == (level == "process")
+    in_memory.unlink(missing_ok=True)
 
 
 def check_namespaces(sight: Sight) -> None:
@@ -122,7 +131,7 @@ def check_namespaces(sight: Sight) -> None:
         assert all(names == [] for names in found["datasets"].values())
         assert found["source"] == "Read-only file system"
         assert max(found["pids"]) < 1000
-        assert os.getpid() not in found["pids"]
+        assert not found["referee"]
         assert "shm" not in found  # it can write there, but into a memory of its own
 
 
