@@ -221,6 +221,17 @@ def test_files_in_memory_count(cell_of: Callable[..., Cell], monkeypatch: pytest
     assert failure.status == Status.MEMORY_LIMIT
 
 
+def test_files_in_memory_count_beside_a_zombie(cell_of: Callable[..., Cell]) -> None:
+    """A dead child that nobody has reaped has the highest pid, and no root to look below."""
+    cell = cell_of("namespaces", memory_bytes=256 * MIB)
+    zombie = "if os.fork() == 0: os._exit(0)\nos.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)"
+    script = f"import os, time\nopen('/tmp/file', 'wb').write(bytes(50 * 2**20))\n{zombie}\nprint(flush=True)"
+    process = cell.start(python(f"{script}\ntime.sleep(600)"))
+    assert process.stdout is not None
+    process.stdout.readline()
+    assert cell._file_bytes(cell._members()) >= 50 * MIB
+
+
 def test_a_disk_filler_fills_its_own_memory_only(cell_of: Callable[..., Cell]) -> None:
     cell = cell_of("namespaces", memory_bytes=400 * MIB)
     process = cell.start(python(FILLER))
