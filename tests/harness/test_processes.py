@@ -22,7 +22,7 @@ for depth in range(3):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if depth == 2: break
         if os.fork(): os._exit(0)
-print("up", flush=True)
+os.write(1, b"up\\n")  # at once, whatever PYTHONUNBUFFERED says
 time.sleep(600)
 """
 UP = 8  # processes of it that sleep
