@@ -109,7 +109,8 @@ def two_ranks(script: Path, folder: Path) -> list[Any]:
     return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 
-@one_script_here
+@pytest.mark.slow  # of train_gpt.py, tests/train_gpt/test_training.py asks the same in `make test`
+@every_script
 def test_one_rank_and_two_train_the_same_model(script: Path, tmp_path: Path, eager: None) -> None:
     shard, module = write_tokens(tmp_path / "train.bin"), import_script(script)
     alone, again = train(module, shard), train(module, shard)

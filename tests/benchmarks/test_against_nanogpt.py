@@ -444,6 +444,7 @@ print('''{LOG}''', end="")
 """
 
 
+@pytest.mark.slow
 def test_a_sitting_of_a_trainer_of_its_shape_and_a_script(
     speedrun: Any, theirs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -113,6 +113,7 @@ def test_both_scripts_are_compared_per_token_and_over_the_schedule() -> None:
     assert short["modded-nanogpt"] == "1 of 2 stages were reached; its last line: killed"
 
 
+@pytest.mark.slow
 def test_another_s_script_runs_from_its_copy_and_is_ended_when_its_time_is_over(
     tmp_path: Path, until: Callable[..., Any]
 ) -> None:

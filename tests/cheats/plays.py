@@ -9,11 +9,11 @@ from tests.cheats.museum import Exhibit
 
 
 def plays(exhibits: list[Exhibit], each: int = 1) -> list[Any]:
-    """Parameters (exhibit, level). The sample: the first `each` of every group and status, the levels taking turns."""
-    kinds: dict[tuple[str, str], list[Exhibit]] = {}
+    """Parameters (exhibit, level). The sample: the first `each` of every group, the levels taking turns."""
+    groups: dict[str, list[Exhibit]] = {}
     for exhibit in exhibits:
-        kinds.setdefault((exhibit.group, exhibit.status), []).append(exhibit)
-    chosen = [exhibit for kind in kinds.values() for exhibit in kind[:each]]
+        groups.setdefault(exhibit.group, []).append(exhibit)
+    chosen = [exhibit for group in groups.values() for exhibit in group[:each]]
     sample = {exhibit.name: LEVELS[turn % len(LEVELS)] for turn, exhibit in enumerate(chosen)}
     return [
         pytest.param(

@@ -305,7 +305,7 @@ def begin_and_stall(
 ) -> tuple[subprocess.Popen[str], Path]:
     """A download that has got a part of its first file and gets no more, and the place of that part."""
     hub.faults = [Fault("stall", "/cdn/", times=99)]
-    process = command.start("download", "tiny", "--jobs", "1")
+    process = command.start("download", "tiny", "--jobs", "1", HF_HUB_DOWNLOAD_TIMEOUT="10")  # Ctrl-C waits for it
 
     def look() -> list[Path]:
         assert process.poll() is None, process.communicate()
@@ -352,6 +352,7 @@ def kill_many(hub: LoopbackHub, make_command: Callable[[str], Command], seed: in
     raise AssertionError(f"expected {kills} kills that hit, found {hits}")
 
 
+@pytest.mark.slow
 def test_kills_at_random_points_end_in_the_same_bytes(hub: LoopbackHub, make_command: Callable[[str], Command]) -> None:
     kill_many(hub, make_command, seed=1, kills=8)
 

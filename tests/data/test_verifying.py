@@ -224,6 +224,7 @@ def test_a_run_refuses_data_that_does_not_verify(tmp_path: Path, command: Comman
     assert records == []
 
 
+@pytest.mark.slow
 def test_a_run_records_the_digests_it_verified(tmp_path: Path, command: Command) -> None:
     make_own(command.root)
     done, records = run_on(command, tmp_path, "own")

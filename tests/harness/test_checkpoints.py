@@ -85,7 +85,7 @@ def test_the_loss_is_measured_and_not_quoted(measured: Any) -> None:
         ("class Bomb:\n    def __reduce__(self): return (print, ('exploded',))\n"
          "torch.save({**saved, 'model': Bomb()}, 'out/ckpt.pt')", "evaluator_failed", 3),
         pytest.param("open('out/ckpt.pt', 'wb').write(b'nothing')", "evaluator_failed", 3, marks=pytest.mark.slow),
-        ("os.symlink('/etc/passwd', 'out/ckpt.pt')", "launch_failed", 3),
+        pytest.param("os.symlink('/etc/passwd', 'out/ckpt.pt')", "launch_failed", 3, marks=pytest.mark.slow),
         pytest.param("pass", "launch_failed", 3, marks=pytest.mark.slow),
     ],
 )  # fmt: skip

@@ -350,6 +350,7 @@ Referee._fire = killed
 """
 
 
+@pytest.mark.slow
 def test_a_comparison_killed_and_taken_up(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any, with_seeds: Any
 ) -> None:

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
-ONE_LEVEL_HERE = ("namespaces", *(pytest.param(level, marks=pytest.mark.slow) for level in ("landlock", "process")))
+LEVELS = ("namespaces", "landlock", "process")
 SLOW = pytest.mark.slow
 pytestmark = pytest.mark.spread
 WAIT = "print('now waiting', flush=True)\ntime.sleep(600)"
@@ -144,7 +144,8 @@ print("detached", flush=True)
 """
 
 
-@pytest.mark.parametrize("level", ONE_LEVEL_HERE)
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
 def test_detached_children_do_not_survive_stop(
     speedrun: Any,
     tmp_path: Path,
@@ -167,6 +168,7 @@ def waits_for_a_lock(pid: int) -> bool:
     return any("->" in words and str(pid) in words for words in locks)
 
 
+@pytest.mark.slow
 def test_one_run_at_a_time(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any, until: Callable[..., Any]
 ) -> None:
@@ -229,7 +231,7 @@ def test_a_disk_that_is_full_already(speedrun: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", ["namespaces", "landlock", "process"])
+@pytest.mark.parametrize("level", LEVELS)
 def test_a_small_dev_shm_is_enough(speedrun: Any, level: str) -> None:
     require(level)
     require_mounts()
@@ -330,7 +332,7 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", ["namespaces", "landlock", "process"])
+@pytest.mark.parametrize("level", LEVELS)
 def test_a_detached_writer_that_changes_its_pid_stops_with_the_clock(
     speedrun: Any, tmp_path: Path, write_submission: Any, level: str
 ) -> None:

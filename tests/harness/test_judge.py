@@ -614,6 +614,7 @@ def load(weights, device):
 """
 
 
+@pytest.mark.slow
 def test_weights_split_over_ranks_and_logits_in_bfloat16(speedrun: Any, tmp_path: Path) -> None:
     (tmp_path / "bigram.py").write_bytes(BIGRAM.read_bytes())
     (tmp_path / "train_gpt.py").write_text(SPLIT)

@@ -15,6 +15,7 @@ from harness.errors import RunFailure, UserError
 from harness.status import Status
 
 pytestmark = pytest.mark.spread
+ONE_LEVEL_HERE = (LEVELS[0], *(pytest.param(level, marks=pytest.mark.slow) for level in LEVELS[1:]))
 LOOK = """
 import glob, json, socket
 
@@ -97,7 +98,7 @@ def see(speedrun: Any, tmp_path: Path, write_submission: Any, level: str) -> Sig
     return sight
 
 
-@pytest.mark.parametrize("level", ["namespaces", "landlock", pytest.param("process", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("level", ONE_LEVEL_HERE)
 def test_what_a_submission_sees(
     speedrun: Any, tmp_path: Path, write_submission: Any, monkeypatch: pytest.MonkeyPatch, level: str
 ) -> None:
@@ -145,7 +146,8 @@ def check_landlock(sight: Sight) -> None:
         assert found["shm"] == "Permission denied"
 
 
-@pytest.mark.parametrize("level", ["namespaces", pytest.param("landlock", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["namespaces", "landlock"])
 def test_data_below_a_folder_of_the_system_is_hidden(
     speedrun: Any, tmp_path: Path, write_submission: Any, opt: Path, level: str
 ) -> None:

@@ -209,7 +209,10 @@ def replayed(speedrun: Any, root: Path, checkout: Path, *words: str) -> subproce
 
 @pytest.mark.parametrize(
     ("loss", "verdict", "code"),
-    [("3.0 + os.getpid() % 7 / 1e5", "reproduced", 0), ("3.5 + os.getpid() % 7 / 1e5", "not reproduced", 1)],
+    [
+        pytest.param("3.0 + os.getpid() % 7 / 1e5", "reproduced", 0, marks=pytest.mark.slow),
+        ("3.5 + os.getpid() % 7 / 1e5", "not reproduced", 1),
+    ],
 )
 def test_an_imported_record_is_run_from_its_log(
     speedrun: Any, tmp_path: Path, loss: str, verdict: str, code: int, meets_schema: Callable[[str, Any], None]

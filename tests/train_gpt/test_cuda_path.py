@@ -44,6 +44,7 @@ def test_every_stage_of_the_large_preset_fits_together(step: int, fp8: bool) -> 
         assert (parameter.grad.shape, parameter.grad.dtype) == (parameter.shape, parameter.dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo does
 def test_the_packed_step_is_one_graph() -> None:
     """What torch.compile(fullgraph=True) demands, with the kernels of CUDA."""
