@@ -4,8 +4,9 @@
 
 Tokenizing, on the same documents and the same cores:
 
-    speedrun        data.tokenizing.tokenize as `speedrun data tokenize` calls it: reads JSONL, hashes every document,
-                    cuts and syncs shards, hashes them, writes the manifest; its processes start inside the time
+    speedrun        data.tokenize.tokenizing.tokenize as `speedrun data tokenize` calls it: reads JSONL, hashes
+                    every document, cuts and syncs shards, hashes them, writes the manifest; its processes start inside
+                    the time
     tiktoken ...    tiktoken alone, documents already in memory, tokens thrown away: the limit. Four ways
     llm.c's way     a pool of processes, one array per document, copied into a shard buffer, written
     nanoGPT's way   a pool of processes, one list per document, written into one memory map
@@ -31,11 +32,12 @@ from pathlib import Path
 
 import numpy as np
 
-from data import datasets, gpt2
+from data import datasets
 from data.datasets import Dataset
-from data.order import Order
 from data.shards import make_header, write_shard
-from data.tokenizing import tokenize
+from data.tokenize import gpt2
+from data.tokenize.order import Order
+from data.tokenize.tokenizing import tokenize
 
 CORES = len(os.sched_getaffinity(0))
 SHARD_TOKENS = 20_000_000

@@ -228,7 +228,7 @@ def _expect(dataset: Dataset, path: Path, what: str, expected: object, found: ob
 
 
 def _build_missing(dataset: Dataset, root: Path, progress: Progress | None) -> None:
-    from . import corpus
+    from .corpus import narration
     from .shards import write_shard
 
     for leftover in (root / dataset.name).glob(f".*{TEMPORARY_SUFFIX}"):
@@ -237,7 +237,7 @@ def _build_missing(dataset: Dataset, root: Path, progress: Progress | None) -> N
     done, total = 0, sum(sizes)
     for index, (path, size) in enumerate(zip(_shard_paths(dataset, root, None), sizes, strict=True)):
         if not _is_right(dataset, path, size):
-            write_shard(path, corpus.generate(_shard_seed(dataset, index), size))
+            write_shard(path, narration.generate(_shard_seed(dataset, index), size))
         done += size
         if progress is not None:
             progress(done, total)

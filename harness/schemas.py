@@ -62,7 +62,7 @@ FORMS = {
     "data-list-output": Form("harness.outputs:DatasetList", "speedrun data list --json"),
     "data-verify-output": Form("harness.outputs:VerifiedDatasets", "speedrun data verify --json"),
     "data-prepare-output": Form("harness.outputs:PreparedDataset", "speedrun data prepare, download --json"),
-    "data-info-output": Form("data.inspection:Inspection", "speedrun data info --json"),
+    "data-info-output": Form("data.tokenize.inspection:Inspection", "speedrun data info --json"),
     "data-made-output": Form("harness.outputs:MadeDataset", "speedrun data tokenize, import --json"),
 }
 

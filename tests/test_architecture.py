@@ -148,11 +148,11 @@ def tree() -> str:
     lines = []
     for package in PACKAGES:
         lines.append(f"{package + '/':<21}{purpose(ROOT / package / '__init__.py')}")
-        for folder in (ROOT / package, *sorted((ROOT / package).glob("*/"))):
+        for folder in (ROOT / package, *sorted((ROOT / package).rglob("*/"))):
             indent = "  " * len(folder.relative_to(ROOT).parts)
             paths = [path for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
             if paths and folder.parent != ROOT:
-                lines.append(f"  {folder.name + '/':<19}{purpose(folder / '__init__.py')}")
+                lines.append(f"{indent[2:] + folder.name + '/':<21}{purpose(folder / '__init__.py')}")
             lines += [f"{indent + path.name:<21}{purpose(path)}" for path in paths]
     return "\n".join(lines)
 

@@ -148,8 +148,8 @@ def _verify(
 
 
 def _download(dataset: Dataset, root: Path, shards: int | None, tokens: int | None, jobs: int, as_json: bool) -> None:
-    from data.download import download  # imports huggingface_hub, which reads the environment then
-    from data.fetching import Watcher
+    from data.hub.download import download  # imports huggingface_hub, which reads the environment then
+    from data.hub.fetching import Watcher
 
     console, started_s = Console(stderr=True), time.monotonic()
     with interruptible(), progress_bar("fetching", console, as_json) as bar:

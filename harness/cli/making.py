@@ -12,7 +12,7 @@ from rich.console import Console
 
 from data import datasets
 from data.datasets import Dataset
-from data.inspection import inspect
+from data.tokenize.inspection import inspect
 
 from .amounts import advancing, interruptible, parse_tokens, progress_bar
 
@@ -72,8 +72,8 @@ def tokenize(
     The bytes do not depend on --workers. A killed run goes on after its last whole shard. Training documents that
     also occur in validation are refused.
     """
-    from data import tokenizing  # loads tiktoken
-    from data.order import Order
+    from data.tokenize import tokenizing  # loads tiktoken
+    from data.tokenize.order import Order
 
     order = Order(
         inputs=inputs,
@@ -105,7 +105,7 @@ def import_files(
     nanoGPT's headerless train.bin and val.bin, llm.c's shards, or plain text as characters: `speedrun data import
     tinyshakespeare.txt` makes the dataset of that name.
     """
-    from data import importing  # loads tiktoken
+    from data.tokenize import importing  # loads tiktoken
 
     started_s, root = time.monotonic(), datasets.data_root()
     dataset = importing.import_files(files, val, name, root, vocab_size)

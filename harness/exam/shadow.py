@@ -29,7 +29,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from data import corpus
+from data.corpus import narration
 
 from .questions import Text, Tokens, cut
 
@@ -60,7 +60,7 @@ def draw(source: Source, count: int, tokens: int, rest: Tokens) -> Shadow | None
 
 def fresh(seed: int, count: int, tokens: int) -> Text:
     """Text of the embedded corpus that nobody has seen, as windows that follow each other."""
-    return cut(corpus.generate(seed, count + 1), tokens)
+    return cut(narration.generate(seed, count + 1), tokens)
 
 
 def sample(seed: int, count: int, tokens: int, rest: Tokens) -> Text | None:

@@ -29,8 +29,8 @@ from benchmarks.nanogpt.recipe import SEED_LINE, Times, find_nanogpt, read_times
 from benchmarks.nanogpt.results import NANOGPT, Run, nanogpt_run, our_run, summarise
 from benchmarks.nanogpt.tables import show
 from data.datasets import load_dataset, train_paths, val_path
-from data.importing import import_files
 from data.shards import read_shard
+from data.tokenize.importing import import_files
 from harness.errors import RunFailure, UserError
 from harness.run import RunRecord, read_run
 from harness.selftimed.legacy_record import LegacyRecord, read_legacy

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import lexicon as lex
-from data.corpus import DOCUMENT_TOKEN, VOCAB_SIZE, decode, generate, narrate
-from data.randomness import below, stream_keys
+from data.corpus import lexicon as lex
+from data.corpus.narration import DOCUMENT_TOKEN, VOCAB_SIZE, decode, generate, narrate
+from data.corpus.randomness import below, stream_keys
 
 SEED = 20
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from data import corpus
+from data.corpus import narration
 from data.datasets import (
     Dataset,
     data_root,
@@ -101,8 +101,8 @@ def test_files_lie_where_the_field_expects_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["embedded", "embedded-tiny"])
 def test_embedded_manifests_describe_the_grammar(name: str) -> None:
     found = load_dataset(name)
-    assert found.vocab_size == corpus.VOCAB_SIZE
-    assert found.document_token == corpus.DOCUMENT_TOKEN
+    assert found.vocab_size == narration.VOCAB_SIZE
+    assert found.document_token == narration.DOCUMENT_TOKEN
     assert set(found.sha256) == {found.val_file, *found.train_files()}
 
 

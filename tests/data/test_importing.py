@@ -9,8 +9,8 @@ import pytest
 
 from data import datasets
 from data.errors import DataError
-from data.importing import import_files
 from data.shards import read_shard, write_shard
+from data.tokenize.importing import import_files
 from tests.data.conftest import Command
 
 
@@ -79,7 +79,7 @@ def test_text_becomes_characters_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_nanogpt_streams_are_cut_into_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data.importing.SHARD_TOKENS", 1000)
+    monkeypatch.setattr("data.tokenize.importing.SHARD_TOKENS", 1000)
     train, val = stream(1, 2500), stream(2, 300)
     paths = write_stream(tmp_path / "train.bin", train), write_stream(tmp_path / "val.bin", val)
     made = import_files([paths[0]], paths[1], "owt", tmp_path / "data")

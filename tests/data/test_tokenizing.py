@@ -16,12 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import batches, datasets, documents, encoders, gpt2, tokenizing
-from data.batches import Position
+from data import datasets
 from data.errors import DataError
-from data.order import Duplicates, Order
 from data.shards import read_shard
-from data.tokenizing import tokenize
+from data.tokenize import batches, documents, encoders, gpt2, tokenizing
+from data.tokenize.batches import Position
+from data.tokenize.order import Duplicates, Order
+from data.tokenize.tokenizing import tokenize
 from tests.data.conftest import ROOT, Command
 
 pytestmark = pytest.mark.usefixtures("gpt2")
@@ -467,7 +468,7 @@ def test_memory_does_not_grow_with_the_input(tmp_path: Path, separator: str | No
     block = "\n\n".join(prose(1, 400)) + "\n\n"
     program = (
         "import sys; from pathlib import Path\n"
-        "from data.order import Order; from data.tokenizing import tokenize\n"
+        "from data.tokenize.order import Order; from data.tokenize.tokenizing import tokenize\n"
         "tokenize(Order(inputs=[Path(sys.argv[1])], out=Path(sys.argv[2]), val_tokens=1000, duplicates='keep',"
         f" separator={separator!r}), 1)\n"
         "print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"

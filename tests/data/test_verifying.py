@@ -13,8 +13,8 @@ import pytest
 from data import datasets, digests, lockfile
 from data.datasets import Dataset
 from data.errors import DataError
-from data.manifest import write_manifest
 from data.shards import write_shard
+from data.tokenize.manifest import write_manifest
 from tests.data.conftest import ROOT, Command
 
 
@@ -149,7 +149,7 @@ def test_list_says_what_is_here(command: Command) -> None:
 
 
 def test_info_counts_documents_and_shows_the_first(command: Command, gpt2: str, tmp_path: Path) -> None:
-    from data.gpt2 import encode_texts
+    from data.tokenize.gpt2 import encode_texts
 
     texts = ["the end of one", "A whole document, [bold]here[/].", "and a longer one. " * 9]
     tokens = encode_texts(texts)[2:]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.importing import import_files
 from data.shards import write_shard
+from data.tokenize.importing import import_files
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TEXT = ROOT.parent / "shared" / "data" / "tinyshakespeare.txt"

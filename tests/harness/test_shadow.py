@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data import corpus
+from data.corpus import narration
 from data.shards import read_shard
 from harness.exam import findings, shadow
 from harness.run import Probes, Score, Shadow, Windows
@@ -24,7 +24,7 @@ def test_fresh_text_is_text_of_the_corpus_and_never_the_same() -> None:
     assert first is not None and second is not None
     assert first.seed != second.seed
     assert not np.array_equal(first.text.stream, second.text.stream)
-    assert np.array_equal(first.text.stream, corpus.generate(first.seed, 3001))
+    assert np.array_equal(first.text.stream, narration.generate(first.seed, 3001))
     assert sum(len(first.text.targets(w)) for w in range(len(first.text))) == 3000
 
 

@@ -12,19 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
-from . import cutting, digests, encoders, gpt2
+from .. import digests
+from ..datasets import Dataset, manifest_path, own_manifest_path, read_manifest
+from ..errors import DataError
+from ..files import TEMPORARY_SUFFIX, locked
+from ..shards import MAX_TOKENS
+from . import cutting, encoders, gpt2
 from .batches import Batch, Position
 from .cutting import Journal, Resumption, Shard, ShardFile, Source
-from .datasets import Dataset, manifest_path, own_manifest_path, read_manifest
 from .documents import locate, read_batches
 from .encoders import Encoded
-from .errors import DataError
-from .files import TEMPORARY_SUFFIX, locked
 from .gpt2 import Tokens
 from .manifest import write_manifest
 from .order import Order, expect_sizes, settings_of
 from .repeats import Repeats
-from .shards import MAX_TOKENS
 
 _BYTES_WORTH_A_WORKER = 2**23
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DataError
 from .batches import TEXT_FIELD, Batch, Position
-from .errors import DataError
 
 BATCH_ROWS = 128
 

@@ -11,11 +11,11 @@ from typing import BinaryIO, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..errors import DataError
+from ..files import TEMPORARY_SUFFIX, replace_file, sync_folder
+from ..shards import HEADER_BYTES, MAX_TOKENS, make_header
 from . import gpt2
-from .errors import DataError
-from .files import TEMPORARY_SUFFIX, replace_file, sync_folder
 from .gpt2 import Tokens
-from .shards import HEADER_BYTES, MAX_TOKENS, make_header
 
 _JOURNAL_NAME = ".tokenize.json"
 

@@ -7,9 +7,9 @@ row, in the field `text`, as FineWeb does.
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..errors import DataError
 from . import gpt2, parquet
 from .batches import Batch, Position
-from .errors import DataError
 
 BATCH_BYTES = 2**19
 MAX_LINE_BYTES = 2**26

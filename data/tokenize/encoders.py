@@ -17,9 +17,9 @@ from functools import partial
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
+from ..errors import DataError
 from . import gpt2
 from .batches import Batch, MalformedError
-from .errors import DataError
 from .gpt2 import Tokens
 
 DIGEST_BYTES = 16

@@ -5,8 +5,8 @@ The digests of the validation documents are all that is kept, so that memory doe
 
 from pathlib import Path
 
+from ..files import replace_file
 from .encoders import DIGEST_BYTES, chain, digest_text
-from .files import replace_file
 
 _FILE_NAME = ".val_documents"
 _EMPTY_DOCUMENT = digest_text("")  # says nothing, so its repetition means nothing

@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, httpx
 
-from .errors import DataError
+from ..errors import DataError
 
 BLOCK_BYTES = 2**20
 MAX_WAIT_S = 60.0

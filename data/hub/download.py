@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import datasets, digests, hub, lockfile
-from .datasets import Dataset
-from .errors import DataError
+from .. import datasets, digests, lockfile
+from ..datasets import Dataset
+from ..errors import DataError
+from ..files import locked
+from ..shards import HEADER_BYTES, TOKEN_BYTES, read_header
+from . import client
 from .fetching import Fetch, Task, Watcher, set_aside
-from .files import locked
-from .shards import HEADER_BYTES, TOKEN_BYTES, read_header
 
 DEFAULT_JOBS = 4
 SPARE_DISK_BYTES = 2**26  # left free after the download, for lock files and everybody else
@@ -53,7 +54,7 @@ def download(
         raise DataError(
             f"expected a dataset of the Hub, found '{dataset.name}' of kind {dataset.kind}; use `speedrun data {verb}`."
         )
-    if hub.is_offline():
+    if client.is_offline():
         return _offline(dataset, root, shards, tokens)
     with _held(dataset, root, watcher):
         listing = _list_and_pin(dataset, root)
@@ -98,14 +99,14 @@ def _offline(dataset: Dataset, root: Path, shards: int | None, tokens: int | Non
     return Report(revision=revision, sha256=sha256, fetched=(), fetched_bytes=0)
 
 
-def _list_and_pin(dataset: Dataset, root: Path) -> hub.Listing:
+def _list_and_pin(dataset: Dataset, root: Path) -> client.Listing:
     """What the Hub states at the pinned revision, held against manifest and lock file."""
     assert dataset.repository is not None
     assert dataset.revision is not None
     is_commit = len(dataset.revision) == 40
     lock = lockfile.read_lock(root, dataset.name)
     revision = dataset.revision if is_commit or lock.revision is None else lock.revision
-    listing = hub.list_files(dataset.repository, revision)
+    listing = client.list_files(dataset.repository, revision)
     wanted = [dataset.val_file, *dataset.train_files()]
     files = {name: listing.files[name] for name in wanted if name in listing.files}
     for name, file in files.items():
@@ -120,7 +121,7 @@ def _list_and_pin(dataset: Dataset, root: Path) -> hub.Listing:
     return replace(listing, files=files)
 
 
-def _listed_tokens(dataset: Dataset, listing: hub.Listing) -> list[int]:
+def _listed_tokens(dataset: Dataset, listing: client.Listing) -> list[int]:
     sizes = [listing.files[name].bytes for name in dataset.train_files() if name in listing.files]
     return [(size - HEADER_BYTES) // TOKEN_BYTES for size in sizes]
 
@@ -135,7 +136,7 @@ def _shards_for(dataset: Dataset, tokens: int, counts: list[int]) -> int:
     raise DataError(f"{dataset.name}: expected at most {held:,} training tokens, found {tokens:,}; ask for fewer.")
 
 
-def _tasks(dataset: Dataset, root: Path, listing: hub.Listing, shards: int | None, watcher: Watcher) -> list[Task]:
+def _tasks(dataset: Dataset, root: Path, listing: client.Listing, shards: int | None, watcher: Watcher) -> list[Task]:
     """What is missing or wrong; what is wrong is set aside."""
     paths = [datasets.val_path(dataset, root), *datasets.train_paths(dataset, root, shards)]
     for path in paths:
@@ -172,7 +173,7 @@ def _expect_space(root: Path, tasks: list[Task]) -> int:
     return missing
 
 
-def _fetch_all(listing: hub.Listing, tasks: list[Task], jobs: int, watcher: Watcher) -> None:
+def _fetch_all(listing: client.Listing, tasks: list[Task], jobs: int, watcher: Watcher) -> None:
     """Several files at once; the first that fails stops the others, whose parts stay."""
     stop = threading.Event()
     pool = ThreadPoolExecutor(max(1, jobs))

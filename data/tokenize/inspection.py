@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from . import corpus, datasets
-from .datasets import Dataset
-from .errors import DataError
-from .shards import read_shard
+from .. import datasets
+from ..corpus import narration
+from ..datasets import Dataset
+from ..errors import DataError
+from ..shards import read_shard
 
 _SHOWN_TOKENS = 4096
 
@@ -84,7 +85,7 @@ def _dataset_of(path: Path) -> Dataset | None:
 
 def _decode(dataset: Dataset | None, tokens: Tokens) -> str | None:
     if dataset is not None and dataset.kind == "embedded":
-        return corpus.decode(tokens)
+        return narration.decode(tokens)
     if dataset is not None and dataset.characters is not None:
         if tokens.size and int(tokens.max()) >= dataset.vocab_size:
             raise DataError(

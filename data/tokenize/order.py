@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..errors import DataError
+from ..shards import MAX_TOKENS
 from .cutting import Settings, Source
-from .errors import DataError
-from .shards import MAX_TOKENS
 
 SHARD_TOKENS = 100_000_000
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tiktoken
 
-from .errors import DataError
+from ..errors import DataError
 
 VOCAB_SIZE = 50257
 END_OF_TEXT = 50256

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from . import digests, hub
-from .errors import DataError
-from .files import sync_folder
-from .shards import read_header
+from .. import digests
+from ..errors import DataError
+from ..files import sync_folder
+from ..shards import read_header
+from . import client
 
 _MAX_STALLS = 5  # attempts in a row that bring no byte
 _MAX_ATTEMPTS = 100  # at all: each may bring a few bytes
@@ -38,7 +39,7 @@ class Watcher:
 class Task:
     """One file to fetch."""
 
-    remote: hub.RemoteFile
+    remote: client.RemoteFile
     path: Path
 
     @property
@@ -66,7 +67,7 @@ class _Stopped(Exception):
 class Fetch:
     """One file on its way."""
 
-    def __init__(self, listing: hub.Listing, task: Task, watcher: Watcher, stop: threading.Event) -> None:
+    def __init__(self, listing: client.Listing, task: Task, watcher: Watcher, stop: threading.Event) -> None:
         self._listing, self._task, self._watcher, self._stop = listing, task, watcher, stop
         self._hasher, self._done = hashlib.sha256(), 0
 
@@ -82,7 +83,7 @@ class Fetch:
                 self._watcher.advance(-self._task.remote.bytes)
             raise DataError(
                 f"{self._task.path.name}: expected sha256 {self._task.remote.sha256}, found {found} in the last of "
-                f"{_MAX_WRONG} downloads; something between here and {hub.endpoint()} changes bytes, try another "
+                f"{_MAX_WRONG} downloads; something between here and {client.endpoint()} changes bytes, try another "
                 "network."
             )
         except _Stopped:
@@ -105,15 +106,15 @@ class Fetch:
                         self._append(part)
                     os.fsync(part.fileno())
                     return self._hasher.hexdigest()
-                except hub.TransientError as error:
+                except client.TransientError as error:
                     stalls = 0 if self._done > before else stalls + 1
                     if stalls >= _MAX_STALLS or attempt == _MAX_ATTEMPTS - 1:
                         raise self._given_up(error, attempt + 1) from error
-                    if self._stop.wait(hub.backoff_s(stalls, error) if stalls or error.wait_s else 0):
+                    if self._stop.wait(client.backoff_s(stalls, error) if stalls or error.wait_s else 0):
                         raise _Stopped from error
             raise AssertionError("unreachable")
 
-    def _given_up(self, error: hub.TransientError, attempts: int) -> DataError:
+    def _given_up(self, error: client.TransientError, attempts: int) -> DataError:
         return DataError(
             f"{self._task.path.name}: expected {self._task.remote.bytes:,} bytes, found {error} after {self._done:,} "
             f"bytes and {attempts} attempts; run the command again later, it goes on from there."
@@ -124,12 +125,12 @@ class Fetch:
         self._hasher, self._done = hashlib.sha256(), 0
         if os.fstat(part.fileno()).st_size > self._task.remote.bytes:
             part.truncate(0)
-        while block := part.read(hub.BLOCK_BYTES):
+        while block := part.read(client.BLOCK_BYTES):
             self._hasher.update(block)
             self._done += len(block)
 
     def _append(self, part: BinaryIO) -> None:
-        with hub.open_from(self._listing, self._task.remote, self._done) as (offset, blocks):
+        with client.open_from(self._listing, self._task.remote, self._done) as (offset, blocks):
             if offset != self._done:
                 self._start_over(part)
             for block in blocks:
@@ -137,13 +138,13 @@ class Fetch:
                     raise _Stopped
                 if self._done + len(block) > self._task.remote.bytes:
                     self._start_over(part)
-                    raise hub.TransientError("more bytes than that")
+                    raise client.TransientError("more bytes than that")
                 part.write(block)
                 self._hasher.update(block)
                 self._done += len(block)
                 self._watcher.advance(len(block))
         if self._done < self._task.remote.bytes:
-            raise hub.TransientError("the end")
+            raise client.TransientError("the end")
 
     def _start_over(self, part: BinaryIO) -> None:
         self._watcher.advance(-self._done)

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from .datasets import Dataset
-from .files import replace_file
+from ..datasets import Dataset
+from ..files import replace_file
 
 
 def write_manifest(path: Path, dataset: Dataset) -> None:

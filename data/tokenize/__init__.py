@@ -1,0 +1,1 @@
+"""Token shards made here: from text, and from token files of others."""
