@@ -16,10 +16,10 @@ from harness.archive.standings import Standing
 from harness.errors import UserError
 from harness.track import Track, default_track, load_track
 
-from ..board import LOCAL_ROWS, Board, read_board
-from ..filters import Filters, parse_filters, suggestion
-from ..index import OnRead
-from ..tables import legend, progress_line, terminal_table
+from ..board.board import LOCAL_ROWS, Board, read_board
+from ..board.filters import Filters, parse_filters, suggestion
+from ..board.index import OnRead
+from ..text.tables import legend, progress_line, terminal_table
 
 FORMATS = ("table", "csv", "json", "md", "parquet")
 RECORD_ROWS = 100  # of a table; other formats hold everything
@@ -75,7 +75,7 @@ def _check(form: str, out: Path | None) -> None:
 
 
 def _export(rows: list[Standing], contest: Track, form: str, out: Path | None) -> None:
-    from ..exports import export, write_export
+    from ..text.exports import export, write_export
 
     content = export(rows, contest, form)
     if out is None:

@@ -15,7 +15,7 @@ from harness.errors import UserError
 from harness.selftimed.grammars import BY_NAME, GRAMMARS, Grammar, Reading
 from harness.selftimed.logs import LoggedRun, TrainingLog, file_chunks, read_log
 
-from ..terminal_plot import curve, robust_top
+from ..text.terminal_plot import curve, robust_top
 from ..upstream.embedded import digest
 
 SHOWN_RUNS = 40

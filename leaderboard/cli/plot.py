@@ -13,11 +13,11 @@ from data.printing import printable
 from harness.errors import UserError
 from harness.track import Track, default_track, load_track
 
-from .. import plots, terminal_plot
-from ..board import read_board
-from ..plots import CurvePoint, ProgressPoint, Scatter
-from ..references import OwnRecord, Reference, find_record, references
-from ..terminal_plot import Series, smoothed
+from ..board.board import read_board
+from ..board.record_names import OwnRecord, Reference, find_record, references
+from ..text import plots, terminal_plot
+from ..text.plots import CurvePoint, ProgressPoint, Scatter
+from ..text.terminal_plot import Series, smoothed
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -50,7 +50,7 @@ def progress(track: TrackOption = None, out: OutOption = None, as_json: JsonOpti
     if out is None:
         _show(_progress_lines(points, contest, _width()))
         return
-    from ..plot_files import progress_chart, write_plot
+    from ..text.plot_files import progress_chart, write_plot
 
     write_plot(out, progress_chart(points, contest.title, plots.unit(contest), log=contest.metric != "val_loss"))
 
@@ -74,7 +74,7 @@ def curves(
     if out is None:
         _show(_curve_lines(points, _width()))
         return
-    from ..plot_files import curves_chart, write_plot
+    from ..text.plot_files import curves_chart, write_plot
 
     write_plot(out, curves_chart(points, "Training loss"))
 
@@ -91,7 +91,7 @@ def noise(records: Names = None, track: TrackOption = None, out: OutOption = Non
         _show(_noise_lines(found, _width()))
         return
     target = None if records else load_track(track or default_track()).target_val_loss
-    from ..plot_files import noise_chart, write_plot
+    from ..text.plot_files import noise_chart, write_plot
 
     write_plot(out, noise_chart(found, "Run to run", target))
 
@@ -100,7 +100,7 @@ def _check(out: Path | None, as_json: bool) -> None:
     if out is not None and as_json:
         raise UserError("expected at most one of --out and --json, found both")
     if out is not None:
-        from ..plot_files import check_suffix
+        from ..text.plot_files import check_suffix
 
         check_suffix(out)
 

@@ -19,9 +19,9 @@ from harness.plainfile import read_plain
 from harness.status import ExitCode
 from harness.track import load_track
 
-from ..board import read_board
-from ..markdown import standings_table
-from ..tables import legend
+from ..board.board import read_board
+from ..text.markdown import standings_table
+from ..text.tables import legend
 
 MAX_README_BYTES = 4 * 2**20
 _OPENING = re.compile(r"^<!-- leaderboard:(?P<track>[a-z0-9-]+)(?: (?P<most>[1-9]\d{0,3}))? -->$", re.MULTILINE)

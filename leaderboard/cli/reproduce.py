@@ -32,8 +32,9 @@ from harness.running.display import Display
 from harness.status import ExitCode
 from harness.track import Track, load_track
 
-from ..references import ImportedRow, OwnRecord, find_record
-from ..upstream.excavation import Dig, dig
+from ..board.record_names import OwnRecord, find_record
+from ..upstream.history import ImportedRow
+from ..upstream.recover import Dig, dig
 from ..upstream.replaying import Replay, replay
 
 SHOWN_DIFFERENCES = 8

@@ -12,8 +12,9 @@ from data.printing import printable
 from harness.archive.standings import Standing
 from harness.cli.reports import show_evidence, show_findings
 
-from ..references import ImportedRow, find_record
-from ..show import Attempted, Shown, ShownImport, as_dict, show_imported, show_own
+from ..board.record_names import find_record
+from ..board.show import Attempted, Shown, ShownImport, as_dict, show_imported, show_own
+from ..upstream.history import ImportedRow
 
 SHOWN_RUNS = 60
 

@@ -22,7 +22,7 @@ from harness.errors import RecordError
 from harness.run import RunRecord, read_run
 from harness.status import ExitCode, Status
 
-from ..watching import GRACE_S, RunSight, find_watched, is_conducted, look_at_campaign, look_at_run
+from ..board.watching import GRACE_S, RunSight, find_watched, is_conducted, look_at_campaign, look_at_run
 
 LOOK_S = 0.5
 LINE_S = 15.0  # between two lines where nobody sits at a terminal

@@ -8,9 +8,9 @@ from harness.track import Track
 from ..upstream.audit import AuditRow
 from ..upstream.audit_tables import INTRODUCTION
 from . import addresses, numbers
-from .collection import Collection, Imported
 from .rendering import Page
 from .tables import Cell, Column, Part, Table, cell
+from .track_data import Collection, Imported
 from .visible import one_line
 
 COLUMNS = (

@@ -14,15 +14,15 @@ from harness.plainfile import read_plain
 from . import addresses, downloads
 from .audit_page import audit_page
 from .charts import Draw
-from .collection import Collection, Own, read_collection, track_folders
 from .feed import feed
 from .imported_page import imported_view
-from .output import Group, Output, files_below, fingerprint, open_output
 from .record_page import MAX_RUNS, Attempted, attempted, challenge_attempts, record_view
 from .rendering import ASSETS, Page, Renderer
 from .rows import Row, address_of, rows_of
 from .shared_pages import Summary, shared_pages
+from .site_folder import Group, Output, files_below, fingerprint, open_output
 from .source_pages import diff_view, read_source, source_view
+from .track_data import Collection, Own, read_collection, track_folders
 from .track_page import track_pages
 
 MAX_DOCUMENT_BYTES = 2**18

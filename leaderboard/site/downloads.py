@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.campaigns.evidence import measure
 
-from .collection import Collection, Imported, Own
 from .rows import Row, address_of
+from .track_data import Collection, Imported, Own
 
 ROW_KEYS = (
     "place", "name", "title", "authors", "date", "tier", "official", "runs", "train_time_s", "train_time_low_s",

@@ -8,9 +8,9 @@ from harness.track import Track
 from ..upstream.audit import losses_of
 from ..upstream.history import History, ImportedRun
 from . import addresses, numbers
-from .collection import Collection, Imported
-from .strips import Strip, strip
+from .sparklines import Strip, strip
 from .tables import Cell, Column, Part, Table, cell
+from .track_data import Collection, Imported
 from .visible import one_line
 
 MAX_RUNS = 400  # shown; data/<track>-runs.csv has all

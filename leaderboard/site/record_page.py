@@ -22,10 +22,10 @@ from harness.track import Track
 
 from . import addresses, numbers
 from .charts import CurvePoint, Draw, Figure, RunPoint, curves, scatter
-from .collection import Collection, Own
 from .prose import prose, without_title
-from .strips import Strip, strip
+from .sparklines import Strip, strip
 from .tables import Cell, Column, Part, Table, cell
+from .track_data import Collection, Own
 from .visible import one_line
 
 MAX_README_BYTES = 2**18

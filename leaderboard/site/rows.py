@@ -8,8 +8,8 @@ from harness.archive.standings import Standing
 
 from ..upstream.imported import UNDATED
 from . import addresses, numbers
-from .collection import Collection, Imported, Own
 from .tables import Cell, Column, Part, Table, cell, linked
+from .track_data import Collection, Imported, Own
 from .visible import one_line
 
 SAVED = "share of the previous record's time that this one saves"

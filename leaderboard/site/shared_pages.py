@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from . import addresses
-from .credits import Credit, authors, credits_table, techniques
+from .contributors import Credit, authors, credits_table, techniques
 from .prose import prose, without_title
 from .rendering import Page
 from .rows import Row, standings_table
-from .strips import spark
+from .sparklines import spark
 from .tables import Column, Part, Table, cell
 
 NEWEST = 12

@@ -9,10 +9,10 @@ from harness.campaigns.campaign import Arm
 from harness.errors import RecordError
 
 from . import addresses
-from .collection import Collection, Own
 from .diffs import FileDiff, diff_trees
 from .highlighting import Allowance, Keep, fitting, source_text
 from .tables import Part
+from .track_data import Collection, Own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

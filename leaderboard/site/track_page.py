@@ -9,10 +9,10 @@ from harness.track import Track
 
 from . import addresses
 from .charts import Draw, Figure, Point, progress
-from .collection import Collection
 from .rendering import Page
 from .rows import Row, rows_of, standings_table
 from .tables import Part, Table, chunk_script
+from .track_data import Collection
 from .visible import one_line
 
 PAGE_ROWS = 250

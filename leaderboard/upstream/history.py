@@ -5,6 +5,8 @@ techniques and notes are ours. Whatever it says is of tier `reported`: the scrip
 """
 
 import json
+from collections import Counter
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -137,6 +139,28 @@ class History(Section):
         return f"{self.source.repository}/blob/{self.source.commit or 'master'}/{path}"
 
 
+@dataclass(frozen=True, slots=True)
+class ImportedRow:
+    """A record of another competition; index: its row in the history."""
+
+    track: str
+    history: History
+    index: int
+    number: str  # with -2 where a table has it twice
+
+    @property
+    def record(self) -> ImportedRecord:
+        return self.history.records[self.index]
+
+    @property
+    def key(self) -> str:
+        return f"{self.track}/{self.number}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.key, f"{self.history.source.repository.rpartition('/')[2]} {self.number}", self.record.title
+
+
 def read_history(track: str) -> History | None:
     """The imported history of a track, None where there is none. Raises RecordError naming what is wrong."""
     path = layout.history_file(track)
@@ -153,6 +177,17 @@ def read_history(track: str) -> History | None:
     if problem:
         raise RecordError(f"expected indices that exist, found {problem} in {path}; import it again")
     return history
+
+
+def row_numbers(history: History) -> list[str]:
+    """The numbers of a history's records, made distinct: 21, 21-2."""
+    seen: Counter[int] = Counter()
+    numbers = []
+    for record in history.records:
+        seen[record.number] += 1
+        times = seen[record.number]
+        numbers.append(f"{record.number}" if times == 1 else f"{record.number}-{times}")
+    return numbers
 
 
 def write_history(path: Path, history: History) -> None:

@@ -23,8 +23,8 @@ from harness.stats.significance import DegenerateSample, equivalence_test, welch
 from harness.status import ExitCode, Status
 from harness.track import Track
 
-from ..references import ImportedRow
-from .excavation import Dig, write_source
+from .history import ImportedRow
+from .recover import Dig, write_source
 
 NS = 1_000_000_000
 

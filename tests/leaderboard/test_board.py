@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import leaderboard.local_runs
 from harness.track import load_track
-from leaderboard.board import read_board
+from leaderboard.board import local_runs as reading
+from leaderboard.board.board import read_board
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def test_the_newest_local_runs_stand_below_the_records(local_runs: list[str]) ->
 
 def test_no_more_runs_are_read_than_shown(local_runs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    real = leaderboard.local_runs.read_run
-    monkeypatch.setattr(leaderboard.local_runs, "read_run", lambda folder: (read.append(folder.name), real(folder))[1])
+    real = reading.read_run
+    monkeypatch.setattr(reading, "read_run", lambda folder: (read.append(folder.name), real(folder))[1])
     read_board(load_track("tiny"), local=1)
     assert read == ["2026-12-31T00-00-00Z-ffffff", local_runs[-1]]
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from harness import layout
 from harness.errors import RecordError
 from harness.track import load_track
-from leaderboard.tables import terminal_table
+from leaderboard.text.tables import terminal_table
 from leaderboard.upstream.claims import catalogue
 from leaderboard.upstream.history import History, encode, read_history, write_history
 from leaderboard.upstream.imported import below, imported_standings

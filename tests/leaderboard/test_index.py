@@ -14,8 +14,8 @@ from harness import layout
 from harness.archive.challenging import attach
 from harness.archive.entry import entry_of
 from harness.archive.record import Record, read_records
-from leaderboard import index
-from leaderboard.index import fingerprint, read_entries
+from leaderboard.board import index
+from leaderboard.board.index import fingerprint, read_entries
 
 Make = Callable[..., Path]
 Tick = Callable[[], None]

@@ -19,10 +19,10 @@ from data.printing import printable
 from harness.archive.standings import Standing
 from harness.errors import UserError
 from harness.track import load_track
+from leaderboard.board.filters import parse_filters
 from leaderboard.cli import leaderboard as cli
 from leaderboard.cli.leaderboard import leaderboard
-from leaderboard.filters import parse_filters
-from leaderboard.tables import COLUMNS, frame, legend, progress_line, terminal_table, time_cell
+from leaderboard.text.tables import COLUMNS, frame, legend, progress_line, terminal_table, time_cell
 
 Call = Callable[..., Result]
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:[34]\d|9[0-7]|10[0-7])[;m]")

@@ -10,10 +10,10 @@ from click.testing import Result
 
 from harness.errors import UserError
 from harness.track import load_track
-from leaderboard import plots
-from leaderboard.board import read_board
+from leaderboard.board.board import read_board
+from leaderboard.board.record_names import find_record
 from leaderboard.cli.plot import app
-from leaderboard.references import find_record
+from leaderboard.text import plots
 
 Call = Callable[..., Result]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.progress import TAIL_BYTES, Report, parse_report, read_last_report, read_progress
+from leaderboard.board.progress import TAIL_BYTES, Report, parse_report, read_last_report, read_progress
 
 LINE = b'{"step": 10, "elapsed_ns": 1500000000, "train_loss": 2.5, "tokens": 100}'
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness import layout
 from harness.errors import UserError
 from leaderboard.cli.readme import readme, rewritten
-from leaderboard.markdown import as_words
+from leaderboard.text.markdown import as_words
 
 Call = Callable[..., Result]
 OPEN, CLOSE = "<!-- leaderboard:tiny -->", "<!-- /leaderboard -->"

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from leaderboard.references import ImportedRow, OwnRecord, find_record, references
+from leaderboard.board.record_names import OwnRecord, find_record, references
+from leaderboard.upstream.history import ImportedRow
 
 
 def test_a_record_is_found_by_every_name_it_has(two_records: list[Path]) -> None:

@@ -15,9 +15,9 @@ from harness.run import Owner, TrackRef
 from harness.selftimed.legacy_record import Claim, LegacyRecord, Measured, Observed, Script, encode
 from harness.status import Status
 from harness.track import Track, load_track
-from leaderboard.board import read_board
+from leaderboard.board.board import read_board
+from leaderboard.board.reported import reported_standings
 from leaderboard.cli.leaderboard import leaderboard
-from leaderboard.reported import reported_standings
 
 
 @pytest.fixture

@@ -21,13 +21,13 @@ from data import datasets
 from harness import layout
 from harness.errors import UserError
 from harness.track import load_track
-from leaderboard.references import ImportedRow, find_record
+from leaderboard.board.record_names import find_record
 from leaderboard.upstream.embedded import digest
-from leaderboard.upstream.excavation import Dig, dig, write_source
 from leaderboard.upstream.history import (
     Claim,
     History,
     ImportedRecord,
+    ImportedRow,
     ImportedRun,
     Link,
     Machine,
@@ -35,6 +35,7 @@ from leaderboard.upstream.history import (
     Source,
     write_history,
 )
+from leaderboard.upstream.recover import Dig, dig, write_source
 from leaderboard.upstream.releases import RELEASES, nearest_torch
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -511,8 +511,8 @@ def test_ten_thousand_records(
     site: Path, world: World, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """Pages of a track stay light; sorting and filtering still see every record."""
-    from leaderboard.site.collection import Collection
     from leaderboard.site.rendering import Renderer
+    from leaderboard.site.track_data import Collection
 
     monkeypatch.setattr(track_page, "rows_of", lambda _: _many(10_000))
     pages, chunks = track_page.track_pages(Collection(name="tiny", folder=site, track=None), lambda _, make: make())

@@ -22,7 +22,18 @@ from harness.archive.standings import Standing
 from harness.archive.submitting import Claims, draft, write
 from harness.errors import UserError
 from leaderboard.cli import site as site_command
-from leaderboard.site import addresses, credits, diffs, feed, highlighting, numbers, prose, serving, strips, visible
+from leaderboard.site import (
+    addresses,
+    contributors,
+    diffs,
+    feed,
+    highlighting,
+    numbers,
+    prose,
+    serving,
+    sparklines,
+    visible,
+)
 from leaderboard.site.building import Built, build
 from leaderboard.site.charts import Point, progress
 from leaderboard.site.rows import Row
@@ -418,21 +429,21 @@ def test_numbers(found: str, wanted: str) -> None:
 
 def test_credits_multiply_what_records_save() -> None:
     rows = [row(name="a", saving=0.5), row(name="b", saving=0.2), row(name="c", saving=None, techniques=())]
-    (muon,) = credits.techniques(rows)
+    (muon,) = contributors.techniques(rows)
     assert muon.together == pytest.approx(1 - 0.5 * 0.8)
     assert muon.median == pytest.approx(0.35)
-    assert [len(credit.rows) for credit in credits.authors(rows)] == [3]
+    assert [len(credit.rows) for credit in contributors.authors(rows)] == [3]
 
 
 def test_a_strip_and_a_spark_stay_inside_their_frames() -> None:
-    found = strips.strip([3.27, 3.28, 3.275], 3.29)
+    found = sparklines.strip([3.27, 3.28, 3.275], 3.29)
     assert found is not None
-    assert min(found.dots) == strips.MARGIN
-    assert found.target == strips.WIDTH - strips.MARGIN
-    assert strips.strip([], 3.28) is None
-    assert strips.strip([1.0], None) is not None
-    assert strips.spark([100.0, 50.0, 25.0]) == "2.0,3.0 130.0,3.0 130.0,24.0 258.0,24.0 258.0,45.0"
-    assert strips.spark([5.0]) == ""
+    assert min(found.dots) == sparklines.MARGIN
+    assert found.target == sparklines.WIDTH - sparklines.MARGIN
+    assert sparklines.strip([], 3.28) is None
+    assert sparklines.strip([1.0], None) is not None
+    assert sparklines.spark([100.0, 50.0, 25.0]) == "2.0,3.0 130.0,3.0 130.0,24.0 258.0,24.0 258.0,45.0"
+    assert sparklines.spark([5.0]) == ""
 
 
 def test_a_chart_is_a_picture_and_nothing_else() -> None:

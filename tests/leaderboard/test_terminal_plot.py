@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.terminal_plot import BRAILLE, curve, robust_top
+from leaderboard.text.terminal_plot import BRAILLE, curve, robust_top
 
 numbers = st.integers(-(10**9), 10**9).map(lambda n: n / 1000) | st.just(math.nan)
 

@@ -17,10 +17,10 @@ from click.testing import Result
 from harness.errors import UserError
 from harness.run import RunRecord, encode_run, owner, read_run
 from harness.status import Status
-from leaderboard import watching
+from leaderboard.board import watching
+from leaderboard.board.watching import find_watched, is_conducted, look_at_campaign, look_at_run, steps_taken
 from leaderboard.cli import watch as watch_command
 from leaderboard.cli.watch import describe, watch
-from leaderboard.watching import find_watched, is_conducted, look_at_campaign, look_at_run, steps_taken
 
 Call = Callable[..., Result]
 Make = Callable[..., Path]

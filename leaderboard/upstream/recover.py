@@ -20,10 +20,9 @@ from harness.selftimed.grammars import MODDED_NANOGPT
 from harness.selftimed.logs import read_log
 from harness.track import Track
 
-from ..references import ImportedRow
 from .checkout import Checkout
 from .embedded import digest, split_source
-from .history import ImportedRecord, ImportedRun, Machine
+from .history import ImportedRecord, ImportedRow, ImportedRun, Machine
 from .releases import Nearest, nearest_torch
 
 MAX_LOG_CHUNKS = 64

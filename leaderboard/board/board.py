@@ -6,8 +6,8 @@ from harness import layout
 from harness.archive.standings import Standing, standings_of
 from harness.track import Track
 
+from ..upstream.imported import below, imported_standings
 from .index import OnRead, read_entries
-from .upstream.imported import below, imported_standings
 
 LOCAL_ROWS = 20
 

@@ -10,7 +10,7 @@ from data.printing import printable
 from harness.archive.standings import Standing
 from harness.track import Track
 
-from .upstream.imported import UNDATED
+from ..upstream.imported import UNDATED
 
 _PLAIN = frozenset(" ,.;+-/%'=?()")  # of ASCII punctuation: means nothing inside a cell
 _WWW = re.compile(r"www(?=\.)", re.IGNORECASE)

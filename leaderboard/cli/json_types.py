@@ -17,9 +17,9 @@ from harness.run import Finding, Section
 from harness.selftimed.grammars import Reading
 from harness.selftimed.logs import LogEnvironment, Oddity
 
-from .plots import CurvePoint, ProgressPoint, Scatter
-from .show import Attempted
-from .upstream.audit import AuditRow
+from ..board.show import Attempted
+from ..text.plots import CurvePoint, ProgressPoint, Scatter
+from ..upstream.audit import AuditRow
 
 
 class Leaderboard(Section):

@@ -13,10 +13,11 @@ from harness.errors import RecordError, UserError
 from harness.stats.significance import DegenerateSample, mean_interval
 from harness.track import Track
 
-from .progress import read_progress
-from .references import ImportedRow, Reference
-from .upstream.audit import losses_of
-from .upstream.imported import UNDATED
+from ..board.progress import read_progress
+from ..board.record_names import Reference
+from ..upstream.audit import losses_of
+from ..upstream.history import ImportedRow
+from ..upstream.imported import UNDATED
 
 CURVE_POINTS = 256  # of one run
 MOST_LABELS = 8

@@ -19,11 +19,11 @@ from harness.errors import RecordError, UserError
 from harness.run import Finding, RunRecord
 from harness.track import load_track
 
+from ..upstream.audit import AuditRow, audit
+from ..upstream.history import ImportedRow, ImportedRun
+from ..upstream.imported import imported_standings
 from .board import read_board
-from .references import ImportedRow, OwnRecord
-from .upstream.audit import AuditRow, audit
-from .upstream.history import ImportedRun
-from .upstream.imported import imported_standings
+from .record_names import OwnRecord
 
 FileChange = tuple[str, int, int]  # name, lines added, lines removed
 

@@ -190,7 +190,7 @@ def _context() -> str:
     """What else an entry depends on: the code that derives it, ours and what is installed."""
     paths = (path for package in ("harness", "data") for path in (layout.ROOT / package).rglob("*.py"))
     ours = sorted(str(path.relative_to(layout.ROOT)) for path in paths)
-    code = _look(str(layout.ROOT), [*ours, "leaderboard/index.py"])
+    code = _look(str(layout.ROOT), [*ours, "leaderboard/board/index.py"])
     installed = _look(str(Path(pydantic.__file__).parent.parent), [""])
     return hashlib.sha256(repr((FORMAT, sys.version, os.geteuid(), _FIELDS, code, installed)).encode()).hexdigest()
 

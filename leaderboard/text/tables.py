@@ -11,8 +11,8 @@ from data.printing import printable
 from harness.archive.standings import Standing
 from harness.track import Track
 
+from ..upstream.imported import UNDATED
 from .terminal_plot import sparkline
-from .upstream.imported import UNDATED
 
 if TYPE_CHECKING:
     import pandas as pd  # a third of a second: only where a frame is asked for

@@ -5,7 +5,6 @@ A record is called by its name, track/name, path, or any part that only it has; 
 """
 
 import difflib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from harness import layout
 from harness.errors import UserError
 
-from .upstream.history import History, ImportedRecord, read_history
+from ..upstream.history import ImportedRow, read_history, row_numbers
 
 SHOWN = 6  # names in a sentence
 
@@ -32,28 +31,6 @@ class OwnRecord:
     @property
     def names(self) -> tuple[str, ...]:
         return self.key, self.folder.name
-
-
-@dataclass(frozen=True, slots=True)
-class ImportedRow:
-    """A record of another competition; index: its row in the history."""
-
-    track: str
-    history: History
-    index: int
-    number: str  # with -2 where a table has it twice
-
-    @property
-    def record(self) -> ImportedRecord:
-        return self.history.records[self.index]
-
-    @property
-    def key(self) -> str:
-        return f"{self.track}/{self.number}"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.key, f"{self.history.source.repository.rpartition('/')[2]} {self.number}", self.record.title
 
 
 Reference = OwnRecord | ImportedRow
@@ -88,17 +65,6 @@ def references(track: str | None = None) -> Iterator[Reference]:
         if history is not None:
             for index, number in enumerate(row_numbers(history)):
                 yield ImportedRow(name, history, index, number)
-
-
-def row_numbers(history: History) -> list[str]:
-    """The numbers of a history's records, made distinct: 21, 21-2."""
-    seen: Counter[int] = Counter()
-    numbers = []
-    for record in history.records:
-        seen[record.number] += 1
-        times = seen[record.number]
-        numbers.append(f"{record.number}" if times == 1 else f"{record.number}-{times}")
-    return numbers
 
 
 def _by_path(text: str) -> OwnRecord | None:

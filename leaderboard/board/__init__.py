@@ -1,0 +1,1 @@
+"""A board and its records, read: from disk, from the index, from local runs."""

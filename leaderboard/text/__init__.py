@@ -1,0 +1,1 @@
+"""Boards and plots for the terminal, for Markdown and as files."""
