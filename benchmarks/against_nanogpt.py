@@ -30,15 +30,17 @@ from benchmarks.nanogpt import recipe
 from benchmarks.nanogpt.results import NANOGPT, Run, nanogpt_run, our_run, summarise
 from benchmarks.nanogpt.tables import show
 from data import datasets
-from harness import clock, environment, layout, machine
+from harness import machine
 from harness.cells import sandbox
 from harness.errors import RunFailure, UserError
-from harness.run import RunRecord
+from harness.formats import environment, layout
+from harness.formats.run import RunRecord
+from harness.formats.submission import read_submission
+from harness.formats.track import Track, load_track
 from harness.selftimed.legacy_record import LegacyRecord
 from harness.selftimed.workcopy import Checkout
 from harness.status import ExitCode, Status
-from harness.submission import read_submission
-from harness.track import Track, load_track
+from harness.system import clock
 
 FOLDER = Path(__file__).resolve().parent / "nanogpt"
 SCRIPTS = [f"{FOLDER}/plain.py", f"{FOLDER}/ngram.py"]  # PATH, or PATH:RANKS where the track's number is not wanted

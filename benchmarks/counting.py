@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from data.datasets import data_root, load_dataset, prepare, train_paths, val_path
 from data.shards import read_shard
-from harness.track import load_track
+from harness.formats.track import load_track
 
 MAX_ORDER = 8
 MARGIN_NATS = 0.1

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import processes
+from harness.system import processes
 
 STEPS = 24  # of every stage
 EXTENSION_STEPS = 10

@@ -26,11 +26,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data import datasets
-from harness import processes
 from harness.cells import sandbox
 from harness.cells.cell import Cell
 from harness.cells.view import View
 from harness.running.referee import listen
+from harness.system import processes
 
 from .timed_region import T_95, interval
 

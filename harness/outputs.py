@@ -11,9 +11,9 @@ from data.datasets import Dataset
 from .archive.verdict import WaivedFinding
 from .campaigns.campaign import Arm, PlannedTest, Purpose
 from .campaigns.evidence import Evidence
-from .run import Finding, Section
+from .formats.run import Finding, Section
+from .formats.track import Budget, Track
 from .running.doctor import Check
-from .track import Budget, Track
 
 
 class Refusal(Section):

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import layout
 from .errors import UserError
+from .formats import layout
 
 
 class Form(NamedTuple):
@@ -22,14 +22,14 @@ class Form(NamedTuple):
 
 # To add one: a line here, then `speedrun schemas --write`.
 FORMS = {
-    "run": Form("harness.run:RunRecord", "run.json, speedrun run --json"),
+    "run": Form("harness.formats.run:RunRecord", "run.json, speedrun run --json"),
     "plan": Form("harness.campaigns.campaign:Plan", "the plan of a campaign, in the first line of its ledger"),
     "ledger-entry": Form("harness.campaigns.ledger:Entry", "one line of ledger.jsonl"),
     "statement": Form("harness.archive.record:Statement", "record.json"),
     "verdict": Form("harness.archive.verdict:Verdict", "verdict.json"),
     "manifest": Form("harness.archive.manifest:Manifest", "manifest.json"),
     "challenge": Form("harness.archive.challenge:ChallengeStatement", "challenge.json"),
-    "track": Form("harness.track:Track", "track.toml"),
+    "track": Form("harness.formats.track:Track", "track.toml"),
     "dataset": Form("data.datasets:Dataset", "a manifest of a dataset, as TOML"),
     "legacy": Form("harness.selftimed.legacy_record:LegacyRecord", "legacy.json, speedrun run --legacy --json"),
     "refusal-output": Form("harness.outputs:Refusal", "any command that fails with --json"),

@@ -9,15 +9,26 @@ from pathlib import Path
 from typing import Literal
 
 from data import datasets
-from harness import layout
 from harness.campaigns.bundle import file_digests
 from harness.campaigns.campaign import Arm, Plan, Slot, make_plan
 from harness.campaigns.ledger import create_ledger, open_ledger
-from harness.environment import Environment, Gpu
-from harness.run import CampaignRef, Owner, Phases, Probes, RunRecord, Score, Stamps, Weights, Windows, encode_run
+from harness.formats import layout
+from harness.formats.environment import Environment, Gpu
+from harness.formats.run import (
+    CampaignRef,
+    Owner,
+    Phases,
+    Probes,
+    RunRecord,
+    Score,
+    Stamps,
+    Weights,
+    Windows,
+    encode_run,
+)
+from harness.formats.submission import Submission, read_submission
+from harness.formats.track import Track, load_track
 from harness.status import Status
-from harness.submission import Submission, read_submission
-from harness.track import Track, load_track
 
 TINY = Path(__file__).resolve().parent / "tracks" / "tiny" / "track.toml"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -12,14 +12,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from .. import layout
 from ..campaigns.bundle import Bundle, read_bundle
 from ..campaigns.contest import bundle_track, contest_findings, core
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, UserError, first_problem
-from ..plainfile import read_plain
-from ..run import Finding, Section
-from ..track import Track
+from ..formats import layout
+from ..formats.run import Finding, Section
+from ..formats.track import Track
+from ..system.plainfile import read_plain
 from .manifest import Manifest, check_manifest
 from .signing import Signature, check_signature
 

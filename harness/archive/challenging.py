@@ -7,12 +7,13 @@ from pathlib import Path
 
 from data.files import sync_folder
 
-from .. import layout, scratch
 from ..campaigns.bundle import read_bundle
 from ..campaigns.contest import bundle_track, contest_findings
 from ..campaigns.evidence import derive
 from ..errors import UserError
-from ..plainfile import read_plain
+from ..formats import layout
+from ..system import scratch
+from ..system.plainfile import read_plain
 from .challenge import (
     Challenge,
     ChallengeStatement,

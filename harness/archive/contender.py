@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import layout
 from ..campaigns.ledger import read_ledger
 from ..errors import RecordError, UserError
-from ..run import SubmissionRef, read_runs
-from ..submission import Submission, read_submission
+from ..formats import layout
+from ..formats.run import SubmissionRef, read_runs
+from ..formats.submission import Submission, read_submission
 from .record import read_records
 
 

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a board whose entries an index knows needs none of them
-    from ..run import RunRecord
+    from ..formats.run import RunRecord
     from ..stats.comparison import Comparison
     from .record import Record
 

@@ -16,11 +16,12 @@ from pathlib import Path
 
 from data.files import replace_file
 
-from .. import layout, processes
-from ..environment import Environment
 from ..errors import RecordError, UserError
-from ..plainfile import read_plain
-from ..submission import remove_tree
+from ..formats import layout
+from ..formats.environment import Environment
+from ..system import processes
+from ..system.plainfile import read_plain
+from ..system.scratch import remove_tree
 from .lock import lock_bytes
 
 MAX_LOCK_BYTES = 2**20

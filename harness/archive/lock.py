@@ -6,8 +6,8 @@ comments. The same run gives the same bytes.
 
 import re
 
-from ..environment import Environment
 from ..errors import RecordError
+from ..formats.environment import Environment
 
 OURS = "speedrun-referee"
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")

@@ -15,10 +15,10 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from data.files import replace_file
 
-from .. import layout
 from ..errors import RecordError, first_problem
-from ..plainfile import read_plain
-from ..run import Finding, Section, Sha256
+from ..formats import layout
+from ..formats.run import Finding, Section, Sha256
+from ..system.plainfile import read_plain
 
 MAX_FILES = 4096
 MAX_FILE_BYTES = 2**26  # of one file, however big its manifest says it is

@@ -16,14 +16,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from .. import layout
 from ..campaigns.bundle import Bundle, read_bundle
 from ..campaigns.campaign import Arm
 from ..campaigns.contest import bundle_track
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, first_problem
-from ..plainfile import read_plain
-from ..run import RunRecord, Section, SubmissionRef
+from ..formats import layout
+from ..formats.run import RunRecord, Section, SubmissionRef
+from ..system.plainfile import read_plain
 from .acceptance import in_order
 from .challenge import Challenge, read_challenges
 from .manifest import read_manifest

@@ -14,11 +14,11 @@ from ..campaigns import alike
 from ..campaigns.bundle import Bundle
 from ..campaigns.evidence import derive, measure
 from ..errors import UserError
-from ..run import RunRecord
+from ..formats.run import RunRecord
+from ..formats.track import Track
 from ..stats.comparison import CONFIDENCE, Span
 from ..stats.significance import DegenerateSample, equivalence_test, welch_interval
 from ..status import ExitCode
-from ..track import Track
 from .challenge import what_it_shows
 
 Verdict = Literal["reproduced", "not reproduced", "undecided"]

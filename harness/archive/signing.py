@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .. import layout
 from ..errors import RecordError, UserError
-from ..plainfile import read_plain
+from ..formats import layout
+from ..system.plainfile import read_plain
 
 NAMESPACE = "speedrun-record"
 MAX_SIGNATURE_BYTES = 2**14

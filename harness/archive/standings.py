@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from .entry import Entry, entry_of, hardware
 
 if TYPE_CHECKING:
-    from ..run import RunRecord
+    from ..formats.run import RunRecord
     from .record import Record
 
 

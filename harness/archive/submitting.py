@@ -15,14 +15,15 @@ from typing import Literal
 
 from data.files import sync_folder
 
-from .. import layout, scratch
 from ..campaigns.bundle import Bundle, read_bundle
 from ..campaigns.contest import bundle_track, same_rules
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, UserError
-from ..plainfile import read_plain
-from ..run import Finding
-from ..track import Track, load_track
+from ..formats import layout
+from ..formats.run import Finding
+from ..formats.track import Track, load_track
+from ..system import scratch
+from ..system.plainfile import read_plain
 from .acceptance import in_order
 from .challenge import campaign_files
 from .lock import lock_bytes

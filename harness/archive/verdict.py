@@ -11,16 +11,16 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from .. import layout
 from ..campaigns.bundle import Bundle
 from ..campaigns.contest import contest_findings
 from ..campaigns.evidence import Evidence
 from ..errors import RecordError, first_problem
-from ..plainfile import read_plain
+from ..formats import layout
+from ..formats.run import Finding, Section
+from ..formats.track import Track
 from ..rulebook import source_rules
 from ..rulebook.rules import judge, waive
-from ..run import Finding, Section
-from ..track import Track
+from ..system.plainfile import read_plain
 from .record import Record, Statement
 
 DIGITS = 10  # significant ones, of a derived number on disk

@@ -12,15 +12,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from .. import clock, layout, scratch
 from ..campaigns.bundle import Bundle, read_bundle
 from ..campaigns.contest import bundle_track, contest_findings, same_rules
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, TrackError, UserError
-from ..plainfile import read_plain
-from ..run import Finding
+from ..formats import layout
+from ..formats.run import Finding
+from ..formats.track import Track, load_track
 from ..selftimed.legacy_record import read_legacy
-from ..track import Track, load_track
+from ..system import clock, scratch
+from ..system.plainfile import read_plain
 from .acceptance import in_order
 from .challenge import Challenge, campaign_files, signature_findings
 from .lock import lock_bytes

@@ -7,8 +7,8 @@ shown, and not asked to be equal.
 from collections import Counter
 from collections.abc import Mapping
 
-from ..environment import Environment
-from ..run import RunRecord
+from ..formats.environment import Environment
+from ..formats.run import RunRecord
 
 Facts = Mapping[str, str | None]  # what has to be alike, as text for a person; None: the run did not get so far
 Difference = tuple[str, str, str]  # key, the value of one, the value of the other

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from .. import layout
 from ..errors import RecordError, UserError, first_problem
-from ..plainfile import read_plain
-from ..run import Finding, RunRecord, SubmissionRef
+from ..formats import layout
+from ..formats.run import Finding, RunRecord, SubmissionRef
+from ..formats.submission import IGNORED, source_digest
 from ..status import Status
-from ..submission import IGNORED, source_digest
+from ..system.plainfile import read_plain
 from . import alike
 from .campaign import Arm, ArmPlan, Plan, Slot, fills_slot
 from .consistency import run_findings

@@ -13,10 +13,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ..errors import UserError
-from ..run import Section, SubmissionRef, TrackRef
+from ..formats.run import Section, SubmissionRef, TrackRef
+from ..formats.submission import Submission
+from ..formats.track import Track
 from ..status import ExitCode, Status
-from ..submission import Submission
-from ..track import Track
 
 Arm = Literal["candidate", "baseline"]
 Purpose = Literal["runs", "compare", "reproduce"]

@@ -14,18 +14,20 @@ from typing import Protocol
 from data import datasets
 from data.files import sync_folder
 
-from .. import clock, environment, layout, machine
+from .. import machine
 from ..cells import sandbox
 from ..errors import RecordError, UserError
-from ..interrupts import Interrupts
-from ..observer import Observer
-from ..plainfile import read_plain
-from ..run import CampaignRef, RunRecord, close_abandoned, full_disk_is_a_failure, new_run_id, read_run
+from ..formats import environment, layout
+from ..formats.observer import Observer
+from ..formats.run import CampaignRef, RunRecord, close_abandoned, full_disk_is_a_failure, new_run_id, read_run
+from ..formats.submission import Submission, take_copy
+from ..formats.track import Track, load_track
 from ..running.execution import execute
 from ..running.facts import Request
 from ..status import Status
-from ..submission import Submission, take_copy
-from ..track import Track, load_track
+from ..system import clock
+from ..system.interrupts import Interrupts
+from ..system.plainfile import read_plain
 from . import alike
 from .bundle import file_digests, source_findings
 from .campaign import ArmPlan, Plan, Slot, fills_slot

@@ -7,7 +7,7 @@ number of a run has to edit them all.
 import math
 from collections.abc import Iterator
 
-from ..run import Finding, Phases, RunRecord, Score
+from ..formats.run import Finding, Phases, RunRecord, Score
 from ..status import Status
 from .campaign import Plan, Slot
 

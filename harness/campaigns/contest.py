@@ -5,11 +5,11 @@ from pathlib import Path
 
 from data.datasets import load_dataset
 
-from .. import layout
 from ..errors import DataError, RecordError, TrackError
-from ..plainfile import read_plain
-from ..run import Finding, TrackRef
-from ..track import Track, load_track
+from ..formats import layout
+from ..formats.run import Finding, TrackRef
+from ..formats.track import Track, load_track
+from ..system.plainfile import read_plain
 from .bundle import Bundle
 from .campaign import PlannedTest
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from ..run import RunRecord
+from ..formats.run import RunRecord
+from ..formats.track import Track
 from ..stats.comparison import CONFIDENCE, Comparison, Span, compare
 from ..stats.significance import DegenerateSample, mean_interval, t_test, z_test
 from ..status import Status
-from ..track import Track
 from .campaign import Arm
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ..run import RunRecord, Section
+from ..formats.run import RunRecord, Section
+from ..formats.track import Track
 from ..stats.power import DEFAULT_POWER, LOSS_SD_NATS, TIME_SD, Design, log_saving, paired_times, saved_share
-from ..track import Track
 
 MARGIN_NATS = 0.0015  # upstream keeps its records 0.001 to 0.002 below the target
 ENOUGH_DEGREES = 4  # five runs of one submission, or of several a few each

@@ -20,11 +20,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from data.files import locked, sync_folder
 
-from .. import clock, layout
 from ..errors import RecordError, UserError, first_problem
-from ..plainfile import read_plain
-from ..run import Finding, Section, Sha256, full_disk_is_a_failure
+from ..formats import layout
+from ..formats.run import Finding, Section, Sha256, full_disk_is_a_failure
 from ..status import Status
+from ..system import clock
+from ..system.plainfile import read_plain
 from .campaign import Plan, fills_slot
 
 NO_LINE = "0" * 64  # the digest before the first line

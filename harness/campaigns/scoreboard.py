@@ -7,8 +7,8 @@ from statistics import fmean
 from rich.console import Console
 from rich.markup import escape
 
-from ..observer import Observer
-from ..run import RunRecord
+from ..formats.observer import Observer
+from ..formats.run import RunRecord
 from ..running.display import Display
 from .campaign import Arm, Plan, Slot
 from .evidence import measure

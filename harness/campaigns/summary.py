@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ..run import Finding
+from ..formats.run import Finding
+from ..formats.track import Track
 from ..stats.power import Design
 from ..status import ExitCode, Status
-from ..track import Track
 from .bundle import Bundle
 from .evidence import ArmEvidence, Evidence, derive
 

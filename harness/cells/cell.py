@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import clock, interrupts, processes
 from ..errors import RunFailure
 from ..status import Status
+from ..system import clock, interrupts, processes
 from . import groups, landlock, namespaces, sandbox, seccomp
 from .view import View
 

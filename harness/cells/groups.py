@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from .. import processes, scratch
+from ..system import processes, scratch
 from .view import Limits
 
 ROOT = Path("/sys/fs/cgroup")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from .. import clock, interrupts, processes
+from ..system import clock, interrupts, processes
 
 NS = 1_000_000_000
 LOOK_S = 1.0

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from data import datasets
 
-from .. import clock, layout, machine
+from .. import machine
 from ..archive.contender import Contender
 from ..archive.record import read_records
 from ..campaigns.bundle import read_bundle
@@ -25,10 +25,12 @@ from ..campaigns.scoreboard import Scoreboard
 from ..campaigns.summary import Summary, summarise
 from ..cells import sandbox
 from ..errors import RunFailure, TrackError, UserError
+from ..formats import layout
+from ..formats.run import Finding
+from ..formats.submission import check_source
+from ..formats.track import Track, find_track, load_track
 from ..rulebook import source_rules
-from ..run import Finding
-from ..submission import check_source
-from ..track import Track, find_track, load_track
+from ..system import clock
 from .amounts import advancing, interruptible, progress_bar
 from .reports import exit_on_errors, findings_json, show_findings
 

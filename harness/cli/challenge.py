@@ -10,11 +10,12 @@ from rich.text import Text
 
 from data.printing import printable
 
-from .. import clock, layout
 from ..archive.challenge import Kind
 from ..archive.challenging import attach
 from ..archive.record import read_record
 from ..errors import UserError
+from ..formats import layout
+from ..system import clock
 from .reports import findings_json
 
 

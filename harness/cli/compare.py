@@ -6,7 +6,7 @@ import typer
 
 from ..archive.contender import find_contender, standing_record
 from ..errors import UserError
-from ..track import default_track, load_track
+from ..formats.track import default_track, load_track
 from . import options
 from .campaigns import Start, draft, race
 

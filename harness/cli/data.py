@@ -16,7 +16,7 @@ from data import datasets
 from data.datasets import Dataset
 from data.errors import DataError, UserError
 
-from ..track import load_track
+from ..formats.track import load_track
 from . import making
 from .amounts import advancing, interruptible, parse_tokens, progress_bar
 

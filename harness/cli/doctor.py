@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ..formats.track import list_tracks
 from ..running.doctor import Check, examine, lacks
-from ..track import list_tracks
 
 STYLES = {"ok": "green", "note": "yellow", "missing": "bold red"}
 

@@ -14,10 +14,12 @@ from rich.text import Text
 from data import datasets
 from data.printing import printable
 
-from .. import layout, machine
+from .. import machine
 from ..cells import sandbox
-from ..environment import gpus
 from ..errors import UserError
+from ..formats import layout
+from ..formats.environment import gpus
+from ..formats.track import Track, load_track
 from ..running.display import Display
 from ..selftimed.checkpoints import find_adapter
 from ..selftimed.grammars import BY_NAME, GRAMMARS, Grammar
@@ -25,7 +27,6 @@ from ..selftimed.legacy import execute_legacy
 from ..selftimed.legacy_facts import LegacyRequest
 from ..selftimed.legacy_record import LegacyRecord
 from ..selftimed.workcopy import find_checkout
-from ..track import Track, load_track
 from . import options
 from .campaigns import prepare_data
 from .reports import show_findings

@@ -11,7 +11,7 @@ from data.printing import printable
 
 from ..archive.verdict import WaivedFinding
 from ..campaigns.evidence import ArmEvidence, Evidence
-from ..run import Finding
+from ..formats.run import Finding
 from ..status import ExitCode
 
 DIFF_LINES = 400

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from ..formats.track import Track, default_track, load_track
 from ..rulebook.rules import RULES
 from ..rulebook.source_rules import SOURCE_RULES
-from ..track import Track, default_track, load_track
 
 STYLES = {"error": "bold red", "warning": "yellow"}
 

@@ -13,18 +13,19 @@ from rich.markup import escape
 
 from data import datasets
 
-from .. import layout, machine
+from .. import machine
 from ..archive.contender import find_contender
 from ..cells import sandbox
 from ..errors import UserError
+from ..formats import layout
+from ..formats.run import RunRecord
+from ..formats.submission import check_source, read_submission
+from ..formats.track import Track, default_track, load_track
 from ..rulebook import source_rules
-from ..run import RunRecord
 from ..running import torchrun
 from ..running.display import Display
 from ..running.execution import execute
 from ..running.facts import Request
-from ..submission import check_source, read_submission
-from ..track import Track, default_track, load_track
 from . import options
 from .campaigns import Start, check_runs, draft, prepare_data, race, refereed_track, resume_campaign
 from .reports import exit_on_errors, findings_json, show_findings

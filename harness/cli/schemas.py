@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from .. import layout
+from ..formats import layout
 from ..schemas import FORMS, schema, write_schemas
 
 

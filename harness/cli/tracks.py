@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..formats.track import Track, list_tracks, load_track
 from ..running.doctor import lacks
-from ..track import Track, list_tracks, load_track
 
 
 def tracks(

@@ -1,7 +1,7 @@
 """Findings of a run: rules that its score breaks, what was expected and what was found."""
 
-from ..run import Finding, Probes, Score, Shadow
-from ..track import Evaluation
+from ..formats.run import Finding, Probes, Score, Shadow
+from ..formats.track import Evaluation
 from . import probes
 
 

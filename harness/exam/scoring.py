@@ -15,16 +15,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from .. import clock, interrupts, layout, processes
 from ..cells import sandbox
 from ..cells.cell import Cell
 from ..cells.sandbox import View
 from ..errors import RunFailure
-from ..logfile import LogFile
-from ..observer import Observer
-from ..run import Score
+from ..formats import layout
+from ..formats.logfile import LogFile
+from ..formats.observer import Observer
+from ..formats.run import Score
+from ..formats.weights import WeightBuffer
 from ..status import Status
-from ..weights import WeightBuffer
+from ..system import clock, interrupts, processes
 
 NS = 1_000_000_000
 READ_BYTES = 2**16

@@ -12,8 +12,8 @@ from datetime import UTC, date, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from ..campaigns import alike
-from ..run import RunRecord
-from ..track import Track
+from ..formats.run import RunRecord
+from ..formats.track import Track
 
 if TYPE_CHECKING:
     from ..campaigns.bundle import Bundle

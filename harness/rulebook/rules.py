@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from data.datasets import load_dataset
 
 from ..errors import DataError
-from ..run import Finding, RunRecord
-from ..track import Track
+from ..formats.run import Finding, RunRecord
+from ..formats.track import Track
 from . import record_rules, run_rules
 from .record_rules import Breach, Claim, Facts
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from ..exam.findings import findings
-from ..track import Hardware, Track
+from ..formats.track import Hardware, Track
 from .record_rules import Breach, Facts
 
 CLOCK_SLACK_S = 1.0  # a limit is enforced within this

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from data.printing import one_line
 
-from ..run import Finding
-from ..track import Rules, SourceRule, Track
+from ..formats.run import Finding
+from ..formats.track import Rules, SourceRule, Track
 from . import literals
 from .literals import Place
 from .source_tree import SourceFile, read_source

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from ..plainfile import read_plain
+from ..system.plainfile import read_plain
 
 MAX_PARSED_BYTES = 400_000  # of all files: a syntax tree takes a thousand times its text; nobody reads more either
 MAX_CHAIN = 50  # names in a.b.c

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ..messages import Log
-from ..observer import Observer
+from ..formats.messages import Log
+from ..formats.observer import Observer
 
 REDRAW_S = 0.5
 LINE_S = 15.0  # without a terminal

@@ -7,10 +7,11 @@ from typing import Literal
 
 from data import datasets
 
-from .. import environment, layout, machine
+from .. import machine
 from ..cells import groups, sandbox
 from ..errors import DataError
-from ..track import Track
+from ..formats import environment, layout
+from ..formats.track import Track
 
 GIB = 2**30
 LOW_DISK_BYTES = 2 * GIB

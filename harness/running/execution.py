@@ -12,19 +12,22 @@ from typing import Any
 
 from data import datasets
 
-from .. import clock, inside, layout, machine, processes, relabelling, scratch, weights
+from .. import inside, machine, relabelling
 from ..cells import groups, sandbox
 from ..cells.cell import Cell
 from ..cells.sandbox import Limits, View
 from ..errors import DataError, RunFailure, UserError
 from ..exam.scoring import Exam, Room, Scorer
-from ..interrupts import Interrupts
-from ..logfile import Curve, LogFile
-from ..observer import Observer
-from ..run import CurvePoint, RunFolder, RunRecord, Weights, close_abandoned, full_disk_is_a_failure, new_run_id
+from ..formats import layout, weights
+from ..formats.logfile import Curve, LogFile
+from ..formats.observer import Observer
+from ..formats.run import CurvePoint, RunFolder, RunRecord, Weights, close_abandoned, full_disk_is_a_failure, new_run_id
+from ..formats.submission import check_source, take_copy
+from ..formats.weights import WeightBuffer
 from ..status import Status
-from ..submission import check_source, remove_tree, take_copy
-from ..weights import WeightBuffer
+from ..system import clock, processes, scratch
+from ..system.interrupts import Interrupts
+from ..system.scratch import remove_tree
 from .facts import Facts, Request, closed, first_record, outcome
 from .referee import Orders, Referee, listen
 from .stage import Stage

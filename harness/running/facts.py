@@ -6,13 +6,25 @@ from typing import Literal
 
 from data.datasets import Dataset
 
-from .. import clock, environment
 from ..exam.findings import data_altered, findings
+from ..formats import environment
+from ..formats.run import (
+    CampaignRef,
+    CurvePoint,
+    Phases,
+    RunRecord,
+    Score,
+    Stamps,
+    SubmissionRef,
+    TrackRef,
+    Weights,
+    owner,
+)
+from ..formats.submission import Submission
+from ..formats.track import Track
 from ..relabelling import Relabelling
-from ..run import CampaignRef, CurvePoint, Phases, RunRecord, Score, Stamps, SubmissionRef, TrackRef, Weights, owner
 from ..status import Status
-from ..submission import Submission
-from ..track import Track
+from ..system import clock
 from .referee import Times
 
 

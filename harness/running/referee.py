@@ -11,14 +11,14 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import clock, interrupts, processes
 from ..cells.cell import Cell
 from ..errors import RunFailure
-from ..logfile import Curve, LogFile
-from ..messages import Failed, Go, Hello, Log, RankMessage, Reserve, Returned, Snapshot, SnapshotDone, Stop
-from ..observer import Observer
+from ..formats.logfile import Curve, LogFile
+from ..formats.messages import Failed, Go, Hello, Log, RankMessage, Reserve, Returned, Snapshot, SnapshotDone, Stop
+from ..formats.observer import Observer
+from ..formats.weights import WeightBuffer, plan
 from ..status import Status
-from ..weights import WeightBuffer, plan
+from ..system import clock, interrupts, processes
 from .connection import Connection
 from .session import Phase, Session
 from .snapshots import Snapshots

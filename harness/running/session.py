@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .. import weights
 from ..errors import RunFailure
-from ..messages import Failed
+from ..formats import weights
+from ..formats.messages import Failed
+from ..formats.weights import WeightBuffer
 from ..status import Status
-from ..weights import WeightBuffer
 
 _FAILURES = {
     "no_train": Status.NO_TRAIN,

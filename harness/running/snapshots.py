@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from ..errors import RunFailure
+from ..formats.weights import TensorSpec, WeightBuffer
 from ..status import Status
-from ..weights import TensorSpec, WeightBuffer
 
 MAX_SNAPSHOTS = 64
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from data.shards import read_header, write_shard
 
-from .. import scratch
 from ..errors import DataError
 from ..relabelling import Relabelling
-from ..submission import remove_tree
+from ..system import scratch
+from ..system.scratch import remove_tree
 
 WARMUP_SHARDS = 2
 WARMUP_TOKENS = 8 * 2**20  # of one warm-up shard, unless the real ones are smaller

@@ -9,8 +9,8 @@ import select
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import processes
 from ..errors import UserError
+from ..system import processes
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ from .. import inside, machine
 from ..cells.view import Limits, View
 from ..errors import RunFailure, UserError
 from ..exam.scoring import Exam, Room, Scorer
-from ..logfile import LogFile
-from ..observer import Observer
-from ..run import Score
+from ..formats.logfile import LogFile
+from ..formats.observer import Observer
+from ..formats.run import Score
+from ..formats.track import Track
+from ..formats.weights import TensorSpec, WeightBuffer
 from ..status import Status
-from ..track import Track
-from ..weights import TensorSpec, WeightBuffer
 from .workcopy import Checkout, find_sources
 
 FOLDER = Path(__file__).resolve().parent.parent / "adapters"

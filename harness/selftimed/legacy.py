@@ -15,21 +15,23 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .. import clock, interrupts, layout, machine, processes, scratch
+from .. import machine
 from ..cells import groups, sandbox
 from ..cells.cell import Cell
 from ..cells.utilisation import Meter, Use
 from ..cells.view import Limits, View
 from ..errors import DataError, RunFailure, UserError
 from ..exam.findings import findings
-from ..interrupts import Interrupts
-from ..logfile import LogFile
-from ..messages import Log
-from ..observer import Observer
-from ..run import Finding, full_disk_is_a_failure, new_run_id
+from ..formats import layout
+from ..formats.logfile import LogFile
+from ..formats.messages import Log
+from ..formats.observer import Observer
+from ..formats.run import Finding, full_disk_is_a_failure, new_run_id
 from ..running.execution import held_to
 from ..status import Status
-from ..submission import remove_tree
+from ..system import clock, interrupts, processes, scratch
+from ..system.interrupts import Interrupts
+from ..system.scratch import remove_tree
 from .checkpoints import ADAPTERS, score_checkpoint
 from .grammars import Reading
 from .legacy_facts import Known, LegacyRequest, closed, first_record, outcome

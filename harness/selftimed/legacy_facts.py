@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from .. import clock, environment
-from ..run import Finding, TrackRef, owner
+from ..formats import environment
+from ..formats.run import Finding, TrackRef, owner
+from ..formats.track import Track
 from ..status import Status
-from ..track import Track
+from ..system import clock
 from .grammars import Grammar
 from .legacy_record import LegacyRecord, Measured, Observed, Script
 from .testimony import Testimony

@@ -17,13 +17,13 @@ from pydantic import Field, ValidationError
 
 from data.files import replace_file, sync_folder
 
-from .. import layout
-from ..environment import Environment
 from ..errors import RecordError, UserError, first_problem
-from ..plainfile import read_plain
-from ..processes import ProcessId
-from ..run import Finding, Nanoseconds, Owner, Score, Section, Sha256, TrackRef, full_disk_is_a_failure
+from ..formats import layout
+from ..formats.environment import Environment
+from ..formats.run import Finding, Nanoseconds, Owner, Score, Section, Sha256, TrackRef, full_disk_is_a_failure
 from ..status import ExitCode, Status
+from ..system.plainfile import read_plain
+from ..system.processes import ProcessId
 
 MAX_LEGACY_BYTES = 8 * 2**20
 MAX_POINTS = 512

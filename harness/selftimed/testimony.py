@@ -8,7 +8,7 @@ import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..run import Finding
+from ..formats.run import Finding
 from .grammars import Grammar, Line, Reading, forms, literals, read_line
 from .legacy_record import MAX_POINTS, Claim, Point
 from .logs import MAX_LINE_BYTES, MAX_READINGS, LoggedRun, TrainingLog, file_chunks, read_log

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
-from ..plainfile import read_plain
-from ..submission import IGNORED, source_digest
+from ..formats.submission import IGNORED, source_digest
+from ..system.plainfile import read_plain
 
 LINKED_BYTES = 32 * 2**20  # larger files are linked to
 MAX_FILES = 100_000

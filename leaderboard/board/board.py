@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from harness import layout
 from harness.archive.standings import Standing, standings_of
-from harness.track import Track
+from harness.formats import layout
+from harness.formats.track import Track
 
 from ..upstream.imported import below, imported_standings
 from .index import OnRead, read_entries

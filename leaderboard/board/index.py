@@ -26,11 +26,11 @@ from typing import Any
 import pydantic
 
 from data.files import replace_file
-from harness import layout
 from harness.archive.acceptance import in_order
 from harness.archive.entry import Entry, entry_of
 from harness.errors import RecordError
-from harness.plainfile import read_plain
+from harness.formats import layout
+from harness.system.plainfile import read_plain
 
 FORMAT = "speedrun index 2"
 MIN_RECORDS = 32  # a shorter board is read as fast without

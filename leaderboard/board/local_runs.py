@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from harness import layout
 from harness.archive.standings import Standing, standings_of
 from harness.errors import RecordError
-from harness.run import RunRecord, read_run
+from harness.formats import layout
+from harness.formats.run import RunRecord, read_run
+from harness.formats.track import Track
 from harness.selftimed.legacy_record import LegacyRecord, legacy_dirs, read_legacy
-from harness.track import Track
 
 from .reported import local_standing
 

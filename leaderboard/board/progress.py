@@ -11,9 +11,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import layout
 from harness.errors import UserError
-from harness.plainfile import read_plain
+from harness.formats import layout
+from harness.system.plainfile import read_plain
 
 MAX_PROGRESS_BYTES = 32 * 2**20
 TAIL_BYTES = 2**16

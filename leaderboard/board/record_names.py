@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import layout
 from harness.errors import UserError
+from harness.formats import layout
 
 from ..upstream.history import ImportedRow, read_history, row_numbers
 

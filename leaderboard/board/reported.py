@@ -7,12 +7,12 @@ neither time nor loss, and stands only among the local runs.
 
 from dataclasses import replace
 
-from harness import layout
 from harness.archive.standings import Standing
 from harness.errors import RecordError
+from harness.formats import layout
+from harness.formats.track import Track
 from harness.selftimed.legacy_record import LegacyRecord, read_legacy
 from harness.status import Status
-from harness.track import Track
 
 NS = 1_000_000_000
 

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import layout
 from harness.archive.challenge import Challenge
 from harness.archive.record import Record, read_records_of, source_files
 from harness.archive.standings import Standing
@@ -16,8 +15,9 @@ from harness.archive.verification import Report, verify_record
 from harness.campaigns.evidence import Evidence
 from harness.cli.reports import diff_stat
 from harness.errors import RecordError, UserError
-from harness.run import Finding, RunRecord
-from harness.track import load_track
+from harness.formats import layout
+from harness.formats.run import Finding, RunRecord
+from harness.formats.track import load_track
 
 from ..upstream.audit import AuditRow, audit
 from ..upstream.history import ImportedRow, ImportedRun

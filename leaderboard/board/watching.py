@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from harness import layout
 from harness.campaigns.campaign import Plan, fills_slot
 from harness.campaigns.ledger import read_ledger
 from harness.errors import RecordError, UserError
-from harness.run import RunRecord, read_run
+from harness.formats import layout
+from harness.formats.run import RunRecord, read_run
 from harness.status import Status
 
 from .progress import Report, read_last_report

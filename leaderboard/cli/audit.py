@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from harness.errors import UserError
-from harness.track import Track, list_tracks, load_track
+from harness.formats.track import Track, list_tracks, load_track
 
 from ..upstream.audit import AuditRow
 from ..upstream.audit import audit as audit_history

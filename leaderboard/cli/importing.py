@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from harness import layout
 from harness.errors import UserError
+from harness.formats import layout
 
 from ..upstream.checkout import Checkout
 from ..upstream.history import History, encode, write_history

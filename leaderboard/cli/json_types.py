@@ -11,9 +11,9 @@ from harness.archive.record import Statement
 from harness.archive.standings import Standing
 from harness.archive.verdict import WaivedFinding
 from harness.campaigns.evidence import Evidence
-from harness.environment import Environment
+from harness.formats.environment import Environment
+from harness.formats.run import Finding, Section
 from harness.outputs import FileDifference
-from harness.run import Finding, Section
 from harness.selftimed.grammars import Reading
 from harness.selftimed.logs import LogEnvironment, Oddity
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from data.printing import printable
 from harness.archive.standings import Standing
 from harness.errors import UserError
-from harness.track import Track, default_track, load_track
+from harness.formats.track import Track, default_track, load_track
 
 from ..board.board import LOCAL_ROWS, Board, read_board
 from ..board.filters import Filters, parse_filters, suggestion

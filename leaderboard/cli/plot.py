@@ -11,7 +11,7 @@ from rich.text import Text
 
 from data.printing import printable
 from harness.errors import UserError
-from harness.track import Track, default_track, load_track
+from harness.formats.track import Track, default_track, load_track
 
 from ..board.board import read_board
 from ..board.record_names import OwnRecord, Reference, find_record, references

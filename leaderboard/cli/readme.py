@@ -13,11 +13,11 @@ from typing import Annotated
 import typer
 
 from data.files import replace_file
-from harness import layout
 from harness.errors import UserError
-from harness.plainfile import read_plain
+from harness.formats import layout
+from harness.formats.track import load_track
 from harness.status import ExitCode
-from harness.track import load_track
+from harness.system.plainfile import read_plain
 
 from ..board.board import read_board
 from ..text.markdown import standings_table

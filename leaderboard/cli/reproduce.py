@@ -17,7 +17,6 @@ from rich.text import Text
 
 from data import datasets
 from data.printing import printable
-from harness import environment, layout, processes
 from harness.archive.contender import find_contender
 from harness.archive.environments import Lock, build, differences, find_python, place_for, read_lock
 from harness.archive.record import Record, read_record
@@ -28,9 +27,11 @@ from harness.campaigns.scoreboard import Scoreboard
 from harness.cli import options
 from harness.cli.campaigns import draft, prepare_data
 from harness.errors import RunFailure, UserError
+from harness.formats import environment, layout
+from harness.formats.track import Track, load_track
 from harness.running.display import Display
 from harness.status import ExitCode
-from harness.track import Track, load_track
+from harness.system import processes
 
 from ..board.record_names import OwnRecord, find_record
 from ..upstream.history import ImportedRow

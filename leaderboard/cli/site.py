@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from harness import layout
 from harness.errors import UserError
+from harness.formats import layout
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 DEFAULT = layout.ROOT / "site"

@@ -13,13 +13,13 @@ from rich.live import Live
 from rich.text import Text
 
 from data.printing import printable
-from harness import layout
 from harness.campaigns.bundle import read_bundle
 from harness.campaigns.campaign import fills_slot
 from harness.campaigns.contest import bundle_track
 from harness.campaigns.summary import summarise
 from harness.errors import RecordError
-from harness.run import RunRecord, read_run
+from harness.formats import layout
+from harness.formats.run import RunRecord, read_run
 from harness.status import ExitCode, Status
 
 from ..board.watching import GRACE_S, RunSight, find_watched, is_conducted, look_at_campaign, look_at_run

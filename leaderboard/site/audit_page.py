@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from harness.track import Track
+from harness.formats.track import Track
 
 from ..upstream.audit import AuditRow
 from ..upstream.audit_tables import INTRODUCTION

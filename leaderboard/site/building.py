@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness import layout
 from harness.errors import UserError
-from harness.plainfile import read_plain
+from harness.formats import layout
+from harness.system.plainfile import read_plain
 
 from . import addresses, downloads
 from .audit_page import audit_page

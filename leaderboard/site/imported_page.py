@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from harness.track import Track
+from harness.formats.track import Track
 
 from ..upstream.audit import losses_of
 from ..upstream.history import History, ImportedRun

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from harness import layout
 from harness.archive.challenge import ChallengeStatement
 from harness.archive.record import Record
 from harness.archive.verification import Report
 from harness.campaigns.bundle import Bundle, read_bundle
 from harness.campaigns.evidence import ArmEvidence, measure
-from harness.environment import Environment
 from harness.errors import RecordError, UserError
-from harness.plainfile import read_plain
-from harness.run import Finding, RunRecord
-from harness.track import Track
+from harness.formats import layout
+from harness.formats.environment import Environment
+from harness.formats.run import Finding, RunRecord
+from harness.formats.track import Track
+from harness.system.plainfile import read_plain
 
 from . import addresses, numbers
 from .charts import CurvePoint, Draw, Figure, RunPoint, curves, scatter

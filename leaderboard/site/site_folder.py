@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from data.files import TEMPORARY_SUFFIX, locked
 from harness.errors import RecordError, UserError
-from harness.plainfile import read_plain
+from harness.system.plainfile import read_plain
 
 from . import addresses
 

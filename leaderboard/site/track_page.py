@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from harness.formats.track import Track
 from harness.rulebook.rules import RULES
 from harness.rulebook.source_rules import SOURCE_RULES
-from harness.track import Track
 
 from . import addresses
 from .charts import Draw, Figure, Point, progress

@@ -8,7 +8,7 @@ from pathlib import Path
 from data.files import replace_file
 from harness.archive.standings import Standing
 from harness.errors import UserError
-from harness.track import Track
+from harness.formats.track import Track
 
 from .markdown import standings_table
 from .tables import frame, legend

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from data.printing import printable
 from harness.archive.standings import Standing
-from harness.track import Track
+from harness.formats.track import Track
 
 from ..upstream.imported import UNDATED
 

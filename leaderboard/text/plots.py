@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from harness import layout
 from harness.archive.record import Record, read_record
 from harness.archive.standings import Standing
 from harness.campaigns.evidence import measure
 from harness.errors import RecordError, UserError
+from harness.formats import layout
+from harness.formats.track import Track
 from harness.stats.significance import DegenerateSample, mean_interval
-from harness.track import Track
 
 from ..board.progress import read_progress
 from ..board.record_names import Reference

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from data.printing import printable
 from harness.archive.standings import Standing
-from harness.track import Track
+from harness.formats.track import Track
 
 from ..upstream.imported import UNDATED
 from .terminal_plot import sparkline

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from harness.formats.track import Track
 from harness.stats import significance
-from harness.track import Track
 
 from .history import History, ImportedRecord, ImportedRun
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data.printing import printable
-from harness.track import Track
+from harness.formats.track import Track
 
 from .audit import AuditRow
 

@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from harness import layout
 from harness.errors import RecordError, UserError, first_problem
+from harness.formats import layout
 
 from .history import Claim, Quoted, Section
 

@@ -14,9 +14,9 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data.files import replace_file
-from harness import layout
 from harness.errors import RecordError, first_problem
-from harness.plainfile import read_plain
+from harness.formats import layout
+from harness.system.plainfile import read_plain
 
 MAX_HISTORY_BYTES = 16 * 2**20
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import date
 
 from harness.archive.standings import Standing
-from harness.track import Track
+from harness.formats.track import Track
 
 from .audit import AuditRow, audit
 from .history import History, ImportedRecord, read_history

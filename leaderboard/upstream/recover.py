@@ -14,11 +14,11 @@ from pathlib import Path
 from data import datasets
 from data.errors import DataError
 from harness.archive.environments import find_python
-from harness.environment import Gpu
 from harness.errors import UserError
+from harness.formats.environment import Gpu
+from harness.formats.track import Track
 from harness.selftimed.grammars import MODDED_NANOGPT
 from harness.selftimed.logs import read_log
-from harness.track import Track
 
 from .checkout import Checkout
 from .embedded import digest, split_source

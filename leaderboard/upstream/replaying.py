@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import fmean
 
 from harness.archive.reproduction import Verdict
-from harness.clock import utc_now
-from harness.environment import gpus
 from harness.errors import RunFailure
-from harness.observer import Observer
+from harness.formats.environment import gpus
+from harness.formats.observer import Observer
+from harness.formats.track import Track
 from harness.selftimed.grammars import MODDED_NANOGPT
 from harness.selftimed.legacy import execute_legacy
 from harness.selftimed.legacy_facts import LegacyRequest
@@ -21,7 +21,7 @@ from harness.selftimed.workcopy import find_checkout
 from harness.stats.comparison import CONFIDENCE, Span
 from harness.stats.significance import DegenerateSample, equivalence_test, welch_interval
 from harness.status import ExitCode, Status
-from harness.track import Track
+from harness.system.clock import utc_now
 
 from .history import ImportedRow
 from .recover import Dig, write_source

@@ -32,11 +32,11 @@ from data.datasets import load_dataset, train_paths, val_path
 from data.shards import read_shard
 from data.tokenize.importing import import_files
 from harness.errors import RunFailure, UserError
-from harness.run import RunRecord, read_run
+from harness.formats.run import RunRecord, read_run
+from harness.formats.track import load_track
 from harness.selftimed.legacy_record import LegacyRecord, read_legacy
 from harness.stats.significance import ratio_interval
 from harness.status import ExitCode, Status
-from harness.track import load_track
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 (REPORTED,) = (ROOT / "records" / "shakespeare-2cpu" / "reported").glob("*_nanoGPT.json")

@@ -15,7 +15,7 @@ import torch
 from benchmarks import refereed, rival
 from benchmarks.hopper import Sitting, attempt, lines_of, measure_modded, rival_rows, write_shards
 from data.shards import read_shard
-from harness.track import load_track
+from harness.formats.track import load_track
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RIVAL = """

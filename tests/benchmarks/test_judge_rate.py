@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.judge_rate import exam_tokens, synthetic
 from data.shards import read_shard
-from harness.track import load_track
+from harness.formats.track import load_track
 
 
 def test_the_exam_without_a_model_is_an_exam(tmp_path: Path) -> None:

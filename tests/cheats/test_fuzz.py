@@ -20,7 +20,6 @@ import pytest
 
 from data.errors import DataError
 from data.shards import read_shard, write_shard
-from harness import messages, weights
 from harness.archive.manifest import read_manifest
 from harness.archive.record import read_record
 from harness.archive.verdict import read_verdict
@@ -28,8 +27,9 @@ from harness.archive.verification import verify_paths
 from harness.campaigns.bundle import read_bundle
 from harness.campaigns.ledger import read_ledger
 from harness.errors import RecordError, RunFailure, TrackError, UserError
-from harness.run import read_run
-from harness.track import load_track
+from harness.formats import messages, weights
+from harness.formats.run import read_run
+from harness.formats.track import load_track
 
 EXAMPLES = 100  # damaged files for each reader
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -236,8 +236,8 @@ from harness.errors import UserError
 from harness.campaigns.ledger import read_ledger
 from harness.archive.manifest import read_manifest
 from harness.archive.record import read_record
-from harness.run import read_run
-from harness.track import load_track
+from harness.formats.run import read_run
+from harness.formats.track import load_track
 from harness.archive.verdict import read_verdict
 folder = Path(sys.argv[1])
 readers = {"run.json": read_run, "record.json": read_record, "manifest.json": read_manifest,

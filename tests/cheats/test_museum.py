@@ -10,9 +10,9 @@ import pytest
 
 from harness.__main__ import main
 from harness.cells import sandbox
+from harness.formats.run import Finding
+from harness.formats.track import load_track
 from harness.rulebook import source_rules
-from harness.run import Finding
-from harness.track import load_track
 from tests.cheats import museum
 from tests.cheats.catalogue import CATALOGUE, UNPLAYED
 from tests.cheats.museum import GROUPS, PAGE, STATUSES, Exhibit, cheats

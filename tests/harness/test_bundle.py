@@ -11,7 +11,7 @@ import pytest
 
 from harness.campaigns.bundle import Bundle, file_digests, read_bundle
 from harness.errors import RecordError
-from harness.run import Phases, RunRecord, Windows, read_run
+from harness.formats.run import Phases, RunRecord, Windows, read_run
 from harness.status import Status
 
 PAIRS = {"baseline_times": (2.2, 2.3, 2.4, 2.5), "baseline_losses": (5.0, 5.1, 5.2, 5.3)}

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from harness.campaigns.campaign import MAX_RUNS, Plan, draw_slots, fills_slot, make_plan
 from harness.errors import UserError
+from harness.formats.submission import read_submission
+from harness.formats.track import load_track
 from harness.status import Status
-from harness.submission import read_submission
-from harness.track import load_track
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REPEATED = {

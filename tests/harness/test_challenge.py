@@ -11,13 +11,13 @@ import pytest
 import typer.testing
 from typer import Typer
 
-from harness import layout
 from harness.archive.challenging import attach
 from harness.archive.manifest import write_manifest
 from harness.archive.record import read_record
 from harness.archive.verification import verify_paths
 from harness.cli.challenge import challenge as command
 from harness.errors import UserError
+from harness.formats import layout
 
 Make = Callable[..., Path]
 DAY = date(2026, 1, 5)
@@ -84,7 +84,7 @@ def test_refutations(tmp_path: Path, make_bundle: Make, record: Path, what: str)
 
 
 def _failed(run: Any) -> Any:
-    from harness.run import Phases
+    from harness.formats.run import Phases
     from harness.status import Status
 
     update = {"status": Status.RANK_DIED, "sentence": "rank 0 died", "score": None, "stamps": None, "weights": None}

@@ -17,22 +17,22 @@ import pytest
 from scipy import stats
 
 from data import datasets
-from harness import environment
 from harness.campaigns import conduct as conducting
 from harness.campaigns.bundle import Bundle, read_bundle
 from harness.campaigns.campaign import Plan, Slot, make_plan
 from harness.campaigns.conduct import Options, Sitting, begin, conduct, open_campaigns
 from harness.campaigns.ledger import read_ledger
-from harness.clock import utc_now
-from harness.environment import Environment, collect
 from harness.errors import RunFailure, UserError
-from harness.interrupts import Interrupts
-from harness.observer import Observer
-from harness.run import Owner, RunRecord, encode_run
+from harness.formats import environment
+from harness.formats.environment import Environment, collect
+from harness.formats.observer import Observer
+from harness.formats.run import Owner, RunRecord, encode_run
+from harness.formats.submission import Submission, read_submission
+from harness.formats.track import load_track
 from harness.running.facts import Request, first_record
 from harness.status import Status
-from harness.submission import Submission, read_submission
-from harness.track import load_track
+from harness.system.clock import utc_now
+from harness.system.interrupts import Interrupts
 
 pytestmark = pytest.mark.spread
 ROOT = Path(__file__).resolve().parents[2]

@@ -61,7 +61,7 @@ def test_a_signal_ends_the_run_and_is_recorded(
 
 def test_signals_before_and_after_the_run_raise_at_its_edges_only() -> None:
     from harness.errors import RunFailure
-    from harness.interrupts import Interrupts
+    from harness.system.interrupts import Interrupts
 
     before = signal.getsignal(signal.SIGTERM)
     with Interrupts() as interrupts:
@@ -76,7 +76,7 @@ def test_signals_before_and_after_the_run_raise_at_its_edges_only() -> None:
 
 def test_a_signal_that_was_lost_or_deferred_is_insisted_on() -> None:
     from harness.errors import RunFailure
-    from harness.interrupts import Interrupts, deferred, insist
+    from harness.system.interrupts import Interrupts, deferred, insist
 
     def lose() -> None:
         with contextlib.suppress(RunFailure):  # as an import or a __del__ may

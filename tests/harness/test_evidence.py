@@ -8,9 +8,9 @@ import pytest
 from harness.campaigns.bundle import read_bundle
 from harness.campaigns.evidence import Evidence, derive
 from harness.campaigns.summary import summarise
-from harness.run import Finding, Phases, RunRecord
+from harness.formats.run import Finding, Phases, RunRecord
+from harness.formats.track import Track, load_track
 from harness.status import Status
-from harness.track import Track, load_track
 
 CAUSALITY = Finding(id="causality", severity="error", sentence="s", expected="e", found="f")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from harness.formats.run import read_run
 from harness.outputs import DryRun
-from harness.run import read_run
 
 pytestmark = pytest.mark.spread
 ROOT = Path(__file__).resolve().parent.parent.parent

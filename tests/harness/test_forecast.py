@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from harness import run
 from harness.campaigns.forecast import FIELD_LOSS, FIELD_TIME, MARGIN_NATS, TABLE, Wishes, alike, forecast
-from harness.environment import Environment
-from harness.run import RunRecord, owner
+from harness.formats import run
+from harness.formats.environment import Environment
+from harness.formats.run import RunRecord, owner
+from harness.formats.track import Track, load_track
 from harness.stats.power import LOSS_SD_NATS, TIME_SD, Design, log_saving, paired_times
 from harness.status import Status
-from harness.track import Track, load_track
 
 DIGEST = "0123456789abcdef" * 4
 START = datetime(2026, 1, 2, tzinfo=UTC)

@@ -24,9 +24,9 @@ from data.shards import read_shard, write_shard
 from harness import relabelling
 from harness.exam import findings, shadow
 from harness.exam.judge import EvaluationError, Judge
+from harness.formats.run import Score
+from harness.formats.track import load_track
 from harness.inside import HEADER, Channel, encode
-from harness.run import Score
-from harness.track import load_track
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"

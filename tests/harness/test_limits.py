@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from harness import processes
 from harness.cells import cell as cells
 from harness.cells import groups, namespaces, sandbox
 from harness.cells.cell import Cell
@@ -18,6 +17,7 @@ from harness.cells.sandbox import LEVELS
 from harness.cells.view import Limits, View
 from harness.errors import RunFailure
 from harness.status import Status
+from harness.system import processes
 
 MIB = 2**20
 needs_groups = pytest.mark.skipif("pids" not in groups.parents(), reason="no control group for processes to be made")
@@ -298,7 +298,7 @@ def test_limits_leave_something_to_others() -> None:
 
 RUNNER = """
 import os, subprocess, sys
-from harness import processes
+from harness.system import processes
 processes.KILL_S = 100  # however slow the machine is
 processes.adopt_orphans()
 runaway = subprocess.Popen([sys.executable, "-S", "-c", sys.argv[1]], start_new_session=True, stdout=subprocess.PIPE)

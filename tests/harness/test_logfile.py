@@ -7,9 +7,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import logfile
-from harness.logfile import CUT_MARK, Curve, LogFile
-from harness.messages import Log
+from harness.formats import logfile
+from harness.formats.logfile import CUT_MARK, Curve, LogFile
+from harness.formats.messages import Log
 
 
 @settings(max_examples=60)

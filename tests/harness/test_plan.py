@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness import layout
 from harness.campaigns.forecast import Forecast
+from harness.formats import layout
 from tests.harness.test_forecast import LOSSES, RUNS
 
 ROOT = Path(__file__).resolve().parent.parent.parent

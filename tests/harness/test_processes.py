@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import layout, machine, processes, scratch
+from harness import machine
 from harness.errors import RunFailure, UserError
+from harness.formats import layout
 from harness.running import torchrun
 from harness.status import Status
+from harness.system import processes, scratch
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TREE = """
@@ -28,7 +30,7 @@ time.sleep(600)
 UP = 8  # processes of it that sleep
 KILL = """
 import subprocess, sys
-from harness import processes
+from harness.system import processes
 processes.KILL_S = 100  # however slow the machine is
 processes.adopt_orphans()
 tree = subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]], stdout=subprocess.PIPE)

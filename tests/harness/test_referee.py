@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from data.shards import write_shard
-from harness import processes
 from harness.cells.cell import Cell
 from harness.cells.view import View
 from harness.errors import RunFailure
-from harness.logfile import Curve, LogFile
-from harness.observer import Observer
+from harness.formats.logfile import Curve, LogFile
+from harness.formats.observer import Observer
 from harness.running.referee import Orders, Referee, listen
 from harness.running.session import Phase
 from harness.running.snapshots import MAX_SNAPSHOTS
 from harness.running.stage import Stage
 from harness.status import Status
+from harness.system import processes
 
 RANK = """
 import json, os, signal, socket, struct, subprocess, sys, time

@@ -150,7 +150,7 @@ def test_what_was_brought_along_is_worth_nothing_under_other_labels(
 
 def check_record(outcome: Any) -> None:
     """It says that it was relabelled and how, not under which key; and it is never a place on a board."""
-    from harness.run import read_run
+    from harness.formats.run import read_run
 
     record = read_run(outcome.folder)
     assert (record.relabelled, record.reached_target, record.is_valid, outcome.code) == (True, True, False, 0)

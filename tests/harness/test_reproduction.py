@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from harness import layout
 from harness.archive.environments import Lock, build, differences, find_python, place_for, read_lock
 from harness.archive.record import read_record
 from harness.archive.reproduction import Reproduction, judge
 from harness.campaigns.bundle import read_bundle
-from harness.clock import utc_now
 from harness.errors import RecordError, UserError
+from harness.formats import layout
+from harness.formats.track import load_track
 from harness.status import Status
-from harness.track import load_track
+from harness.system.clock import utc_now
 
 BIGRAM = Path(__file__).resolve().parent.parent / "submissions" / "bigram.py"
 GOOD = (5.01, 5.02, 5.0, 5.03)

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from harness.campaigns.bundle import Bundle, read_bundle
 from harness.campaigns.evidence import derive
+from harness.formats.run import Finding, Probes, RunRecord, Stamps, Weights
+from harness.formats.track import Track, WaivableRule, list_tracks, load_track
 from harness.rulebook import record_rules, run_rules
 from harness.rulebook.rules import RULES, judge, waive
 from harness.rulebook.source_rules import SOURCE_RULES
-from harness.run import Finding, Probes, RunRecord, Stamps, Weights
 from harness.status import Status
-from harness.track import Track, WaivableRule, list_tracks, load_track
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY = load_track(str(ROOT / "tests" / "tracks" / "tiny"))

@@ -12,11 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness import clock, run
-from harness.environment import Environment
 from harness.errors import RecordError, UserError
-from harness.run import Owner, RunFolder, RunRecord, SubmissionRef, TrackRef, new_run_id, owner, read_run, read_runs
+from harness.formats import run
+from harness.formats.environment import Environment
+from harness.formats.run import (
+    Owner,
+    RunFolder,
+    RunRecord,
+    SubmissionRef,
+    TrackRef,
+    new_run_id,
+    owner,
+    read_run,
+    read_runs,
+)
 from harness.status import Status
+from harness.system import clock
 
 DIGEST = "0123456789abcdef" * 4
 ENVIRONMENT = Environment(

@@ -12,9 +12,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from harness import layout
 from harness.errors import UserError
-from harness.run import RunRecord
+from harness.formats import layout
+from harness.formats.run import RunRecord
 from harness.schemas import FORMS, path_of, schema, write_schemas
 
 ROOT = Path(__file__).resolve().parent.parent.parent

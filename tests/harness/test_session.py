@@ -6,10 +6,10 @@ from itertools import product
 import pytest
 
 from harness.errors import RunFailure
-from harness.messages import Failed, TensorShape
+from harness.formats.messages import Failed, TensorShape
+from harness.formats.weights import WeightBuffer, plan
 from harness.running.session import Phase, Session
 from harness.status import Status
-from harness.weights import WeightBuffer, plan
 
 EVENTS = ("hello", "reserve", "go", "stop", "returned", "failed", "died")
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from data.corpus import narration
 from data.shards import read_shard
 from harness.exam import findings, shadow
-from harness.run import Probes, Score, Shadow, Windows
-from harness.track import load_track
+from harness.formats.run import Probes, Score, Shadow, Windows
+from harness.formats.track import load_track
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

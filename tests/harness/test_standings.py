@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pytest
 
-from harness import run
 from harness.archive.challenge import Challenge, ChallengeStatement
 from harness.archive.record import Record, Statement
 from harness.archive.signing import Signature
@@ -16,8 +15,9 @@ from harness.archive.standings import hardware, standings
 from harness.campaigns.bundle import Bundle
 from harness.campaigns.campaign import Arm, ArmPlan, Plan, PlannedTest, draw_slots
 from harness.campaigns.evidence import ArmEvidence, Evidence
-from harness.environment import Environment, Gpu
-from harness.run import RunRecord, owner
+from harness.formats import run
+from harness.formats.environment import Environment, Gpu
+from harness.formats.run import RunRecord, owner
 from harness.stats.comparison import Comparison, Span
 from harness.status import Status
 

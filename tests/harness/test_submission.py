@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import submission as module
 from harness.errors import RunFailure, UserError
+from harness.formats import submission as module
+from harness.formats.submission import check_source, read_submission, take_copy
 from harness.status import Status
-from harness.submission import check_source, read_submission, take_copy
 
 CONTRACT = "def train(run): pass\ndef load(weights, device): pass\n"
 

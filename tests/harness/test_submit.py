@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness import layout
 from harness.archive.lock import lock_bytes
 from harness.archive.record import Waiver, read_record, read_records
 from harness.archive.standings import standings
@@ -21,7 +20,8 @@ from harness.archive.verification import verify_record, verify_track
 from harness.cli.reports import diff_stat, show_diff, show_findings
 from harness.cli.submit import next_steps, place_sentence
 from harness.errors import UserError
-from harness.run import Finding, RunRecord
+from harness.formats import layout
+from harness.formats.run import Finding, RunRecord
 from harness.status import Status
 from tests.conftest import until
 

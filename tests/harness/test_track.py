@@ -8,9 +8,9 @@ import pytest
 from pydantic import BaseModel
 
 from data import datasets
-from harness import layout
 from harness.errors import TrackError
-from harness.track import Rules, Track, default_track, list_tracks, load_track
+from harness.formats import layout
+from harness.formats.track import Rules, Track, default_track, list_tracks, load_track
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TEXT = (ROOT / "tests" / "tracks" / "tiny" / "track.toml").read_text()

@@ -15,7 +15,6 @@ import pytest
 import typer.testing
 from typer import Typer
 
-from harness import layout
 from harness.archive.challenging import attach
 from harness.archive.manifest import read_manifest, write_manifest
 from harness.archive.record import Record, read_record
@@ -24,6 +23,7 @@ from harness.archive.verdict import derive_verdict, verdict_bytes
 from harness.archive.verification import NOT_IN_MANIFEST, verify_paths, verify_record
 from harness.cli.verify import summary, verify
 from harness.errors import UserError
+from harness.formats import layout
 
 Make = Callable[..., Path]
 DAY = date(2026, 1, 5)

@@ -15,12 +15,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import weights
 from harness.errors import RunFailure
+from harness.formats import weights
+from harness.formats.messages import TensorShape
+from harness.formats.weights import DTYPES, WeightBuffer, plan
 from harness.inside import describe, read_weights, tensor_bytes
-from harness.messages import TensorShape
 from harness.status import Status
-from harness.weights import DTYPES, WeightBuffer, plan
 
 FLOATS = ["float64", "float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2"]
 

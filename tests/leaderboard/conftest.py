@@ -13,8 +13,8 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from harness import layout
 from harness.archive.submitting import Claims, draft, write
+from harness.formats import layout
 from harness.schemas import path_of
 
 TINY = Path(__file__).resolve().parent.parent / "tracks" / "tiny" / "track.toml"

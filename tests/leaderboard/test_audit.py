@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.track import Track, load_track
+from harness.formats.track import Track, load_track
 from leaderboard.upstream.audit import AuditRow, audit
 from leaderboard.upstream.audit_tables import markdown, page
 from leaderboard.upstream.history import (

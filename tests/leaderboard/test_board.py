@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.track import load_track
+from harness.formats.track import load_track
 from leaderboard.board import local_runs as reading
 from leaderboard.board.board import read_board
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness import layout
 from harness.errors import RecordError
-from harness.track import load_track
+from harness.formats import layout
+from harness.formats.track import load_track
 from leaderboard.text.tables import terminal_table
 from leaderboard.upstream.claims import catalogue
 from leaderboard.upstream.history import History, encode, read_history, write_history

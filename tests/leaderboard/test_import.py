@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import layout
 from harness.errors import UserError
+from harness.formats import layout
 from leaderboard.upstream.checkout import Checkout
 from leaderboard.upstream.claims import quoted_losses, step_rows, timed_rows
 from leaderboard.upstream.history import History, encode, read_history

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import harness.archive.record
-from harness import layout
 from harness.archive.challenging import attach
 from harness.archive.entry import entry_of
 from harness.archive.record import Record, read_records
+from harness.formats import layout
 from leaderboard.board import index
 from leaderboard.board.index import fingerprint, read_entries
 

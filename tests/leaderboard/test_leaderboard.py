@@ -18,7 +18,7 @@ from rich.console import Console
 from data.printing import printable
 from harness.archive.standings import Standing
 from harness.errors import UserError
-from harness.track import load_track
+from harness.formats.track import load_track
 from leaderboard.board.filters import parse_filters
 from leaderboard.cli import leaderboard as cli
 from leaderboard.cli.leaderboard import leaderboard

@@ -11,9 +11,9 @@ import pytest
 import typer
 from click.testing import Result
 
-from harness import layout
 from harness.archive.challenging import attach
 from harness.errors import UserError
+from harness.formats import layout
 from harness.schemas import FORMS
 from harness.status import Status
 from leaderboard.cli import plot as plot_command

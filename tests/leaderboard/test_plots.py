@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from harness.errors import UserError
-from harness.track import load_track
+from harness.formats.track import load_track
 from leaderboard.board.board import read_board
 from leaderboard.board.record_names import find_record
 from leaderboard.cli.plot import app

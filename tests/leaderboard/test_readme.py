@@ -10,8 +10,8 @@ from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import layout
 from harness.errors import UserError
+from harness.formats import layout
 from leaderboard.cli.readme import readme, rewritten
 from leaderboard.text.markdown import as_words
 

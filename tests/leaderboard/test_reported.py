@@ -10,11 +10,11 @@ from types import ModuleType
 import pytest
 from click.testing import Result
 
-from harness import layout
-from harness.run import Owner, TrackRef
+from harness.formats import layout
+from harness.formats.run import Owner, TrackRef
+from harness.formats.track import Track, load_track
 from harness.selftimed.legacy_record import Claim, LegacyRecord, Measured, Observed, Script, encode
 from harness.status import Status
-from harness.track import Track, load_track
 from leaderboard.board.board import read_board
 from leaderboard.board.reported import reported_standings
 from leaderboard.cli.leaderboard import leaderboard

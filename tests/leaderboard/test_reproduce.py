@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data import datasets
-from harness import layout
 from harness.errors import UserError
-from harness.track import load_track
+from harness.formats import layout
+from harness.formats.track import load_track
 from leaderboard.board.record_names import find_record
 from leaderboard.upstream.embedded import digest
 from leaderboard.upstream.history import (

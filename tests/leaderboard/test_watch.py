@@ -15,7 +15,7 @@ import pytest
 from click.testing import Result
 
 from harness.errors import UserError
-from harness.run import RunRecord, encode_run, owner, read_run
+from harness.formats.run import RunRecord, encode_run, owner, read_run
 from harness.status import Status
 from leaderboard.board import watching
 from leaderboard.board.watching import find_watched, is_conducted, look_at_campaign, look_at_run, steps_taken

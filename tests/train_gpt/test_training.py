@@ -15,8 +15,8 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
+from harness.formats.track import load_track
 from harness.rulebook.source_rules import check
-from harness.track import load_track
 from tests.train_gpt.flagship import (
     DOCUMENT,
     FILE,

@@ -9,7 +9,7 @@ status: caught
 ends: finding uncounted_attempts
 """
 
-from harness.run import Stamps
+from harness.formats.run import Stamps
 from harness.status import Status
 
 

@@ -37,7 +37,7 @@ from typing import Any
 
 from data.files import replace_file
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = ROOT / "docs" / "schemas"  # generated
 
 TRACK_FILE = "track.toml"

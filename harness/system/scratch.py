@@ -6,13 +6,13 @@ namespace is not ours to judge, and stays.
 """
 
 import re
+import shutil
 import tempfile
 import zlib
 from pathlib import Path
 from typing import Literal
 
 from . import processes
-from .submission import remove_tree
 
 Kind = Literal["speedrun", ".submit", ".challenge"]  # of a run; of what is to become a record or a challenge
 _NAME = re.compile(r"^(?:speedrun|\.submit|\.challenge)-([0-9a-f]+)-(\d+)-(\d+)-")
@@ -52,3 +52,8 @@ def here() -> str:
     """Where pids mean something, this boot and this pid namespace, in eight digits."""
     place = f"{processes.boot_id()} {Path('/proc/self/ns/pid').stat().st_ino}"
     return f"{zlib.crc32(place.encode()):08x}"
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a folder and what is in it, also when files in it are read-only; gone already is fine."""
+    shutil.rmtree(path, ignore_errors=True)

@@ -5,7 +5,7 @@ import os
 import stat
 from pathlib import Path
 
-from .errors import UserError
+from ..errors import UserError
 
 
 def read_plain(path: Path, max_bytes: int, error_kind: type[UserError] = UserError) -> bytes:

@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..errors import TrackError, first_problem
 from . import layout
 from .environment import gpus
-from .errors import TrackError, first_problem
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
@@ -131,7 +131,7 @@ def load_track(name_or_path: str) -> Track:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrackError(f"expected TOML in {path}, found: {error}") from error
     except ValidationError as error:
-        raise TrackError(f"{path}: {first_problem(error)}; see the schema in harness/track.py") from error
+        raise TrackError(f"{path}: {first_problem(error)}; see the schema in harness/formats/track.py") from error
 
 
 def list_tracks() -> list[Track]:

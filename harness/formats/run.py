@@ -19,13 +19,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data.files import replace_file, sync_folder
 
-from . import clock, layout, processes
+from ..errors import RecordError, RunFailure, UserError, first_problem
+from ..status import ExitCode, Status
+from ..system import clock, processes
+from ..system.plainfile import read_plain
+from ..system.processes import ProcessId
+from ..system.scratch import remove_tree
+from . import layout
 from .environment import Environment
-from .errors import RecordError, RunFailure, UserError, first_problem
-from .plainfile import read_plain
-from .processes import ProcessId
-from .status import ExitCode, Status
-from .submission import Submission, remove_tree
+from .submission import Submission
 from .track import Track
 
 RESERVE_BYTES = 8 * 2**20  # more than any run.json: the closing record must fit on a full disk

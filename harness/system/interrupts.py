@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Self
 
-from .errors import RunFailure
-from .status import Status
+from ..errors import RunFailure
+from ..status import Status
 
 _STATUS = {signal.SIGINT: Status.INTERRUPTED, signal.SIGTERM: Status.TERMINATED}
 

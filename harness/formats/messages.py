@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from .errors import first_problem
+from ..errors import first_problem
 
 Count = Annotated[int, Field(ge=0, lt=2**62)]
 Shown = Annotated[int, Field(gt=-(2**62), lt=2**62)]  # untrusted, but small enough for a display to reckon with

@@ -19,9 +19,9 @@ import numpy as np
 
 from data.files import replace_file
 
-from .errors import RunFailure
+from ..errors import RunFailure
+from ..status import Status
 from .messages import TensorShape
-from .status import Status
 
 # bytes per element, and the name safetensors uses
 DTYPES = {

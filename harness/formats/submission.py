@@ -7,13 +7,12 @@ sockets are refused, so nothing outside the tree comes along and nothing can be 
 import ast
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import RunFailure, UserError
-from .plainfile import read_plain
-from .status import Status
+from ..errors import RunFailure, UserError
+from ..status import Status
+from ..system.plainfile import read_plain
 
 IGNORED = frozenset({"__pycache__", ".git", ".venv", ".DS_Store"})
 MAX_FILES = 1000
@@ -115,8 +114,3 @@ def _names(root: Path) -> list[str]:
         if len(names) > MAX_FILES:
             raise UserError(f"expected at most {MAX_FILES} files in a submission, found more in {root}")
     return names
-
-
-def remove_tree(path: Path) -> None:
-    """Delete a folder and what is in it, also when files in it are read-only; gone already is fine."""
-    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""The operating system: processes, signals, the clock, files that are not to be trusted."""
