@@ -31,12 +31,12 @@ from benchmarks.nanogpt.results import NANOGPT, Run, nanogpt_run, our_run, summa
 from benchmarks.nanogpt.tables import show
 from data import datasets
 from harness import machine
-from harness.cells import sandbox
 from harness.errors import RunFailure, UserError
 from harness.formats import environment, layout
 from harness.formats.run import RunRecord
 from harness.formats.submission import read_submission
 from harness.formats.track import Track, load_track
+from harness.sandbox import levels
 from harness.selftimed.legacy_record import LegacyRecord
 from harness.selftimed.workcopy import Checkout
 from harness.status import ExitCode, Status
@@ -65,7 +65,7 @@ class Plan:
     sittings: int
     only: str | None
     iterations: int | None  # of nanoGPT's 2,000; None: all of them
-    sandbox: str
+    levels: str
     runs_root: Path
 
     def slots(self) -> Iterator[tuple[int, Entry | None]]:
@@ -208,7 +208,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     """Everything checked that can be before the first run. Raises UserError."""
     track = load_track(str(FOLDER))
     datasets.verify(datasets.load_dataset(track.data.dataset), datasets.data_root())
-    sandbox.choose(args.sandbox)
+    levels.choose(args.sandbox)
     return Plan(
         nanogpt=recipe.find_nanogpt(args.checkout.absolute()),
         entries=() if args.only == "nanogpt" else find_entries(args.scripts, track),

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # torchrun star
 
 from data.datasets import Dataset, data_root, load_dataset, prepare, train_paths, val_path
 from data.shards import read_shard, write_shard
-from harness.inside import import_submission
+from harness.sandbox.inside import import_submission
 
 WARMUP_TOKENS = 2**20
 

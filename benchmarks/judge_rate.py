@@ -31,15 +31,15 @@ import torch.nn.functional as F
 
 from data.datasets import data_root, load_dataset, val_path
 from data.shards import read_shard, write_shard
-from harness import inside
-from harness.cells.view import View
 from harness.exam import probes
 from harness.exam.scoring import Exam, Room, Scorer
 from harness.formats.logfile import LogFile
 from harness.formats.observer import Observer
 from harness.formats.run import Score
 from harness.formats.track import Track, load_track
-from harness.inside import import_submission
+from harness.sandbox import inside
+from harness.sandbox.inside import import_submission
+from harness.sandbox.policy import View
 from harness.system import processes
 
 ROOT = Path(__file__).resolve().parent.parent

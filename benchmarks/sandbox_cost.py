@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data import datasets
-from harness.cells import sandbox
-from harness.cells.cell import Cell
-from harness.cells.view import View
 from harness.running.referee import listen
+from harness.sandbox import levels
+from harness.sandbox.policy import View
+from harness.sandbox.process_tree import Cell
 from harness.system import processes
 
 from .timed_region import T_95, interval
@@ -83,7 +83,7 @@ def start(name: str, folder: Path, shard: Path, vocab_size: int) -> Arm:
     listener = listen(folder / "socket")
     listener.settimeout(START_S)
     if name == BARE:
-        cell, environment = None, sandbox.clean_environment(view.home) | view.environment
+        cell, environment = None, levels.clean_environment(view.home) | view.environment
         process = subprocess.Popen(argv, env=environment, cwd=view.home, stdout=subprocess.DEVNULL)
     else:
         cell = Cell(name, view)
@@ -139,7 +139,7 @@ def sitting(names: list[str], shard: Path, vocab_size: int, blocks: int, steps: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--levels", nargs="+", choices=sandbox.LEVELS, default=sandbox.available_levels())
+    parser.add_argument("--levels", nargs="+", choices=levels.LEVELS, default=levels.available_levels())
     parser.add_argument("--sittings", type=int, default=8, choices=sorted(T_95))
     parser.add_argument("--blocks", type=int, default=25, help="of each sitting")
     parser.add_argument("--steps", type=int, default=15, choices=range(1, 256), metavar="1..255", help="of each turn")

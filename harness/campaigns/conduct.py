@@ -15,7 +15,6 @@ from data import datasets
 from data.files import sync_folder
 
 from .. import machine
-from ..cells import sandbox
 from ..errors import RecordError, UserError
 from ..formats import environment, layout
 from ..formats.observer import Observer
@@ -24,6 +23,7 @@ from ..formats.submission import Submission, take_copy
 from ..formats.track import Track, load_track
 from ..running.execution import execute
 from ..running.facts import Request
+from ..sandbox import levels
 from ..status import Status
 from ..system import clock
 from ..system.interrupts import Interrupts
@@ -168,7 +168,7 @@ class _Conductor:
         if machine.pick_device(self.track) != plan.device:
             raise UserError(f"expected a machine with {plan.device}, as the campaign began, found none")
         machine.pick_world_size(self.track, plan.world_size, plan.device)
-        sandbox.choose(plan.sandbox)
+        levels.choose(plan.sandbox)
         data = datasets.verify(self.dataset, self.options.data_root, self.track.data.train_shards)
         here = alike.machine_facts(environment.collect(), plan.device, plan.world_size)
         self._check_alike({**here, "sandbox": plan.sandbox, **alike.data_facts(data)})

@@ -23,13 +23,13 @@ from ..campaigns.conduct import Options, begin, conduct, open_campaigns
 from ..campaigns.forecast import Known, Wishes, alike, forecast
 from ..campaigns.scoreboard import Scoreboard
 from ..campaigns.summary import Summary, summarise
-from ..cells import sandbox
 from ..errors import RunFailure, TrackError, UserError
 from ..formats import layout
 from ..formats.run import Finding
 from ..formats.submission import check_source
 from ..formats.track import Track, find_track, load_track
 from ..rulebook import source_rules
+from ..sandbox import levels
 from ..system import clock
 from .amounts import advancing, interruptible, progress_bar
 from .reports import exit_on_errors, findings_json, show_findings
@@ -91,7 +91,7 @@ def draft(
         runs=runs,
         world_size=machine.pick_world_size(track, ranks, device),
         device=device,
-        sandbox=sandbox.choose(require_sandbox),
+        sandbox=levels.choose(require_sandbox),
         created_at=clock.utc_now(),
         purpose=purpose,
         relabel=relabel,

@@ -15,12 +15,12 @@ from data import datasets
 from data.printing import printable
 
 from .. import machine
-from ..cells import sandbox
 from ..errors import UserError
 from ..formats import layout
 from ..formats.environment import gpus
 from ..formats.track import Track, load_track
 from ..running.display import Display
+from ..sandbox import levels
 from ..selftimed.checkpoints import find_adapter
 from ..selftimed.grammars import BY_NAME, GRAMMARS, Grammar
 from ..selftimed.legacy import execute_legacy
@@ -147,7 +147,7 @@ def _show_plan(request: LegacyRequest, as_json: bool) -> None:
         "launcher": request.launcher,
         "world_size": request.world_size,
         "device": request.device,
-        "sandbox": sandbox.choose(request.require_sandbox),
+        "sandbox": levels.choose(request.require_sandbox),
         "grammars": [grammar.name for grammar in request.grammars],
         "budget_s": request.budget_s,
         "track": request.track.name if request.track else None,

@@ -15,7 +15,6 @@ from data import datasets
 
 from .. import machine
 from ..archive.contender import find_contender
-from ..cells import sandbox
 from ..errors import UserError
 from ..formats import layout
 from ..formats.run import RunRecord
@@ -26,6 +25,7 @@ from ..running import torchrun
 from ..running.display import Display
 from ..running.execution import execute
 from ..running.facts import Request
+from ..sandbox import levels
 from . import options
 from .campaigns import Start, check_runs, draft, prepare_data, race, refereed_track, resume_campaign
 from .reports import exit_on_errors, findings_json, show_findings
@@ -139,7 +139,7 @@ def _show_plan(request: Request, as_json: bool) -> None:
         "seed": request.seed if request.seed_source == "user" else None,
         "world_size": request.world_size,
         "device": request.device,
-        "sandbox": sandbox.choose(request.require_sandbox),
+        "sandbox": levels.choose(request.require_sandbox),
         "missing_data": [
             str(p) for p in datasets.missing_files(request.dataset, request.data_root, track.data.train_shards)
         ],

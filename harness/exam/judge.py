@@ -30,7 +30,7 @@ import torch
 from data.shards import read_shard
 
 from .. import relabelling
-from ..inside import Channel, page_lock
+from ..sandbox.inside import Channel, page_lock
 from . import probes, questions, shadow
 from .losses import LossReader
 from .questions import Dealer, Question

@@ -15,15 +15,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..cells import sandbox
-from ..cells.cell import Cell
-from ..cells.sandbox import View
 from ..errors import RunFailure
 from ..formats import layout
 from ..formats.logfile import LogFile
 from ..formats.observer import Observer
 from ..formats.run import Score
 from ..formats.weights import WeightBuffer
+from ..sandbox import levels
+from ..sandbox.levels import View
+from ..sandbox.process_tree import Cell
 from ..status import Status
 from ..system import clock, interrupts, processes
 
@@ -158,7 +158,7 @@ class Scorer:
         argv = [sys.executable, "-I", "-c", _BOOT, str(layout.ROOT)]
         with interrupts.deferred():
             judge = subprocess.Popen(
-                argv, env=sandbox.clean_environment(self._room.view.home),
+                argv, env=levels.clean_environment(self._room.view.home),
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 pass_fds=[s.fileno() for s in sockets], start_new_session=True, preexec_fn=processes.die_with_parent,
             )  # fmt: skip

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from ..errors import RunFailure
 from ..formats.messages import RankMessage, parse
-from ..inside import HEADER, MAX_MESSAGE_BYTES, Message, encode
+from ..sandbox.inside import HEADER, MAX_MESSAGE_BYTES, Message, encode
 from ..status import Status
 
 READ_BYTES = 2**16  # at most so much per look, so that one rank's chatter cannot keep the referee from the others

@@ -8,10 +8,10 @@ from typing import Literal
 from data import datasets
 
 from .. import machine
-from ..cells import groups, sandbox
 from ..errors import DataError
 from ..formats import environment, layout
 from ..formats.track import Track
+from ..sandbox import cgroups, levels
 
 GIB = 2**30
 LOW_DISK_BYTES = 2 * GIB
@@ -84,17 +84,17 @@ def _gpus() -> Check:
 
 
 def _sandbox() -> Check:
-    levels = sandbox.available_levels()
-    if levels[0] == sandbox.LEVELS[0]:
-        return Check("sandbox", "ok", " > ".join(levels))
-    missing = [f"{level}: {sandbox.lacking(level)}" for level in sandbox.LEVELS if level not in levels]
-    means = "data is withheld by path only" if levels[0] == "process" else "the network is narrowed, not cut"
-    return Check("sandbox", "note", " > ".join(levels), f"{means}; {'; '.join(missing)}")
+    available = levels.available_levels()
+    if available[0] == levels.LEVELS[0]:
+        return Check("sandbox", "ok", " > ".join(available))
+    missing = [f"{level}: {levels.lacking(level)}" for level in levels.LEVELS if level not in available]
+    means = "data is withheld by path only" if available[0] == "process" else "the network is narrowed, not cut"
+    return Check("sandbox", "note", " > ".join(available), f"{means}; {'; '.join(missing)}")
 
 
 def _limits() -> Check:
     """Who holds a submission to its memory and processes: the kernel, or the referee's looking."""
-    held = sorted(groups.parents())
+    held = sorted(cgroups.parents())
     if len(held) == 2:
         return Check("limits", "ok", "memory and processes held by control groups")
     watched = " and ".join(name for name in ("memory", "pids") if name not in held)

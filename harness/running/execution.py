@@ -12,10 +12,7 @@ from typing import Any
 
 from data import datasets
 
-from .. import inside, machine, relabelling
-from ..cells import groups, sandbox
-from ..cells.cell import Cell
-from ..cells.sandbox import Limits, View
+from .. import machine, relabelling
 from ..errors import DataError, RunFailure, UserError
 from ..exam.scoring import Exam, Room, Scorer
 from ..formats import layout, weights
@@ -24,6 +21,9 @@ from ..formats.observer import Observer
 from ..formats.run import CurvePoint, RunFolder, RunRecord, Weights, close_abandoned, full_disk_is_a_failure, new_run_id
 from ..formats.submission import check_source, take_copy
 from ..formats.weights import WeightBuffer
+from ..sandbox import cgroups, inside, levels
+from ..sandbox.levels import Limits, View
+from ..sandbox.process_tree import Cell
 from ..status import Status
 from ..system import clock, processes, scratch
 from ..system.interrupts import Interrupts
@@ -41,7 +41,7 @@ def execute(request: Request, observer: Observer) -> tuple[RunRecord, Path]:
     A run that fails is a record too, with the status that names what happened. Raises UserError or RunFailure only
     when not even the folder of the run can be made.
     """
-    sandbox.check_level(request.require_sandbox)
+    levels.check_level(request.require_sandbox)
     processes.adopt_orphans()
     with Interrupts() as interrupts:
         close_abandoned(request.runs_root)
@@ -69,7 +69,7 @@ def execute(request: Request, observer: Observer) -> tuple[RunRecord, Path]:
 def _leave_nothing(request: Request) -> None:
     """No process, no scratch folder: a signal may have cut the ordinary cleaning short."""
     processes.kill_children()
-    groups.sweep()
+    cgroups.sweep()
     for parent in (Path(tempfile.gettempdir()), request.data_root):
         scratch.remove_own(parent)
 
@@ -79,7 +79,7 @@ def _execute(request: Request, folder: RunFolder, facts: Facts, observer: Observ
     with full_disk_is_a_failure():
         take_copy(request.submission, folder.source)
         check_source(request.submission, folder.source, request.track.budget.source_bytes)
-        facts.sandbox = sandbox.choose(request.require_sandbox)
+        facts.sandbox = levels.choose(request.require_sandbox)
         with machine.exclusive(request.wait), _workplace(request, folder) as place:
             facts.relabelling = relabelling.draw(request.dataset.vocab_size) if request.relabel else None
             facts.data = datasets.verify(request.dataset, request.data_root, request.track.data.train_shards)

@@ -11,12 +11,12 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cells.cell import Cell
 from ..errors import RunFailure
 from ..formats.logfile import Curve, LogFile
 from ..formats.messages import Failed, Go, Hello, Log, RankMessage, Reserve, Returned, Snapshot, SnapshotDone, Stop
 from ..formats.observer import Observer
 from ..formats.weights import WeightBuffer, plan
+from ..sandbox.process_tree import Cell
 from ..status import Status
 from ..system import clock, interrupts, processes
 from .connection import Connection

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from data import datasets
 
-from .. import inside, machine
-from ..cells.view import Limits, View
+from .. import machine
 from ..errors import RunFailure, UserError
 from ..exam.scoring import Exam, Room, Scorer
 from ..formats.logfile import LogFile
@@ -20,10 +19,12 @@ from ..formats.observer import Observer
 from ..formats.run import Score
 from ..formats.track import Track
 from ..formats.weights import TensorSpec, WeightBuffer
+from ..sandbox import inside
+from ..sandbox.policy import Limits, View
 from ..status import Status
 from .workcopy import Checkout, find_sources
 
-FOLDER = Path(__file__).resolve().parent.parent / "adapters"
+FOLDER = Path(inside.__file__).resolve().parent / "adapters"
 CHUNK_BYTES = 2**24
 
 

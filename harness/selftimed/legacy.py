@@ -16,10 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .. import machine
-from ..cells import groups, sandbox
-from ..cells.cell import Cell
-from ..cells.utilisation import Meter, Use
-from ..cells.view import Limits, View
 from ..errors import DataError, RunFailure, UserError
 from ..exam.findings import findings
 from ..formats import layout
@@ -28,6 +24,10 @@ from ..formats.messages import Log
 from ..formats.observer import Observer
 from ..formats.run import Finding, full_disk_is_a_failure, new_run_id
 from ..running.execution import held_to
+from ..sandbox import cgroups, levels
+from ..sandbox.policy import Limits, View
+from ..sandbox.process_tree import Cell
+from ..sandbox.usage import Meter, Use
 from ..status import Status
 from ..system import clock, interrupts, processes, scratch
 from ..system.interrupts import Interrupts
@@ -50,7 +50,7 @@ def execute_legacy(request: LegacyRequest, observer: Observer) -> tuple[LegacyRe
 
     Raises UserError or RunFailure only when not even the folder can be made.
     """
-    sandbox.check_level(request.require_sandbox)
+    levels.check_level(request.require_sandbox)
     processes.adopt_orphans()
     with Interrupts() as interrupts:
         folder = LegacyFolder(request.runs_root, new_run_id(clock.utc_now()))
@@ -69,7 +69,7 @@ def execute_legacy(request: LegacyRequest, observer: Observer) -> tuple[LegacyRe
             status, sentence = Status.LAUNCH_FAILED, str(error)
         finally:
             processes.kill_children()
-            groups.sweep()
+            cgroups.sweep()
             scratch.remove_own(Path(tempfile.gettempdir()))
             record = closed(record, known, status, sentence)
             folder.save(record)
@@ -78,7 +78,7 @@ def execute_legacy(request: LegacyRequest, observer: Observer) -> tuple[LegacyRe
 
 def _execute(request: LegacyRequest, folder: LegacyFolder, known: Known, observer: Observer) -> None:
     """Every step in order; each fills in what it learns."""
-    known.sandbox = sandbox.choose(request.require_sandbox)
+    known.sandbox = levels.choose(request.require_sandbox)
     with full_disk_is_a_failure(), machine.exclusive(request.wait), _workplace(request, folder) as place:
         try:
             _run(request, known, observer, place)

@@ -46,7 +46,7 @@ STATUSES = {
     "not covered": "it works; nothing but a reader's eyes stands against it",
 }
 KEYS = ("group", "catalogue", "status", "ends", "holds", "ranks", "runs", "track", "arguments", "environment")
-LEVELS = ("namespaces", "landlock", "process")  # as in harness/cells/sandbox.py
+LEVELS = ("namespaces", "landlock", "process")  # as in harness/sandbox/levels.py
 BEST = LEVELS[0]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.cells.sandbox import LEVELS
+from harness.sandbox.levels import LEVELS
 from tests.cheats.museum import Exhibit
 
 

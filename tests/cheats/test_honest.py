@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.cells import sandbox
+from harness.sandbox import levels
 from tests.cheats.museum import Exhibit, honest
 from tests.cheats.plays import plays
 from tests.cheats.test_museum import ending, words
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.spread
 
 @pytest.mark.parametrize(("exhibit", "level"), plays(HONEST, each=3))
 def test_an_honest_submission_passes(exhibit: Exhibit, level: str, play: Any) -> None:
-    if level not in sandbox.available_levels():
+    if level not in levels.available_levels():
         pytest.skip(f"no {level} on this machine")
     outcomes = play(exhibit, level)
     told = words(outcomes)

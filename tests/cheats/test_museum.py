@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from harness.__main__ import main
-from harness.cells import sandbox
 from harness.formats.run import Finding
 from harness.formats.track import load_track
 from harness.rulebook import source_rules
+from harness.sandbox import levels
 from tests.cheats import museum
 from tests.cheats.catalogue import CATALOGUE, UNPLAYED
 from tests.cheats.museum import GROUPS, PAGE, STATUSES, Exhibit, cheats
@@ -20,7 +20,7 @@ from tests.cheats.plays import plays
 
 TRACK = museum.HERE.parent / "tracks" / "tiny" / "track.toml"
 EXHIBITS = cheats()
-LEVELS = sandbox.LEVELS
+LEVELS = levels.LEVELS
 pytestmark = pytest.mark.spread
 
 
@@ -70,7 +70,7 @@ def check_source_rules(source: Path, record: dict[str, Any]) -> tuple[Finding, .
 
 @pytest.mark.parametrize(("exhibit", "level"), plays([exhibit for exhibit in EXHIBITS if not exhibit.forges]))
 def test_an_exhibit_ends_as_it_says(exhibit: Exhibit, level: str, play: Any) -> None:
-    if level not in sandbox.available_levels():
+    if level not in levels.available_levels():
         pytest.skip(f"no {level} on this machine")
     outcomes = play(exhibit, level)
     found, allowed = ending(outcomes[-1]), exhibit.endings(level)

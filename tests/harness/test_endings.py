@@ -24,7 +24,7 @@ WAIT = "print('now waiting', flush=True)\ntime.sleep(600)"
 
 
 def require(level: str) -> None:
-    from harness.cells.sandbox import available_levels
+    from harness.sandbox.levels import available_levels
 
     if level not in available_levels():
         pytest.skip(f"no {level} on this machine")

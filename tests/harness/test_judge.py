@@ -26,7 +26,7 @@ from harness.exam import findings, shadow
 from harness.exam.judge import EvaluationError, Judge
 from harness.formats.run import Score
 from harness.formats.track import load_track
-from harness.inside import HEADER, Channel, encode
+from harness.sandbox.inside import HEADER, Channel, encode
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
@@ -387,7 +387,13 @@ def test_the_judge_knows_no_way_to_build_an_object() -> None:
         used = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         assert not (imported | used | {call.partition(".")[0] for call in used}) & BUILDERS, name
         waiting |= {m for m in imported if (ROOT / Path(*m.split("."))).with_suffix(".py").is_file()} - found
-    expected = ("harness.exam.judge", "harness.exam.probes", "harness.exam.shadow", "harness.inside", "data.shards")
+    expected = (
+        "harness.exam.judge",
+        "harness.exam.probes",
+        "harness.exam.shadow",
+        "harness.sandbox.inside",
+        "data.shards",
+    )
     assert found.issuperset(expected)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness.cells import landlock, sandbox
-from harness.cells.cell import Cell
-from harness.cells.landlock import EXECUTE, READ, READ_DIR, WRITE
-from harness.cells.view import View
+from harness.sandbox import landlock, levels
+from harness.sandbox.landlock import EXECUTE, READ, READ_DIR, WRITE
+from harness.sandbox.policy import View
+from harness.sandbox.process_tree import Cell
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 has_landlock = pytest.mark.skipif(landlock.lacking() is not None, reason=str(landlock.lacking()))
@@ -55,8 +55,8 @@ def test_a_hidden_folder_is_left_out_of_the_tree_around_it(tmp_path: Path) -> No
 ENTER = """
 import os, sys
 from pathlib import Path
-from harness.cells.cell import Cell
-from harness.cells.view import View
+from harness.sandbox.process_tree import Cell
+from harness.sandbox.policy import View
 readable, home, script, mark = sys.argv[1:]
 cell = Cell("landlock", View(readable=(Path(readable),), home=Path(home)))
 process = cell.start([sys.executable, "-I", "-c", script, readable, home, str(os.getpid()), mark])
@@ -160,11 +160,11 @@ def test_gloo_finds_its_network(tmp_path: Path) -> None:
 
 def test_a_level_that_is_lacking_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landlock, "abi", lambda: 0)
-    sandbox.lacking.cache_clear()
-    sandbox.available_levels.cache_clear()
+    levels.lacking.cache_clear()
+    levels.available_levels.cache_clear()
     try:
-        assert "landlock" not in sandbox.available_levels()
-        assert sandbox.lacking("landlock") == "no landlock in this kernel"
+        assert "landlock" not in levels.available_levels()
+        assert levels.lacking("landlock") == "no landlock in this kernel"
     finally:
-        sandbox.lacking.cache_clear()
-        sandbox.available_levels.cache_clear()
+        levels.lacking.cache_clear()
+        levels.available_levels.cache_clear()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from data.shards import read_shard
-from harness.cells import landlock, sandbox
+from harness.sandbox import landlock, levels
 
 NEEDLE_TOKENS = 32
 SLOW = pytest.mark.slow
@@ -209,8 +209,8 @@ def search_of(speedrun: Any, bait: Bait, level: str) -> str:
 def test_a_search_for_the_data(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any, bait: Bait, level: str
 ) -> None:
-    if level not in sandbox.available_levels():
-        pytest.skip(f"no {level} on this machine: {sandbox.lacking(level)}")
+    if level not in levels.available_levels():
+        pytest.skip(f"no {level} on this machine: {levels.lacking(level)}")
     script = write_submission(
         tmp_path, top=search_of(speedrun, bait, level), prepare="search('PREPARE')", train="search('TRAIN', shards)",
         load="search('SCORE')",
@@ -282,8 +282,8 @@ def test_nothing_one_run_writes_is_there_in_the_next(
     speedrun: Any, tmp_path: Path, write_submission: Any, level: str
 ) -> None:
     """A canary, left wherever a rank and an evaluator can write, and looked for by all that come after."""
-    if level not in sandbox.available_levels():
-        pytest.skip(f"no {level} on this machine: {sandbox.lacking(level)}")
+    if level not in levels.available_levels():
+        pytest.skip(f"no {level} on this machine: {levels.lacking(level)}")
     top = f"NAME = {speedrun.temporary.parent.name!r}\n{CANARY}"
     script = write_submission(tmp_path, top=top, train="canary()", load="canary()")
     seen = []
@@ -294,7 +294,7 @@ def test_nothing_one_run_writes_is_there_in_the_next(
         seen.append([json.loads(line.partition("CANARY ")[2]) for line in lines])
     assert [len(run) for run in seen] == [3, 3]
     rank, *evaluators = seen[0]
-    assert len(rank["left"]) >= len(sandbox.CACHES)  # it found places to write to
+    assert len(rank["left"]) >= len(levels.CACHES)  # it found places to write to
     assert rank["found"] == []
     assert seen[1][0]["found"] == []
     if level == "namespaces":
@@ -353,8 +353,8 @@ def lock_race():
 def test_two_evaluators_cannot_signal_through_shared_files(
     speedrun: Any, tmp_path: Path, write_submission: Any, level: str
 ) -> None:
-    if level not in sandbox.available_levels():
-        pytest.skip(f"no {level} on this machine: {sandbox.lacking(level)}")
+    if level not in levels.available_levels():
+        pytest.skip(f"no {level} on this machine: {levels.lacking(level)}")
     load = "channels()\nglobal held\nheld = lock_race()"
     outcome = speedrun.run(
         write_submission(tmp_path, top=SIGNAL, load=load), "--nproc", "1", "--require-sandbox", level
@@ -411,7 +411,7 @@ def test_altering_the_shards_is_a_finding_and_not_forgotten(
     assert following.record["status"] == "complete"
     assert altered.read_bytes() == (source / altered.name).read_bytes()  # seen, though its mtime had been set back
     for level in ("namespaces", "landlock"):
-        if level in sandbox.available_levels():
+        if level in levels.available_levels():
             shutil.rmtree(folder)
             shutil.copytree(source, folder)
             refused = speedrun.run(write_submission(tmp_path, train=ALTER), "--nproc", "1", "--require-sandbox", level)

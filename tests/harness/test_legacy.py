@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness.cells.utilisation import Meter, read_gpu_samples
 from harness.errors import RecordError, UserError
 from harness.formats.run import Owner
+from harness.sandbox.usage import Meter, read_gpu_samples
 from harness.selftimed.grammars import GRAMMARS
 from harness.selftimed.legacy_record import LegacyRecord, Script, encode, read_legacy
 from harness.selftimed.testimony import Transcript, hear

@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 
-from harness.cells import cell as cells
-from harness.cells import groups, namespaces, sandbox
-from harness.cells.cell import Cell
-from harness.cells.sandbox import LEVELS
-from harness.cells.view import Limits, View
 from harness.errors import RunFailure
+from harness.sandbox import cgroups, levels, namespaces
+from harness.sandbox import process_tree as cells
+from harness.sandbox.levels import LEVELS
+from harness.sandbox.policy import Limits, View
+from harness.sandbox.process_tree import Cell
 from harness.status import Status
 from harness.system import processes
 
 MIB = 2**20
-needs_groups = pytest.mark.skipif("pids" not in groups.parents(), reason="no control group for processes to be made")
+needs_groups = pytest.mark.skipif("pids" not in cgroups.parents(), reason="no control group for processes to be made")
 
 
 def require(level: str) -> None:
-    if level not in sandbox.available_levels():
-        pytest.skip(f"no {level} on this machine: {sandbox.lacking(level)}")
+    if level not in levels.available_levels():
+        pytest.skip(f"no {level} on this machine: {levels.lacking(level)}")
 
 
 def python(script: str) -> list[str]:
@@ -36,7 +36,7 @@ def python(script: str) -> list[str]:
 def cell_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """cell_of(level, limits...): a cell with a home; killed and closed at the end, and nobody left."""
     made: list[Cell] = []
-    for module in (processes, groups):
+    for module in (processes, cgroups):
         monkeypatch.setattr(module, "KILL_S", 60.0)  # however slow the machine is
     processes.adopt_orphans()
     (tmp_path / "home").mkdir()
@@ -54,7 +54,9 @@ def cell_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         cell._process.communicate()
         cell.close()
     assert processes.children(os.getpid()) == []
-    assert not [folder for parent in groups.parents().values() for folder in parent.glob(f"speedrun-*-{os.getpid()}-*")]
+    assert not [
+        folder for parent in cgroups.parents().values() for folder in parent.glob(f"speedrun-*-{os.getpid()}-*")
+    ]
 
 
 def watched(cell: Cell, script: str, seconds: float = 100) -> RunFailure:
@@ -110,7 +112,7 @@ print("kept", kept, flush=True)
 def test_too_many_processes_are_seen_without_control_groups(
     cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch, level: str
 ) -> None:
-    monkeypatch.setattr(groups, "parents", dict)
+    monkeypatch.setattr(cgroups, "parents", dict)
     failure = watched(cell_of(level, processes=100), SLOW_BOMB)
     assert failure.status == Status.PROCESS_LIMIT
     assert "at most 100 processes and threads" in failure.sentence
@@ -130,7 +132,7 @@ def full_looks(cell_of: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest
 
     On a machine that nobody else uses, and with a file in its home once it has been looked at.
     """
-    monkeypatch.setattr(groups, "parents", dict)
+    monkeypatch.setattr(cgroups, "parents", dict)
     monkeypatch.setattr(cells, "FULL_S", float("inf"))
     monkeypatch.setattr(cells, "WATCH_S", 0.02)
     monkeypatch.setattr(cells, "MOST_OF_A_CORE", 1.0)
@@ -175,7 +177,7 @@ def test_a_failure_is_explained_by_a_limit_that_is_passed(
     cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch, processes: int, status: Status
 ) -> None:
     """Whoever fails at a fork the kernel refused may tell so before the referee's next look."""
-    monkeypatch.setattr(groups, "parents", dict)
+    monkeypatch.setattr(cgroups, "parents", dict)
     cell = cell_of("process", processes=processes)
     swarm = "for _ in range(40):\n    if os.fork() == 0: time.sleep(600)\n"
     process = cell.start(python(f"import os, time\n{swarm}print(flush=True)\ntime.sleep(600)"))
@@ -188,7 +190,7 @@ def test_a_failure_is_explained_by_a_limit_that_is_passed(
 def test_a_fork_bomb_meets_the_pid_max_of_its_namespace(
     cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(groups, "parents", dict)
+    monkeypatch.setattr(cgroups, "parents", dict)
     before = Path("/proc/sys/kernel/pid_max").read_text()
     cell = cell_of("namespaces", processes=100)  # the kernel's bound lies above ours, which is the one that is named
     count = "import os, time\nfor n in range(1000):\n    if os.fork() == 0: time.sleep(600)"
@@ -215,7 +217,7 @@ def test_a_memory_hog_is_seen(cell_of: Callable[..., Cell], level: str) -> None:
 
 def test_files_in_memory_count(cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch) -> None:
     """Three file systems of a quarter each, and a process that holds the rest."""
-    monkeypatch.setattr(groups, "parents", dict)
+    monkeypatch.setattr(cgroups, "parents", dict)
     cell = cell_of("namespaces", memory_bytes=256 * MIB)
     failure = watched(cell, f"import time\nheld = bytearray(120 * 2**20)\n{FILLER}\ntime.sleep(600)")
     assert failure.status == Status.MEMORY_LIMIT
@@ -223,7 +225,7 @@ def test_files_in_memory_count(cell_of: Callable[..., Cell], monkeypatch: pytest
 
 def test_files_in_memory_count_beside_a_zombie(cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch) -> None:
     """A dead child that nobody has reaped has the highest pid, and no root to look below."""
-    monkeypatch.setattr(groups, "parents", dict)  # which would not name it
+    monkeypatch.setattr(cgroups, "parents", dict)  # which would not name it
     cell = cell_of("namespaces", memory_bytes=256 * MIB)
     zombie = "if os.fork() == 0: os._exit(0)\nos.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)"
     script = f"import os, time\nopen('/tmp/file', 'wb').write(bytes(50 * 2**20))\n{zombie}\nprint(flush=True)"

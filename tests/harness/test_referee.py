@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 from data.shards import write_shard
-from harness.cells.cell import Cell
-from harness.cells.view import View
 from harness.errors import RunFailure
 from harness.formats.logfile import Curve, LogFile
 from harness.formats.observer import Observer
@@ -20,6 +18,8 @@ from harness.running.referee import Orders, Referee, listen
 from harness.running.session import Phase
 from harness.running.snapshots import MAX_SNAPSHOTS
 from harness.running.stage import Stage
+from harness.sandbox.policy import View
+from harness.sandbox.process_tree import Cell
 from harness.status import Status
 from harness.system import processes
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness.cells import sandbox
-from harness.cells.sandbox import LEVELS, View
 from harness.errors import RunFailure, UserError
+from harness.sandbox import levels
+from harness.sandbox.levels import LEVELS, View
 from harness.status import Status
 
 pytestmark = pytest.mark.spread
@@ -79,7 +79,7 @@ def opt() -> Iterator[Path]:
 
 
 def see(speedrun: Any, tmp_path: Path, write_submission: Any, level: str) -> Sight:
-    if level not in sandbox.available_levels():
+    if level not in levels.available_levels():
         pytest.skip(f"no {level} on this machine")
     data = speedrun.data / "embedded-tiny"
     paths = [str(path) for path in data.resolve().iterdir()] + [str(data / path.name) for path in data.iterdir()]
@@ -163,7 +163,7 @@ def test_data_below_a_folder_of_the_system_is_hidden(
 
 
 def test_the_process_level_adds_nothing(tmp_path: Path) -> None:
-    argv, environment = sandbox.command("process", View(readable=(), home=tmp_path, environment={"A": "b"}), ["true"])
+    argv, environment = levels.command("process", View(readable=(), home=tmp_path, environment={"A": "b"}), ["true"])
     assert argv == ["true"]
     assert environment["A"] == "b"
     assert environment["HOME"] == str(tmp_path)
@@ -173,28 +173,28 @@ def test_the_process_level_adds_nothing(tmp_path: Path) -> None:
 
 
 def test_every_cache_lies_in_the_fresh_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in sandbox.CACHES:
+    for name in levels.CACHES:
         monkeypatch.setenv(name, "/somewhere/that/lasts")
     for level in LEVELS:
-        _, environment = sandbox.command(level, View(readable=(), home=tmp_path), ["true"])
-        assert {name for name, value in environment.items() if "CACHE" in name} <= set(sandbox.CACHES)
-        assert all(Path(environment[name]).parent == tmp_path for name in sandbox.CACHES)
+        _, environment = levels.command(level, View(readable=(), home=tmp_path), ["true"])
+        assert {name for name, value in environment.items() if "CACHE" in name} <= set(levels.CACHES)
+        assert all(Path(environment[name]).parent == tmp_path for name in levels.CACHES)
 
 
 def test_a_level_this_machine_lacks_is_a_failure_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "available_levels", lambda: ("process",))
-    monkeypatch.setattr(sandbox, "lacking", {"namespaces": "install bubblewrap", "landlock": "no landlock"}.get)
-    assert sandbox.choose(None) == "process"
-    assert sandbox.choose("process") == "process"
+    monkeypatch.setattr(levels, "available_levels", lambda: ("process",))
+    monkeypatch.setattr(levels, "lacking", {"namespaces": "install bubblewrap", "landlock": "no landlock"}.get)
+    assert levels.choose(None) == "process"
+    assert levels.choose("process") == "process"
     with pytest.raises(RunFailure, match="install bubblewrap") as raised:
-        sandbox.choose("namespaces")
+        levels.choose("namespaces")
     assert raised.value.status == Status.SANDBOX_FAILED
     with pytest.raises(UserError, match="'landlocks'"):
-        sandbox.choose("landlocks")
+        levels.choose("landlocks")
 
 
 def test_a_weaker_level_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "available_levels", lambda: LEVELS)
-    assert sandbox.choose("landlock") == "landlock"
-    assert sandbox.choose("process") == "process"
-    assert sandbox.choose(None) == LEVELS[0]
+    monkeypatch.setattr(levels, "available_levels", lambda: LEVELS)
+    assert levels.choose("landlock") == "landlock"
+    assert levels.choose("process") == "process"
+    assert levels.choose(None) == LEVELS[0]

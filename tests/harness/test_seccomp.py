@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.cells import seccomp
+from harness.sandbox import seccomp
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -95,7 +95,7 @@ def test_the_other_tables_of_a_machine_are_shut() -> None:
 
 TRY = """
 import ctypes, fcntl, json, os, socket, sys, tempfile
-from harness.cells import seccomp
+from harness.sandbox import seccomp
 libc = ctypes.CDLL(None, use_errno=True)
 seccomp.apply(seccomp.program(evaluator=sys.argv[1] == "evaluator", only_streams=sys.argv[1] == "streams"))
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from harness.cells import namespaces
-from harness.cells.sandbox import LEVELS
+from harness.sandbox import namespaces
+from harness.sandbox.levels import LEVELS
 
 pytestmark = pytest.mark.spread
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -19,7 +19,7 @@ from harness.errors import RunFailure
 from harness.formats import weights
 from harness.formats.messages import TensorShape
 from harness.formats.weights import DTYPES, WeightBuffer, plan
-from harness.inside import describe, read_weights, tensor_bytes
+from harness.sandbox.inside import describe, read_weights, tensor_bytes
 from harness.status import Status
 
 FLOATS = ["float64", "float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2"]

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..system import processes, scratch
-from .view import Limits
+from .policy import Limits
 
 ROOT = Path("/sys/fs/cgroup")
 KILL_S = 10.0

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from . import seccomp
-from .view import View
+from .policy import View
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/opt")
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "hosts", "localtime", "nsswitch.conf", "passwd",

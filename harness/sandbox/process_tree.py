@@ -12,8 +12,8 @@ from pathlib import Path
 from ..errors import RunFailure
 from ..status import Status
 from ..system import clock, interrupts, processes
-from . import groups, landlock, namespaces, sandbox, seccomp
-from .view import View
+from . import cgroups, landlock, levels, namespaces, seccomp
+from .policy import View
 
 NS = 1_000_000_000
 WATCH_S = 0.2  # between two looks, where the kernel does not hold a limit itself
@@ -46,7 +46,7 @@ class Cell:
         self._process: subprocess.Popen[bytes] | None = None
         self._next_look_ns = 0
         self._full: FullLook | None = None
-        self._group = groups.Group(self.limits)
+        self._group = cgroups.Group(self.limits)
         self._fds: list[int] = []
         try:
             self._filter, self._ruleset = self._prepare()
@@ -67,7 +67,7 @@ class Cell:
     def start(self, argv: list[str], *, pass_fds: Collection[int] = ()) -> subprocess.Popen[bytes]:
         """Start argv inside, with its output on a pipe. Raises OSError when its file cannot be run."""
         gate = self._gate()
-        argv, environment = sandbox.command(self.level, self.view, argv, self._filter, gate)
+        argv, environment = levels.command(self.level, self.view, argv, self._filter, gate)
         fds = (*pass_fds, *(() if self._filter is None else (self._filter,)), *(() if gate is None else gate.fds))
         try:
             with interrupts.deferred():

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from . import namespaces, seccomp
-from .view import View
+from .policy import View
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _VERSION, _PATH_BENEATH, _NET_PORT = 1, 1, 2

@@ -7,7 +7,7 @@
 |              | no signal and no abstract socket to the outside (landlock, seccomp); the machine's processes seen  |
 | `process`    | another process with a clean environment; files and network as the user has them                 |
 
-Limits on memory, processes and files hold at every level, by control groups or by watching (harness/cells/cell.py).
+Limits on memory, processes and files hold at every level, by control groups or by watching (`process_tree`).
 Paths are the same inside and outside, so one command line serves both.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from ..errors import RunFailure, UserError
 from ..status import Status
 from . import landlock, namespaces
-from .view import Limits, View
+from .policy import Limits, View
 
 __all__ = ["LEVELS", "Limits", "View", "available_levels", "check_level", "choose", "command", "lacking"]
 
@@ -73,7 +73,7 @@ def command(
     """The command line and the environment that run argv at a level with a view.
 
     filter_fd, gate: for `namespaces`, its seccomp filter and where it waits for its pid_max. What a child must do to
-    itself is the Cell's (harness/cells/cell.py).
+    itself is the Cell's (harness/sandbox/process_tree.py).
     """
     environment = clean_environment(view.home) | view.environment
     return (namespaces.command(view, argv, filter_fd, gate) if level == "namespaces" else argv), environment
