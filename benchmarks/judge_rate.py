@@ -31,8 +31,6 @@ import torch.nn.functional as F
 
 from data.datasets import data_root, load_dataset, val_path
 from data.shards import read_shard, write_shard
-from harness.exam import probes
-from harness.exam.scoring import Exam, Room, Scorer
 from harness.formats.logfile import LogFile
 from harness.formats.observer import Observer
 from harness.formats.run import Score
@@ -40,6 +38,8 @@ from harness.formats.track import Track, load_track
 from harness.sandbox import inside
 from harness.sandbox.inside import import_submission
 from harness.sandbox.policy import View
+from harness.scoring import probes
+from harness.scoring.scorer import Exam, Room, Scorer
 from harness.system import processes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,7 +145,9 @@ def usage() -> dict[int, Usage]:
             tasks = [(task / "schedstat").read_text() for task in (folder / "task").iterdir()]
         except (OSError, ValueError):
             continue
-        name = "evaluator" if b"evaluate" in words else "judge" if b"harness.exam.judge" in b" ".join(words) else None
+        name = (
+            "evaluator" if b"evaluate" in words else "judge" if b"harness.scoring.judge" in b" ".join(words) else None
+        )
         if b"python" in words[0] and name is not None:
             nanoseconds = sum(int(task.split()[0]) for task in tasks)
             found[pid] = Usage(name, nanoseconds / 1e9, int(status["VmHWM"].split()[0]) // 1024)

@@ -16,7 +16,7 @@ LAYERS = (
     "system",
     "formats",
     "sandbox",
-    "exam",
+    "scoring",
     "running",
     "selftimed",
     "stats",

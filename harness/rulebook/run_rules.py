@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from ..exam.findings import findings
 from ..formats.track import Hardware, Track
+from ..scoring.findings import findings
 from .record_rules import Breach, Facts
 
 CLOCK_SLACK_S = 1.0  # a limit is enforced within this

@@ -12,9 +12,8 @@ from typing import Any
 
 from data import datasets
 
-from .. import machine, relabelling
+from .. import machine
 from ..errors import DataError, RunFailure, UserError
-from ..exam.scoring import Exam, Room, Scorer
 from ..formats import layout, weights
 from ..formats.logfile import Curve, LogFile
 from ..formats.observer import Observer
@@ -24,6 +23,8 @@ from ..formats.weights import WeightBuffer
 from ..sandbox import cgroups, inside, levels
 from ..sandbox.levels import Limits, View
 from ..sandbox.process_tree import Cell
+from ..scoring import relabelling
+from ..scoring.scorer import Exam, Room, Scorer
 from ..status import Status
 from ..system import clock, processes, scratch
 from ..system.interrupts import Interrupts

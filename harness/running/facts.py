@@ -6,7 +6,6 @@ from typing import Literal
 
 from data.datasets import Dataset
 
-from ..exam.findings import data_altered, findings
 from ..formats import environment
 from ..formats.run import (
     CampaignRef,
@@ -22,7 +21,8 @@ from ..formats.run import (
 )
 from ..formats.submission import Submission
 from ..formats.track import Track
-from ..relabelling import Relabelling
+from ..scoring.findings import data_altered, findings
+from ..scoring.relabelling import Relabelling
 from ..status import Status
 from ..system import clock
 from .referee import Times

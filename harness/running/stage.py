@@ -16,7 +16,7 @@ import numpy as np
 from data.shards import read_header, write_shard
 
 from ..errors import DataError
-from ..relabelling import Relabelling
+from ..scoring.relabelling import Relabelling
 from ..system import scratch
 from ..system.scratch import remove_tree
 

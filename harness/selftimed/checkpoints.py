@@ -13,7 +13,6 @@ from data import datasets
 
 from .. import machine
 from ..errors import RunFailure, UserError
-from ..exam.scoring import Exam, Room, Scorer
 from ..formats.logfile import LogFile
 from ..formats.observer import Observer
 from ..formats.run import Score
@@ -21,6 +20,7 @@ from ..formats.track import Track
 from ..formats.weights import TensorSpec, WeightBuffer
 from ..sandbox import inside
 from ..sandbox.policy import Limits, View
+from ..scoring.scorer import Exam, Room, Scorer
 from ..status import Status
 from .workcopy import Checkout, find_sources
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from .. import machine
 from ..errors import DataError, RunFailure, UserError
-from ..exam.findings import findings
 from ..formats import layout
 from ..formats.logfile import LogFile
 from ..formats.messages import Log
@@ -28,6 +27,7 @@ from ..sandbox import cgroups, levels
 from ..sandbox.policy import Limits, View
 from ..sandbox.process_tree import Cell
 from ..sandbox.usage import Meter, Use
+from ..scoring.findings import findings
 from ..status import Status
 from ..system import clock, interrupts, processes, scratch
 from ..system.interrupts import Interrupts

@@ -21,12 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.shards import read_shard, write_shard
-from harness import relabelling
-from harness.exam import findings, shadow
-from harness.exam.judge import EvaluationError, Judge
 from harness.formats.run import Score
 from harness.formats.track import load_track
 from harness.sandbox.inside import HEADER, Channel, encode
+from harness.scoring import findings, relabelling, shadow
+from harness.scoring.judge import EvaluationError, Judge
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
@@ -67,7 +66,7 @@ def an_exam(
     ]
     limits = {"max_tokens": 64, "max_batch_tokens": 256, "probe_pairs": 4} | order
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.exam.judge.secrets_seed", lambda: seed)
+        patch.setattr("harness.scoring.judge.secrets_seed", lambda: seed)
         judge = Judge({"val_path": str(folder / "val.bin"), "sockets": [ours.detach() for ours, _ in pairs]} | limits)
     for thread in threads:
         thread.start()
@@ -274,7 +273,7 @@ def test_memory_for_logits_is_bounded_by_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring_bytes: int, batch: int, slots: int
 ) -> None:
     """However many windows a submission asks for at once; the score does not depend on it."""
-    monkeypatch.setattr("harness.exam.judge.RING_BYTES", ring_bytes)
+    monkeypatch.setattr("harness.scoring.judge.RING_BYTES", ring_bytes)
     stream = np.random.default_rng(1).integers(0, 11, 200)
     table = torch.randn(11, 11, generator=torch.Generator().manual_seed(1))
     evaluators = [lambda c: answer(c, {"eval_tokens": 16, "eval_batch": 4}, lambda tokens: table[tokens])] * 2
@@ -378,7 +377,7 @@ BUILDERS = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yam
 
 def test_the_judge_knows_no_way_to_build_an_object() -> None:
     """What runs in the judge's process, of ours: no import and no call that turns bytes into objects."""
-    found, waiting = set(), {"harness.exam.judge"}
+    found, waiting = set(), {"harness.scoring.judge"}
     while waiting:
         name = waiting.pop()
         found.add(name)
@@ -388,9 +387,9 @@ def test_the_judge_knows_no_way_to_build_an_object() -> None:
         assert not (imported | used | {call.partition(".")[0] for call in used}) & BUILDERS, name
         waiting |= {m for m in imported if (ROOT / Path(*m.split("."))).with_suffix(".py").is_file()} - found
     expected = (
-        "harness.exam.judge",
-        "harness.exam.probes",
-        "harness.exam.shadow",
+        "harness.scoring.judge",
+        "harness.scoring.probes",
+        "harness.scoring.shadow",
         "harness.sandbox.inside",
         "data.shards",
     )
@@ -660,7 +659,7 @@ return logits
 
 
 def test_windows_beyond_the_limit_are_summed_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.exam.sheet.MAX_SUMS", 4)
+    monkeypatch.setattr("harness.scoring.tally.MAX_SUMS", 4)
     stream = np.random.default_rng(3).integers(0, 11, 108)
     table = torch.randn(11, 11, generator=torch.Generator().manual_seed(3))
     evaluators = [lambda c: answer(c, {"eval_tokens": 10, "eval_batch": 2}, lambda tokens: table[tokens])] * 2

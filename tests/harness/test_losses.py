@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.exam.losses import PIECE_ELEMENTS, LossReader
+from harness.scoring.losses import PIECE_ELEMENTS, LossReader
 
 CPU = torch.device("cpu")
 

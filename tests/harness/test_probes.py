@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.exam import probes, questions
-from harness.exam.probes import Probe
-from harness.exam.questions import Dealer
+from harness.scoring import probes, windows
+from harness.scoring.probes import Probe
+from harness.scoring.windows import Dealer
 
 
 @given(pairs=st.integers(0, 40), windows=st.integers(1, 60), tokens=st.integers(1, 9), seed=st.integers(0, 99))
@@ -40,8 +40,8 @@ def test_the_deal_asks_everything_once_and_its_copies_where_they_belong(
     size: int, count: int, tokens: int, shadow_count: int, pairs: int, seed: int
 ) -> None:
     rng = random.Random(seed)
-    text = questions.cut(np.random.default_rng(seed).integers(0, 50, count + 1, dtype=np.uint16), tokens)
-    shadow = questions.cut(np.arange(100, 101 + shadow_count, dtype=np.uint16), tokens) if shadow_count else None
+    text = windows.cut(np.random.default_rng(seed).integers(0, 50, count + 1, dtype=np.uint16), tokens)
+    shadow = windows.cut(np.arange(100, 101 + shadow_count, dtype=np.uint16), tokens) if shadow_count else None
     drawn = probes.draw(pairs, [len(text.targets(w)) for w in range(len(text))], rng)
     hands = Dealer(text, shadow, drawn, rng).batches(size)
     asked = [(who, q) for who, hand in enumerate(hands) for batch in hand for q in batch]
@@ -65,7 +65,7 @@ def test_the_deal_asks_everything_once_and_its_copies_where_they_belong(
 
 def test_the_suffix_of_a_copy_is_another_right_behind_the_cut() -> None:
     rng = random.Random(1)
-    text = questions.cut(np.random.default_rng(1).integers(0, 50, 401, dtype=np.uint16), 20)
+    text = windows.cut(np.random.default_rng(1).integers(0, 50, 401, dtype=np.uint16), 20)
     drawn = [probe for probe in probes.draw(20, [20] * 20, rng) if probe.kind == "suffix"]
     first, second = Dealer(text, None, drawn, rng).batches(4)
     copies = [q for batch in first + second for q in batch if q.probe is not None]
@@ -78,8 +78,8 @@ def test_the_suffix_of_a_copy_is_another_right_behind_the_cut() -> None:
 def test_places_tell_nothing() -> None:
     """Of every role, questions lie as early as late: the mean place of each is the middle."""
     rng = random.Random(2)
-    text = questions.cut(np.arange(4001, dtype=np.uint16), 10)
-    shadow = questions.cut(np.arange(1001, dtype=np.uint16), 10)
+    text = windows.cut(np.arange(4001, dtype=np.uint16), 10)
+    shadow = windows.cut(np.arange(1001, dtype=np.uint16), 10)
     places: dict[str, list[float]] = {}
     for _ in range(20):
         for hand in Dealer(text, shadow, probes.draw(40, [10] * 400, rng), rng).batches(1):
@@ -91,7 +91,7 @@ def test_places_tell_nothing() -> None:
 
 
 def test_the_windows_of_a_stream_hold_every_target_once_and_are_full() -> None:
-    text = questions.cut(np.arange(8, dtype=np.uint16), 3)
+    text = windows.cut(np.arange(8, dtype=np.uint16), 3)
     assert [text.inputs(w).tolist() for w in range(len(text))] == [[0, 1, 2], [3, 4, 5], [6, 0, 1]]
     assert [text.targets(w).tolist() for w in range(len(text))] == [[1, 2, 3], [4, 5, 6], [7]]
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from data.errors import DataError
 from data.shards import read_header, read_shard, write_shard
-from harness import relabelling
 from harness.running.stage import Stage
+from harness.scoring import relabelling
 
 FIRST_FIVE = [164, 131, 6, 228, 48]
 DIGEST = "598eedd967760a1e3a27d1b3d3564db05bb390b3e789e9f6464c225697a6a18d"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from data.corpus import narration
 from data.shards import read_shard
-from harness.exam import findings, shadow
 from harness.formats.run import Probes, Score, Shadow, Windows
 from harness.formats.track import load_track
+from harness.scoring import findings, shadow
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -30,7 +30,7 @@ from ..system import clock, interrupts, processes
 NS = 1_000_000_000
 READ_BYTES = 2**16
 MAX_REPORT_BYTES = 64 * 2**20
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from harness.exam.judge import main; main()"
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from harness.scoring.judge import main; main()"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

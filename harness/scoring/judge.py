@@ -29,12 +29,11 @@ import torch
 
 from data.shards import read_shard
 
-from .. import relabelling
 from ..sandbox.inside import Channel, page_lock
-from . import probes, questions, shadow
+from . import probes, relabelling, shadow, windows
 from .losses import LossReader
-from .questions import Dealer, Question
-from .sheet import Sheet
+from .tally import Sheet
+from .windows import Dealer, Question
 
 SEAL_LENGTH = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 SLOTS = 2  # the evaluator fills one while the judge reads the other
@@ -117,7 +116,7 @@ class Judge:
 
     def _deal(self) -> None:
         """Draw shadow text and probes, and give each evaluator its batches."""
-        text, drawn = questions.cut(self.stream, self.tokens), self._draw_shadow()
+        text, drawn = windows.cut(self.stream, self.tokens), self._draw_shadow()
         counts = [len(text.targets(window)) for window in range(len(text))]
         pairs = probes.draw(self.order["probe_pairs"], counts, self.random)
         self.sheet = Sheet(text, drawn, pairs)

@@ -18,7 +18,7 @@ the gap's standard error is 0.007 to 0.010.
 rest. Over the runs of a campaign the mean gap is sharper (`campaign_tolerance`). Of the tracks' datasets tiny
 Shakespeare has no shadow: its whole validation split is scored. Where the shard behind the scored tokens is public,
 as FineWeb's is, whoever knows all of it by heart shows no gap; nor does who brings the grammar of the embedded corpus
-as code, since it holds for the shadow too. Both are what a relabelled run is for (harness/relabelling.py).
+as code, since it holds for the shadow too. Both are what a relabelled run is for (harness/scoring/relabelling.py).
 """
 
 import math
@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from data.corpus import narration
 
-from .questions import Text, Tokens, cut
+from .windows import Text, Tokens, cut
 
 Source = Literal["fresh", "rest"]
 SEED_BITS = 53  # exact in every JSON reader

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from . import probes
 from .probes import Losses, Probe
-from .questions import Question, Text
 from .shadow import Shadow, standard_error
+from .windows import Question, Text
 
 MAX_SUMS = 512  # of losses in run.json: a record of dozens of runs must stay small
 
