@@ -30,12 +30,12 @@ from benchmarks.nanogpt import recipe
 from benchmarks.nanogpt.results import NANOGPT, Run, nanogpt_run, our_run, summarise
 from benchmarks.nanogpt.tables import show
 from data import datasets
-from harness import machine
 from harness.errors import RunFailure, UserError
 from harness.formats import environment, layout
 from harness.formats.run import RunRecord
 from harness.formats.submission import read_submission
 from harness.formats.track import Track, load_track
+from harness.referee import machine
 from harness.sandbox import levels
 from harness.selftimed.legacy_record import LegacyRecord
 from harness.selftimed.workcopy import Checkout

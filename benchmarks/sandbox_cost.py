@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data import datasets
-from harness.running.referee import listen
+from harness.referee.referee import listen
 from harness.sandbox import levels
 from harness.sandbox.policy import View
 from harness.sandbox.process_tree import Cell

@@ -13,7 +13,7 @@ from .campaigns.campaign import Arm, PlannedTest, Purpose
 from .campaigns.evidence import Evidence
 from .formats.run import Finding, Section
 from .formats.track import Budget, Track
-from .running.doctor import Check
+from .referee.doctor import Check
 
 
 class Refusal(Section):

@@ -17,7 +17,7 @@ LAYERS = (
     "formats",
     "sandbox",
     "scoring",
-    "running",
+    "referee",
     "selftimed",
     "stats",
     "campaigns",
@@ -25,7 +25,7 @@ LAYERS = (
     "archive",
     "cli",
 )
-ABOVE = {"harness.outputs", "harness.schemas", "harness.machine"}  # not yet on a floor
+ABOVE = {"harness.outputs", "harness.schemas"}  # not yet on a floor
 FRONT_DOOR = "harness.__main__"  # its lazy table names modules of every package, as text
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "core", "misc"}
 SANDBOXED = {"harness.sandbox.inside"}  # must stand alone: this one file goes into the sandbox

@@ -14,15 +14,15 @@ from typing import Protocol
 from data import datasets
 from data.files import sync_folder
 
-from .. import machine
 from ..errors import RecordError, UserError
 from ..formats import environment, layout
 from ..formats.observer import Observer
 from ..formats.run import CampaignRef, RunRecord, close_abandoned, full_disk_is_a_failure, new_run_id, read_run
 from ..formats.submission import Submission, take_copy
 from ..formats.track import Track, load_track
-from ..running.execution import execute
-from ..running.facts import Request
+from ..referee import machine
+from ..referee.execution import execute
+from ..referee.run_state import Request
 from ..sandbox import levels
 from ..status import Status
 from ..system import clock

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from ..formats.observer import Observer
 from ..formats.run import RunRecord
-from ..running.display import Display
+from ..referee.display import Display
 from .campaign import Arm, Plan, Slot
 from .evidence import measure
 

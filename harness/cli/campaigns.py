@@ -14,7 +14,6 @@ from rich.markup import escape
 
 from data import datasets
 
-from .. import machine
 from ..archive.contender import Contender
 from ..archive.record import read_records
 from ..campaigns.bundle import read_bundle
@@ -28,6 +27,7 @@ from ..formats import layout
 from ..formats.run import Finding
 from ..formats.submission import check_source
 from ..formats.track import Track, find_track, load_track
+from ..referee import machine
 from ..rulebook import source_rules
 from ..sandbox import levels
 from ..system import clock

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..formats.track import list_tracks
-from ..running.doctor import Check, examine, lacks
+from ..referee.doctor import Check, examine, lacks
 
 STYLES = {"ok": "green", "note": "yellow", "missing": "bold red"}
 

@@ -14,12 +14,12 @@ from rich.text import Text
 from data import datasets
 from data.printing import printable
 
-from .. import machine
 from ..errors import UserError
 from ..formats import layout
 from ..formats.environment import gpus
 from ..formats.track import Track, load_track
-from ..running.display import Display
+from ..referee import machine
+from ..referee.display import Display
 from ..sandbox import levels
 from ..selftimed.checkpoints import find_adapter
 from ..selftimed.grammars import BY_NAME, GRAMMARS, Grammar

@@ -13,18 +13,17 @@ from rich.markup import escape
 
 from data import datasets
 
-from .. import machine
 from ..archive.contender import find_contender
 from ..errors import UserError
 from ..formats import layout
 from ..formats.run import RunRecord
 from ..formats.submission import check_source, read_submission
 from ..formats.track import Track, default_track, load_track
+from ..referee import machine, torchrun
+from ..referee.display import Display
+from ..referee.execution import execute
+from ..referee.run_state import Request
 from ..rulebook import source_rules
-from ..running import torchrun
-from ..running.display import Display
-from ..running.execution import execute
-from ..running.facts import Request
 from ..sandbox import levels
 from . import options
 from .campaigns import Start, check_runs, draft, prepare_data, race, refereed_track, resume_campaign

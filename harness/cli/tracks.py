@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..formats.track import Track, list_tracks, load_track
-from ..running.doctor import lacks
+from ..referee.doctor import lacks
 
 
 def tracks(

@@ -4,7 +4,7 @@ from .messages import Log
 
 
 class Observer:
-    """Looks away. The display (harness/running/display.py) overrides what it wants to show."""
+    """Looks away. The display (harness/referee/display.py) overrides what it wants to show."""
 
     def phase(self, name: str, budget_s: float) -> None:
         """PREPARE, TRAIN or SCORE begins, with its budget."""

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from data import datasets
 
-from .. import machine
 from ..errors import RunFailure, UserError
 from ..formats.logfile import LogFile
 from ..formats.observer import Observer
 from ..formats.run import Score
 from ..formats.track import Track
 from ..formats.weights import TensorSpec, WeightBuffer
+from ..referee import machine
 from ..sandbox import inside
 from ..sandbox.policy import Limits, View
 from ..scoring.scorer import Exam, Room, Scorer

@@ -15,14 +15,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .. import machine
 from ..errors import DataError, RunFailure, UserError
 from ..formats import layout
 from ..formats.logfile import LogFile
 from ..formats.messages import Log
 from ..formats.observer import Observer
 from ..formats.run import Finding, full_disk_is_a_failure, new_run_id
-from ..running.execution import held_to
+from ..referee import machine
+from ..referee.execution import held_to
 from ..sandbox import cgroups, levels
 from ..sandbox.policy import Limits, View
 from ..sandbox.process_tree import Cell

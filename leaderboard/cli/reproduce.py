@@ -29,7 +29,7 @@ from harness.cli.campaigns import draft, prepare_data
 from harness.errors import RunFailure, UserError
 from harness.formats import environment, layout
 from harness.formats.track import Track, load_track
-from harness.running.display import Display
+from harness.referee.display import Display
 from harness.status import ExitCode
 from harness.system import processes
 

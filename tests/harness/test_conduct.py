@@ -29,7 +29,7 @@ from harness.formats.observer import Observer
 from harness.formats.run import Owner, RunRecord, encode_run
 from harness.formats.submission import Submission, read_submission
 from harness.formats.track import load_track
-from harness.running.facts import Request, first_record
+from harness.referee.run_state import Request, first_record
 from harness.status import Status
 from harness.system.clock import utc_now
 from harness.system.interrupts import Interrupts
@@ -340,7 +340,7 @@ def attempts(speedrun: Any) -> list[Path]:
 
 KILLED_AT_THE_SECOND_GO = """
 import os, signal
-from harness.running.referee import Referee
+from harness.referee.referee import Referee
 fire, gone = Referee._fire, []
 def killed(self):
     fire(self)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from data.errors import MAX_SENTENCE
 from harness.errors import RunFailure
 from harness.formats.messages import Log, parse
-from harness.running.connection import READ_BYTES, Connection
+from harness.referee.connection import READ_BYTES, Connection
 from harness.sandbox.inside import HEADER, MAX_MESSAGE_BYTES, Channel, encode
 from harness.status import Status
 

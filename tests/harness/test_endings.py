@@ -259,7 +259,7 @@ def test_a_misspelt_sandbox_is_no_run(speedrun: Any) -> None:
 def run_after(speedrun: Any, preparation: str) -> Any:
     """The command in an interpreter in which something has been changed before."""
     argv = ["run", str(BIGRAM), "--track", str(TRACK), "--nproc", "1"]
-    modules = "from harness.running import execution\nfrom data import datasets"
+    modules = "from harness.referee import execution\nfrom data import datasets"
     code = f"{modules}\n{preparation}\nfrom harness.__main__ import main"
     outcome = speedrun.end(speedrun.start(sys.executable, "-c", f"{code}\nmain({argv})"))
     assert speedrun.leftovers() == []

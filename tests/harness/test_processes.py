@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import machine
 from harness.errors import RunFailure, UserError
 from harness.formats import layout
-from harness.running import torchrun
+from harness.referee import machine, torchrun
 from harness.status import Status
 from harness.system import processes, scratch
 

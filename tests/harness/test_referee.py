@@ -14,10 +14,10 @@ from data.shards import write_shard
 from harness.errors import RunFailure
 from harness.formats.logfile import Curve, LogFile
 from harness.formats.observer import Observer
-from harness.running.referee import Orders, Referee, listen
-from harness.running.session import Phase
-from harness.running.snapshots import MAX_SNAPSHOTS
-from harness.running.stage import Stage
+from harness.referee.data_gate import Stage
+from harness.referee.referee import Orders, Referee, listen
+from harness.referee.session import Phase
+from harness.referee.snapshots import MAX_SNAPSHOTS
 from harness.sandbox.policy import View
 from harness.sandbox.process_tree import Cell
 from harness.status import Status

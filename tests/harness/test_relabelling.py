@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from data.errors import DataError
 from data.shards import read_header, read_shard, write_shard
-from harness.running.stage import Stage
+from harness.referee.data_gate import Stage
 from harness.scoring import relabelling
 
 FIRST_FIVE = [164, 131, 6, 228, 48]

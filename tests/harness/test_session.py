@@ -8,7 +8,7 @@ import pytest
 from harness.errors import RunFailure
 from harness.formats.messages import Failed, TensorShape
 from harness.formats.weights import WeightBuffer, plan
-from harness.running.session import Phase, Session
+from harness.referee.session import Phase, Session
 from harness.status import Status
 
 EVENTS = ("hello", "reserve", "go", "stop", "returned", "failed", "died")

@@ -8,7 +8,7 @@ import pytest
 
 from data.shards import read_shard, write_shard
 from harness.errors import DataError
-from harness.running.stage import WARMUP_SHARDS, Stage
+from harness.referee.data_gate import WARMUP_SHARDS, Stage
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_linked_shards_are_copied_where_they_cannot_be_linked(
 def test_a_data_folder_that_cannot_be_written_is_no_obstacle(
     shards: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.running import stage as module
+    from harness.referee import data_gate as module
 
     make = module.scratch.make_scratch
 

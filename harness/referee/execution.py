@@ -12,7 +12,6 @@ from typing import Any
 
 from data import datasets
 
-from .. import machine
 from ..errors import DataError, RunFailure, UserError
 from ..formats import layout, weights
 from ..formats.logfile import Curve, LogFile
@@ -29,9 +28,10 @@ from ..status import Status
 from ..system import clock, processes, scratch
 from ..system.interrupts import Interrupts
 from ..system.scratch import remove_tree
-from .facts import Facts, Request, closed, first_record, outcome
+from . import machine
+from .data_gate import Stage
 from .referee import Orders, Referee, listen
-from .stage import Stage
+from .run_state import Facts, Request, closed, first_record, outcome
 
 PRACTICE_VAL_TOKENS = 2**17  # a snapshot is scored on so many targets at most
 

@@ -20,9 +20,9 @@ from ..sandbox.process_tree import Cell
 from ..status import Status
 from ..system import clock, interrupts, processes
 from .connection import Connection
+from .data_gate import Stage
 from .session import Phase, Session
 from .snapshots import Snapshots
-from .stage import Stage
 
 NS = 1_000_000_000
 SEAL_RETRY_S = 0.001

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from .errors import RunFailure, TrackError
-from .formats import layout
-from .formats.environment import Gpu, gpus
-from .formats.track import Track
-from .status import Status
+from ..errors import RunFailure, TrackError
+from ..formats import layout
+from ..formats.environment import Gpu, gpus
+from ..formats.track import Track
+from ..status import Status
 
 
 @contextmanager

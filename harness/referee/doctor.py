@@ -7,11 +7,11 @@ from typing import Literal
 
 from data import datasets
 
-from .. import machine
 from ..errors import DataError
 from ..formats import environment, layout
 from ..formats.track import Track
 from ..sandbox import cgroups, levels
+from . import machine
 
 GIB = 2**30
 LOW_DISK_BYTES = 2 * GIB
