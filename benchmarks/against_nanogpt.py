@@ -37,7 +37,7 @@ from harness.formats.submission import read_submission
 from harness.formats.track import Track, load_track
 from harness.referee import machine
 from harness.sandbox import levels
-from harness.selftimed.legacy_record import LegacyRecord
+from harness.selftimed.record import LegacyRecord
 from harness.selftimed.workcopy import Checkout
 from harness.status import ExitCode, Status
 from harness.system import clock

@@ -31,7 +31,7 @@ FORMS = {
     "challenge": Form("harness.archive.challenge:ChallengeStatement", "challenge.json"),
     "track": Form("harness.formats.track:Track", "track.toml"),
     "dataset": Form("data.datasets:Dataset", "a manifest of a dataset, as TOML"),
-    "legacy": Form("harness.selftimed.legacy_record:LegacyRecord", "legacy.json, speedrun run --legacy --json"),
+    "legacy": Form("harness.selftimed.record:LegacyRecord", "legacy.json, speedrun run --legacy --json"),
     "refusal-output": Form("harness.outputs:Refusal", "any command that fails with --json"),
     "dry-run-output": Form("harness.outputs:DryRun", "speedrun run --dry-run --json"),
     "campaign-output": Form(

@@ -21,7 +21,7 @@ LAYERS = (
     "selftimed",
     "stats",
     "campaigns",
-    "rulebook",
+    "rules",
     "archive",
     "cli",
 )

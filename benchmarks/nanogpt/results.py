@@ -7,7 +7,7 @@ from statistics import fmean, median
 
 from harness.errors import UserError
 from harness.formats.run import RunRecord
-from harness.selftimed.legacy_record import LegacyRecord
+from harness.selftimed.record import LegacyRecord
 from harness.stats.significance import DegenerateSample, ratio_interval
 from harness.status import ExitCode, Status
 

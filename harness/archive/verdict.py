@@ -18,8 +18,8 @@ from ..errors import RecordError, first_problem
 from ..formats import layout
 from ..formats.run import Finding, Section
 from ..formats.track import Track
-from ..rulebook import source_rules
-from ..rulebook.rules import judge, waive
+from ..rules import source_rules
+from ..rules.registry import judge, waive
 from ..system.plainfile import read_plain
 from .record import Record, Statement
 

@@ -19,7 +19,7 @@ from ..errors import RecordError, TrackError, UserError
 from ..formats import layout
 from ..formats.run import Finding
 from ..formats.track import Track, load_track
-from ..selftimed.legacy_record import read_legacy
+from ..selftimed.record import read_legacy
 from ..system import clock, scratch
 from ..system.plainfile import read_plain
 from .acceptance import in_order

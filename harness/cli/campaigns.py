@@ -28,7 +28,7 @@ from ..formats.run import Finding
 from ..formats.submission import check_source
 from ..formats.track import Track, find_track, load_track
 from ..referee import machine
-from ..rulebook import source_rules
+from ..rules import source_rules
 from ..sandbox import levels
 from ..system import clock
 from .amounts import advancing, interruptible, progress_bar

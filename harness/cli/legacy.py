@@ -22,10 +22,10 @@ from ..referee import machine
 from ..referee.display import Display
 from ..sandbox import levels
 from ..selftimed.checkpoints import find_adapter
+from ..selftimed.execution import execute_legacy
 from ..selftimed.grammars import BY_NAME, GRAMMARS, Grammar
-from ..selftimed.legacy import execute_legacy
-from ..selftimed.legacy_facts import LegacyRequest
-from ..selftimed.legacy_record import LegacyRecord
+from ..selftimed.record import LegacyRecord
+from ..selftimed.run_state import LegacyRequest
 from ..selftimed.workcopy import find_checkout
 from . import options
 from .campaigns import prepare_data

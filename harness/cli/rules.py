@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ..formats.track import Track, default_track, load_track
-from ..rulebook.rules import RULES
-from ..rulebook.source_rules import SOURCE_RULES
+from ..rules.registry import RULES
+from ..rules.source_rules import SOURCE_RULES
 
 STYLES = {"error": "bold red", "warning": "yellow"}
 

@@ -23,7 +23,7 @@ from ..referee import machine, torchrun
 from ..referee.display import Display
 from ..referee.execution import execute
 from ..referee.run_state import Request
-from ..rulebook import source_rules
+from ..rules import source_rules
 from ..sandbox import levels
 from . import options
 from .campaigns import Start, check_runs, draft, prepare_data, race, refereed_track, resume_campaign

@@ -7,7 +7,7 @@ from harness.errors import RecordError
 from harness.formats import layout
 from harness.formats.run import RunRecord, read_run
 from harness.formats.track import Track
-from harness.selftimed.legacy_record import LegacyRecord, legacy_dirs, read_legacy
+from harness.selftimed.record import LegacyRecord, legacy_dirs, read_legacy
 
 from .reported import local_standing
 

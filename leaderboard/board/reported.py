@@ -11,7 +11,7 @@ from harness.archive.standings import Standing
 from harness.errors import RecordError
 from harness.formats import layout
 from harness.formats.track import Track
-from harness.selftimed.legacy_record import LegacyRecord, read_legacy
+from harness.selftimed.record import LegacyRecord, read_legacy
 from harness.status import Status
 
 NS = 1_000_000_000

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.formats.track import Track
-from harness.rulebook.rules import RULES
-from harness.rulebook.source_rules import SOURCE_RULES
+from harness.rules.registry import RULES
+from harness.rules.source_rules import SOURCE_RULES
 
 from . import addresses
 from .charts import Draw, Figure, Point, progress

@@ -13,10 +13,10 @@ from harness.errors import RunFailure
 from harness.formats.environment import gpus
 from harness.formats.observer import Observer
 from harness.formats.track import Track
+from harness.selftimed.execution import execute_legacy
 from harness.selftimed.grammars import MODDED_NANOGPT
-from harness.selftimed.legacy import execute_legacy
-from harness.selftimed.legacy_facts import LegacyRequest
-from harness.selftimed.legacy_record import LegacyRecord
+from harness.selftimed.record import LegacyRecord
+from harness.selftimed.run_state import LegacyRequest
 from harness.selftimed.workcopy import find_checkout
 from harness.stats.comparison import CONFIDENCE, Span
 from harness.stats.significance import DegenerateSample, equivalence_test, welch_interval

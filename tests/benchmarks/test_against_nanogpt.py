@@ -34,7 +34,7 @@ from data.tokenize.importing import import_files
 from harness.errors import RunFailure, UserError
 from harness.formats.run import RunRecord, read_run
 from harness.formats.track import load_track
-from harness.selftimed.legacy_record import LegacyRecord, read_legacy
+from harness.selftimed.record import LegacyRecord, read_legacy
 from harness.stats.significance import ratio_interval
 from harness.status import ExitCode, Status
 

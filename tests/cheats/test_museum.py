@@ -11,7 +11,7 @@ import pytest
 from harness.__main__ import main
 from harness.formats.run import Finding
 from harness.formats.track import load_track
-from harness.rulebook import source_rules
+from harness.rules import source_rules
 from harness.sandbox import levels
 from tests.cheats import museum
 from tests.cheats.catalogue import CATALOGUE, UNPLAYED

@@ -21,8 +21,8 @@ from harness.errors import RecordError, UserError
 from harness.formats.run import Owner
 from harness.sandbox.usage import Meter, read_gpu_samples
 from harness.selftimed.grammars import GRAMMARS
-from harness.selftimed.legacy_record import LegacyRecord, Script, encode, read_legacy
-from harness.selftimed.testimony import Transcript, hear
+from harness.selftimed.observed_log import Transcript, hear
+from harness.selftimed.record import LegacyRecord, Script, encode, read_legacy
 from harness.selftimed.workcopy import LINKED_BYTES, find_checkout, take_out, take_working_copy
 from harness.status import Status
 

@@ -15,9 +15,9 @@ from harness.campaigns.bundle import Bundle, read_bundle
 from harness.campaigns.evidence import derive
 from harness.formats.run import Finding, Probes, RunRecord, Stamps, Weights
 from harness.formats.track import Track, WaivableRule, list_tracks, load_track
-from harness.rulebook import record_rules, run_rules
-from harness.rulebook.rules import RULES, judge, waive
-from harness.rulebook.source_rules import SOURCE_RULES
+from harness.rules import record_rules, run_rules
+from harness.rules.registry import RULES, judge, waive
+from harness.rules.source_rules import SOURCE_RULES
 from harness.status import Status
 
 ROOT = Path(__file__).resolve().parent.parent.parent

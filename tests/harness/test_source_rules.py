@@ -14,8 +14,8 @@ from harness.formats import layout
 from harness.formats.run import Finding
 from harness.formats.submission import read_submission
 from harness.formats.track import SourceRule, Track, list_tracks, load_track
-from harness.rulebook.source_rules import SOURCE_RULES, check, findings_of
-from harness.rulebook.source_tree import MAX_PARSED_BYTES, parse
+from harness.rules.source_rules import SOURCE_RULES, check, findings_of
+from harness.rules.source_tree import MAX_PARSED_BYTES, parse
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY = load_track(str(ROOT / "tests" / "tracks" / "tiny"))

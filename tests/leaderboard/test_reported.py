@@ -13,7 +13,7 @@ from click.testing import Result
 from harness.formats import layout
 from harness.formats.run import Owner, TrackRef
 from harness.formats.track import Track, load_track
-from harness.selftimed.legacy_record import Claim, LegacyRecord, Measured, Observed, Script, encode
+from harness.selftimed.record import Claim, LegacyRecord, Measured, Observed, Script, encode
 from harness.status import Status
 from leaderboard.board.board import read_board
 from leaderboard.board.reported import reported_standings

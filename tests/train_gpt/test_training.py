@@ -16,7 +16,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 from harness.formats.track import load_track
-from harness.rulebook.source_rules import check
+from harness.rules.source_rules import check
 from tests.train_gpt.flagship import (
     DOCUMENT,
     FILE,

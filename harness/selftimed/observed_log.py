@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ..formats.run import Finding
 from .grammars import Grammar, Line, Reading, forms, literals, read_line
-from .legacy_record import MAX_POINTS, Claim, Point
 from .logs import MAX_LINE_BYTES, MAX_READINGS, LoggedRun, TrainingLog, file_chunks, read_log
+from .record import MAX_POINTS, Claim, Point
 
 NS, MS = 1_000_000_000, 1_000_000
 SLACK_SHARE, SLACK_NS = 0.05, NS // 2  # a line is late by what printing, waking up and a busy machine take

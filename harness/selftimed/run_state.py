@@ -10,8 +10,8 @@ from ..formats.track import Track
 from ..status import Status
 from ..system import clock
 from .grammars import Grammar
-from .legacy_record import LegacyRecord, Measured, Observed, Script
-from .testimony import Testimony
+from .observed_log import Testimony
+from .record import LegacyRecord, Measured, Observed, Script
 from .workcopy import Checkout
 
 NS = 1_000_000_000

@@ -34,9 +34,9 @@ from ..system.interrupts import Interrupts
 from ..system.scratch import remove_tree
 from .checkpoints import ADAPTERS, score_checkpoint
 from .grammars import Reading
-from .legacy_facts import Known, LegacyRequest, closed, first_record, outcome
-from .legacy_record import Gpus, LegacyFolder, LegacyRecord, Measured, Observed
-from .testimony import Transcript, hear
+from .observed_log import Transcript, hear
+from .record import Gpus, LegacyFolder, LegacyRecord, Measured, Observed
+from .run_state import Known, LegacyRequest, closed, first_record, outcome
 from .workcopy import take_out, take_working_copy
 
 NS = 1_000_000_000
