@@ -65,7 +65,7 @@ class Plan:
     sittings: int
     only: str | None
     iterations: int | None  # of nanoGPT's 2,000; None: all of them
-    levels: str
+    sandbox: str
     runs_root: Path
 
     def slots(self) -> Iterator[tuple[int, Entry | None]]:

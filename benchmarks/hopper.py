@@ -25,8 +25,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import refereed, rival
-from .stages import VOCAB_SIZE
+from .gpu.stages import VOCAB_SIZE
+from .nanogpt import rival
+from .runs import refereed
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARD_TOKENS = {"cuda": 20_000_000, "cpu": 200_000}
@@ -168,7 +169,7 @@ def lines_of(command: list[str], limit_s: float, **environment: str) -> Iterator
 def measure_script(sitting: Sitting, limit_s: float) -> None:
     """Every stage, in a process of its own; what was found before it failed counts."""
     arguments = [*sitting.shards["train"], "--device", sitting.device, "--steps", str(sitting.options.steps)]
-    for line in lines_of(module("benchmarks.stages", *arguments), limit_s):
+    for line in lines_of(module("benchmarks.gpu.stages", *arguments), limit_s):
         if line.startswith("{"):  # the script itself prints, too
             row = json.loads(line)
             sitting.add(row["what"], row["found"])

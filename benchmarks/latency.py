@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def measure(runs: str, sandbox: str) -> tuple[float, float]:
     """Milliseconds of GO and of STOP, each of the slowest rank."""
-    command = [sys.executable, "-m", "harness", "run", "benchmarks/stamps.py", "--track", "tests/tracks/tiny"]
+    command = [sys.executable, "-m", "harness", "run", "benchmarks/runs/stamps.py", "--track", "tests/tracks/tiny"]
     command += ["--json", "--keep-weights", "--out", runs, "--require-sandbox", sandbox, "--wait"]
     out = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
     record = json.loads(out)

@@ -37,7 +37,7 @@ class Taken(NamedTuple):
 
 def make_tree(folder: Path, records: int, runs: int) -> None:
     """records/tiny below `folder`, with so many records; what is there already stays."""
-    from harness.archive.submitting import Claims, draft, write
+    from harness.records.submitting import Claims, draft, write
     from tests.bundles import make_bundle
 
     track = folder / "records" / "tiny"

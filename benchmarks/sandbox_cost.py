@@ -2,13 +2,12 @@
 
     python -m benchmarks.sandbox_cost [--sittings 8] [--blocks 25] [--levels namespaces landlock process]
 
-A sitting starts the same two ranks (torchrun, gloo; benchmarks/turns.py) once bare and once in a cell of each level,
-and then lets one of them train at a time, from the word to the last rank's answer: GO to STOP without either, whose
-own cost benchmarks/latency.py measures. A block is a palindrome, bare A B C C B A bare, so that whatever drifts
-meets all alike; its log-ratio is that of a level's two turns to the two bare ones. While a cell trains it is watched
-as the referee watches it. Two processes of the same program differ by where their memory lies, so the interval is a
-t-interval over sittings, not over blocks. The bound, 0.5 %, is for the point.
-"""
+A sitting starts the same two ranks (torchrun, gloo; benchmarks/runs/turns.py) once bare and once in a cell of each
+level, and then lets one of them train at a time, from the word to the last rank's answer: GO to STOP without either,
+whose own cost benchmarks/latency.py measures. A block is a palindrome, bare A B C C B A bare, so that whatever drifts
+meets all alike; its log-ratio is that of a level's two turns to the two bare ones. While a cell trains it is watched as
+the referee watches it. Two processes of the same program differ by where their memory lies, so the interval is a
+t-interval over sittings, not over blocks. The bound, 0.5 %, is for the point."""
 
 import argparse
 import math
@@ -74,7 +73,7 @@ def start(name: str, folder: Path, shard: Path, vocab_size: int) -> Arm:
     for part in ("home", "socket"):
         (folder / part).mkdir(parents=True)
     argv = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={RANKS}"]
-    argv += [str(HERE / "turns.py"), str(shard), str(vocab_size)]
+    argv += [str(HERE / "runs" / "turns.py"), str(shard), str(vocab_size)]
     view = View(
         readable=(HERE, shard.parent, folder / "socket"),
         home=folder / "home",

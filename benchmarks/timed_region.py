@@ -1,8 +1,8 @@
 """What the referee costs inside the clock: the same script under the harness and under plain torchrun, ABBA.
 
-    python -m benchmarks.timed_region [--blocks 8] [--script benchmarks/steady.py] [--sandbox namespaces]
+    python -m benchmarks.timed_region [--blocks 8] [--script benchmarks/runs/steady.py] [--sandbox namespaces]
 
-A: `speedrun run SCRIPT` (its own train_ns). B: `torchrun benchmarks/bare_run.py SCRIPT` (barrier to barrier). Each
+A: `speedrun run SCRIPT` (its own train_ns). B: `torchrun benchmarks/runs/bare_run.py SCRIPT` (barrier to barrier). Each
 block runs A B B A; its log-ratio cancels drift that is linear within the block. Printed: the geometric mean of
 A / B over blocks with its 95 % t-interval.
 """
@@ -35,7 +35,7 @@ def refereed(script: Path, track: str, sandbox: str, runs: str) -> float:
 def bare(script: Path, dataset: str) -> float:
     """train_s of one run under plain torchrun."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += ["benchmarks/bare_run.py", str(script), "--dataset", dataset, "--seed", "1"]
+    command += ["benchmarks/runs/bare_run.py", str(script), "--dataset", dataset, "--seed", "1"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     out = subprocess.run(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
@@ -52,7 +52,7 @@ def interval(log_ratios: list[float]) -> tuple[float, float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--script", type=Path, default=ROOT / "benchmarks/steady.py")
+    parser.add_argument("--script", type=Path, default=ROOT / "benchmarks/runs/steady.py")
     parser.add_argument("--track", default="nano-2cpu")
     parser.add_argument("--dataset", default="embedded")
     parser.add_argument("--sandbox", default="namespaces")

@@ -47,7 +47,7 @@ GROUPS = {
         "tracks": ("harness.cli.tracks:tracks", "List the contests and what this machine lacks for each"),
         "data": ("harness.cli.data:app", "Fetch, check, make and inspect the data that models read"),
         "doctor": ("harness.cli.doctor:doctor", "Check this machine: GPUs, torch, sandbox, data, disk"),
-        "schemas": ("harness.cli.schemas:schemas", "Write the JSON Schemas of everything on disk"),
+        "schemas": ("leaderboard.cli.schemas:schemas", "Write the JSON Schemas of everything on disk"),
     },
 }
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}

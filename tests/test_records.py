@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.archive.readme import BLANK
-from harness.archive.record import read_record, read_records
-from harness.archive.standings import standings
-from harness.archive.verification import verify_paths
 from harness.formats import layout
 from harness.formats.track import list_tracks, load_track
+from harness.records.readme import BLANK
+from harness.records.record import read_record, read_records
+from harness.records.standings import standings
+from harness.records.verification import verify_paths
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = [folder for track in list_tracks() for folder in layout.record_dirs(track.name)]

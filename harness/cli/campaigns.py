@@ -14,12 +14,10 @@ from rich.markup import escape
 
 from data import datasets
 
-from ..archive.contender import Contender
-from ..archive.record import read_records
 from ..campaigns.bundle import read_bundle
 from ..campaigns.campaign import Plan, Purpose, make_plan
-from ..campaigns.conduct import Options, begin, conduct, open_campaigns
 from ..campaigns.forecast import Known, Wishes, alike, forecast
+from ..campaigns.runner import Options, begin, conduct, open_campaigns
 from ..campaigns.scoreboard import Scoreboard
 from ..campaigns.summary import Summary, summarise
 from ..errors import RunFailure, TrackError, UserError
@@ -27,6 +25,8 @@ from ..formats import layout
 from ..formats.run import Finding
 from ..formats.submission import check_source
 from ..formats.track import Track, find_track, load_track
+from ..records.lookup import Contender
+from ..records.record import read_records
 from ..referee import machine
 from ..rules import source_rules
 from ..sandbox import levels

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from data.printing import printable
 
-from ..archive.challenge import Kind
-from ..archive.challenging import attach
-from ..archive.record import read_record
 from ..errors import UserError
 from ..formats import layout
+from ..records.challenge import Kind
+from ..records.challenging import attach
+from ..records.record import read_record
 from ..system import clock
 from .reports import findings_json
 

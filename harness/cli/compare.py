@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from ..archive.contender import find_contender, standing_record
 from ..errors import UserError
 from ..formats.track import default_track, load_track
+from ..records.lookup import find_contender, standing_record
 from . import options
 from .campaigns import Start, draft, race
 

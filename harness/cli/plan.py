@@ -10,12 +10,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ..archive.record import read_records
 from ..campaigns.forecast import Claim, Forecast, Group, Wishes, alike, forecast
 from ..errors import UserError, first_problem
 from ..formats import layout
 from ..formats.run import read_local_runs
 from ..formats.track import Track, default_track, load_track
+from ..records.record import read_records
 
 TrackName = Annotated[str | None, typer.Option("--track", help="A track's name, or a path to a track.toml.")]
 Effect = Annotated[str | None, typer.Option(help="The saving of time you hope for, such as 0.3%.")]

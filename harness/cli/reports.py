@@ -9,9 +9,9 @@ from rich.text import Text
 
 from data.printing import printable
 
-from ..archive.verdict import WaivedFinding
 from ..campaigns.evidence import ArmEvidence, Evidence
 from ..formats.run import Finding
+from ..records.verdict import WaivedFinding
 from ..status import ExitCode
 
 DIFF_LINES = 400

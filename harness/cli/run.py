@@ -13,12 +13,12 @@ from rich.markup import escape
 
 from data import datasets
 
-from ..archive.contender import find_contender
 from ..errors import UserError
 from ..formats import layout
 from ..formats.run import RunRecord
 from ..formats.submission import check_source, read_submission
 from ..formats.track import Track, default_track, load_track
+from ..records.lookup import find_contender
 from ..referee import machine, torchrun
 from ..referee.display import Display
 from ..referee.execution import execute

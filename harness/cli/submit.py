@@ -14,12 +14,12 @@ from rich.text import Text
 
 from data.printing import printable
 
-from ..archive.record import Waiver
-from ..archive.standings import Standing, standings
-from ..archive.submitting import Claims, Draft, difference_to_parent, draft, write
-from ..archive.verdict import evidence_json
 from ..errors import UserError
 from ..formats import layout
+from ..records.record import Waiver
+from ..records.standings import Standing, standings
+from ..records.submitting import Claims, Draft, difference_to_parent, draft, write
+from ..records.verdict import evidence_json
 from ..status import ExitCode
 from ..system import clock
 from .reports import diff_stat, findings_json, show_diff, show_evidence, show_findings

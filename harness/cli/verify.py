@@ -10,10 +10,10 @@ from rich.text import Text
 
 from data.printing import printable
 
-from ..archive.readme import as_text, numbers_table
-from ..archive.record import Record
-from ..archive.verdict import evidence_json
-from ..archive.verification import Report, verify_each
+from ..records.readme import as_text, numbers_table
+from ..records.record import Record
+from ..records.verdict import evidence_json
+from ..records.verification import Report, verify_each
 from ..status import ExitCode
 from .reports import arm_sentence, findings_json, show_findings
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from harness.archive.standings import Standing, standings_of
 from harness.formats import layout
 from harness.formats.track import Track
+from harness.records.standings import Standing, standings_of
 
 from ..upstream.imported import below, imported_standings
 from .index import OnRead, read_entries

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from harness.archive.standings import Standing
 from harness.errors import UserError
+from harness.records.standings import Standing
 
 TIERS = ("reported", "refereed", "reproduced")  # each says more than the one before
 

@@ -26,10 +26,10 @@ from typing import Any
 import pydantic
 
 from data.files import replace_file
-from harness.archive.acceptance import in_order
-from harness.archive.entry import Entry, entry_of
 from harness.errors import RecordError
 from harness.formats import layout
+from harness.records.acceptance import in_order
+from harness.records.entry import Entry, entry_of
 from harness.system.plainfile import read_plain
 
 FORMAT = "speedrun index 2"
@@ -178,7 +178,7 @@ def fingerprint(looks: Sequence[int]) -> str:
 
 
 def _derive(folder: Path) -> Entry | str:
-    from harness.archive.record import read_record  # with all that reads runs: not for a board that is remembered
+    from harness.records.record import read_record  # with all that reads runs: not for a board that is remembered
 
     try:
         return entry_of(read_record(folder))

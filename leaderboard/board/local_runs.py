@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from harness.archive.standings import Standing, standings_of
 from harness.errors import RecordError
 from harness.formats import layout
 from harness.formats.run import RunRecord, read_run
 from harness.formats.track import Track
+from harness.records.standings import Standing, standings_of
 from harness.selftimed.record import LegacyRecord, legacy_dirs, read_legacy
 
 from .reported import local_standing

@@ -7,10 +7,10 @@ neither time nor loss, and stands only among the local runs.
 
 from dataclasses import replace
 
-from harness.archive.standings import Standing
 from harness.errors import RecordError
 from harness.formats import layout
 from harness.formats.track import Track
+from harness.records.standings import Standing
 from harness.selftimed.record import LegacyRecord, read_legacy
 from harness.status import Status
 

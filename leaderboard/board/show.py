@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.archive.challenge import Challenge
-from harness.archive.record import Record, read_records_of, source_files
-from harness.archive.standings import Standing
-from harness.archive.verdict import WaivedFinding, evidence_json
-from harness.archive.verification import Report, verify_record
 from harness.campaigns.evidence import Evidence
 from harness.cli.reports import diff_stat
 from harness.errors import RecordError, UserError
 from harness.formats import layout
 from harness.formats.run import Finding, RunRecord
 from harness.formats.track import load_track
+from harness.records.challenge import Challenge
+from harness.records.record import Record, read_records_of, source_files
+from harness.records.standings import Standing
+from harness.records.verdict import WaivedFinding, evidence_json
+from harness.records.verification import Report, verify_record
 
 from ..upstream.audit import AuditRow, audit
 from ..upstream.history import ImportedRow, ImportedRun

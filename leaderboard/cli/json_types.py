@@ -1,19 +1,19 @@
 """What the leaderboard's commands print with `--json`, as types: schemas come from here.
 
-As in harness/outputs.py a command builds its object itself; a test holds both against each other. Every command that
-fails with `--json` prints a Refusal of harness/outputs.py instead.
+As in harness/cli/json_types.py a command builds its object itself; a test holds both against each other. Every command
+that fails with `--json` prints a Refusal of harness/cli/json_types.py instead.
 """
 
 from typing import Literal
 
-from harness.archive.challenge import Kind
-from harness.archive.record import Statement
-from harness.archive.standings import Standing
-from harness.archive.verdict import WaivedFinding
 from harness.campaigns.evidence import Evidence
+from harness.cli.json_types import FileDifference
 from harness.formats.environment import Environment
 from harness.formats.run import Finding, Section
-from harness.outputs import FileDifference
+from harness.records.challenge import Kind
+from harness.records.record import Statement
+from harness.records.standings import Standing
+from harness.records.verdict import WaivedFinding
 from harness.selftimed.grammars import Reading
 from harness.selftimed.logs import LogEnvironment, Oddity
 

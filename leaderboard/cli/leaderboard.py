@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.text import Text
 
 from data.printing import printable
-from harness.archive.standings import Standing
 from harness.errors import UserError
 from harness.formats.track import Track, default_track, load_track
+from harness.records.standings import Standing
 
 from ..board.board import LOCAL_ROWS, Board, read_board
 from ..board.filters import Filters, parse_filters, suggestion

@@ -17,18 +17,18 @@ from rich.text import Text
 
 from data import datasets
 from data.printing import printable
-from harness.archive.contender import find_contender
-from harness.archive.environments import Lock, build, differences, find_python, place_for, read_lock
-from harness.archive.record import Record, read_record
-from harness.archive.reproduction import Reproduction, judge
 from harness.campaigns.bundle import Bundle, read_bundle
-from harness.campaigns.conduct import Options, begin, conduct
+from harness.campaigns.runner import Options, begin, conduct
 from harness.campaigns.scoreboard import Scoreboard
 from harness.cli import options
 from harness.cli.campaigns import draft, prepare_data
 from harness.errors import RunFailure, UserError
 from harness.formats import environment, layout
 from harness.formats.track import Track, load_track
+from harness.records.environments import Lock, build, differences, find_python, place_for, read_lock
+from harness.records.lookup import find_contender
+from harness.records.record import Record, read_record
+from harness.records.reproduction import Reproduction, judge
 from harness.referee.display import Display
 from harness.status import ExitCode
 from harness.system import processes

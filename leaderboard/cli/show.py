@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from data.printing import printable
-from harness.archive.standings import Standing
 from harness.cli.reports import show_evidence, show_findings
+from harness.records.standings import Standing
 
 from ..board.record_names import find_record
 from ..board.show import Attempted, Shown, ShownImport, as_dict, show_imported, show_own

@@ -15,8 +15,8 @@ from rich.text import Text
 from data.printing import printable
 from harness.campaigns.bundle import read_bundle
 from harness.campaigns.campaign import fills_slot
-from harness.campaigns.contest import bundle_track
 from harness.campaigns.summary import summarise
+from harness.campaigns.track_match import bundle_track
 from harness.errors import RecordError
 from harness.formats import layout
 from harness.formats.run import RunRecord, read_run

@@ -8,9 +8,6 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from harness.archive.challenge import ChallengeStatement
-from harness.archive.record import Record
-from harness.archive.verification import Report
 from harness.campaigns.bundle import Bundle, read_bundle
 from harness.campaigns.evidence import ArmEvidence, measure
 from harness.errors import RecordError, UserError
@@ -18,6 +15,9 @@ from harness.formats import layout
 from harness.formats.environment import Environment
 from harness.formats.run import Finding, RunRecord
 from harness.formats.track import Track
+from harness.records.challenge import ChallengeStatement
+from harness.records.record import Record
+from harness.records.verification import Report
 from harness.system.plainfile import read_plain
 
 from . import addresses, numbers

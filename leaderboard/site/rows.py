@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from harness.archive.standings import Standing
+from harness.records.standings import Standing
 
 from ..upstream.imported import UNDATED
 from . import addresses, numbers

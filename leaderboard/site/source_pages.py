@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.archive.record import Record, source_files
 from harness.campaigns.campaign import Arm
 from harness.errors import RecordError
+from harness.records.record import Record, source_files
 
 from . import addresses
 from .diffs import FileDiff, diff_trees

@@ -4,13 +4,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.archive.acceptance import in_order
-from harness.archive.record import Record
-from harness.archive.standings import Standing, standings
-from harness.archive.verification import Report, verify_track
 from harness.errors import RecordError, TrackError
 from harness.formats import layout
 from harness.formats.track import Track, load_track
+from harness.records.acceptance import in_order
+from harness.records.record import Record
+from harness.records.standings import Standing, standings
+from harness.records.verification import Report, verify_track
 
 from ..upstream.audit import AuditRow, audit
 from ..upstream.history import History, ImportedRecord, read_history

@@ -6,9 +6,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from data.files import replace_file
-from harness.archive.standings import Standing
 from harness.errors import UserError
 from harness.formats.track import Track
+from harness.records.standings import Standing
 
 from .markdown import standings_table
 from .tables import frame, legend

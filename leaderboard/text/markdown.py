@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 
 from data.printing import printable
-from harness.archive.standings import Standing
 from harness.formats.track import Track
+from harness.records.standings import Standing
 
 from ..upstream.imported import UNDATED
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from harness.archive.record import Record, read_record
-from harness.archive.standings import Standing
 from harness.campaigns.evidence import measure
 from harness.errors import RecordError, UserError
 from harness.formats import layout
 from harness.formats.track import Track
+from harness.records.record import Record, read_record
+from harness.records.standings import Standing
 from harness.stats.significance import DegenerateSample, mean_interval
 
 from ..board.progress import read_progress

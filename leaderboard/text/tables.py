@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from data.printing import printable
-from harness.archive.standings import Standing
 from harness.formats.track import Track
+from harness.records.standings import Standing
 
 from ..upstream.imported import UNDATED
 from .terminal_plot import sparkline

@@ -7,8 +7,8 @@ flags of the audit stand beside them. Their tier is `reported`, whatever a log s
 from dataclasses import replace
 from datetime import date
 
-from harness.archive.standings import Standing
 from harness.formats.track import Track
+from harness.records.standings import Standing
 
 from .audit import AuditRow, audit
 from .history import History, ImportedRecord, read_history

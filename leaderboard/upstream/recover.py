@@ -13,10 +13,10 @@ from pathlib import Path
 
 from data import datasets
 from data.errors import DataError
-from harness.archive.environments import find_python
 from harness.errors import UserError
 from harness.formats.environment import Gpu
 from harness.formats.track import Track
+from harness.records.environments import find_python
 from harness.selftimed.grammars import MODDED_NANOGPT
 from harness.selftimed.logs import read_log
 

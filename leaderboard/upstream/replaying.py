@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from harness.archive.reproduction import Verdict
 from harness.errors import RunFailure
 from harness.formats.environment import gpus
 from harness.formats.observer import Observer
 from harness.formats.track import Track
+from harness.records.reproduction import Verdict
 from harness.selftimed.execution import execute_legacy
 from harness.selftimed.grammars import MODDED_NANOGPT
 from harness.selftimed.record import LegacyRecord

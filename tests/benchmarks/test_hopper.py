@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import refereed, rival
 from benchmarks.hopper import Sitting, attempt, lines_of, measure_modded, rival_rows, write_shards
+from benchmarks.nanogpt import rival
+from benchmarks.runs import refereed
 from data.shards import read_shard
 from harness.formats.track import load_track
 

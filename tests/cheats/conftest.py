@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from data.shards import read_shard
-from harness.archive.submitting import Claims, draft, write
+from harness.records.submitting import Claims, draft, write
 from tests.cheats.museum import HERE, Exhibit
 
 TARGET = 3.0  # nats: a table of pairs, honestly counted, has 2.45; one of single tokens 4.8; a guess 5.8

@@ -20,16 +20,16 @@ import pytest
 
 from data.errors import DataError
 from data.shards import read_shard, write_shard
-from harness.archive.manifest import read_manifest
-from harness.archive.record import read_record
-from harness.archive.verdict import read_verdict
-from harness.archive.verification import verify_paths
 from harness.campaigns.bundle import read_bundle
 from harness.campaigns.ledger import read_ledger
 from harness.errors import RecordError, RunFailure, TrackError, UserError
 from harness.formats import messages, weights
 from harness.formats.run import read_run
 from harness.formats.track import load_track
+from harness.records.manifest import read_manifest
+from harness.records.record import read_record
+from harness.records.verdict import read_verdict
+from harness.records.verification import verify_paths
 
 EXAMPLES = 100  # damaged files for each reader
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -81,7 +81,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory, make_bundle: Callable[...
     """A folder with one valid file of every kind."""
     from datetime import date
 
-    from harness.archive.submitting import Claims, draft, write
+    from harness.records.submitting import Claims, draft, write
 
     folder = tmp_path_factory.mktemp("evidence")
     contest = folder / "records" / "tiny"
@@ -234,11 +234,11 @@ resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
 from pathlib import Path
 from harness.errors import UserError
 from harness.campaigns.ledger import read_ledger
-from harness.archive.manifest import read_manifest
-from harness.archive.record import read_record
+from harness.records.manifest import read_manifest
+from harness.records.record import read_record
 from harness.formats.run import read_run
 from harness.formats.track import load_track
-from harness.archive.verdict import read_verdict
+from harness.records.verdict import read_verdict
 folder = Path(sys.argv[1])
 readers = {"run.json": read_run, "record.json": read_record, "manifest.json": read_manifest,
            "verdict.json": read_verdict, "ledger.jsonl": lambda f: read_ledger(f / "ledger.jsonl"),

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from harness.archive.submitting import Claims, draft, write
 from harness.formats import layout
+from harness.records.submitting import Claims, draft, write
 
 TINY = Path(__file__).resolve().parent.parent / "tracks" / "tiny" / "track.toml"
 WITH_SEEDS = """

@@ -11,13 +11,13 @@ import pytest
 import typer.testing
 from typer import Typer
 
-from harness.archive.challenging import attach
-from harness.archive.manifest import write_manifest
-from harness.archive.record import read_record
-from harness.archive.verification import verify_paths
 from harness.cli.challenge import challenge as command
 from harness.errors import UserError
 from harness.formats import layout
+from harness.records.challenging import attach
+from harness.records.manifest import write_manifest
+from harness.records.record import read_record
+from harness.records.verification import verify_paths
 
 Make = Callable[..., Path]
 DAY = date(2026, 1, 5)
@@ -165,7 +165,7 @@ def test_what_a_challenge_says_is_derived_again(
     tmp_path: Path, make_bundle: Make, record: Path, old: bytes, new: bytes
 ) -> None:
     """Even with a manifest and a name that fit the lie."""
-    from harness.archive.challenge import challenge_name
+    from harness.records.challenge import challenge_name
 
     place = add(record, make_bundle(tmp_path / "b", candidate_losses=AGAIN, seed=3))
     path = place / layout.CHALLENGE_FILE

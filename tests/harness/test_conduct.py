@@ -17,11 +17,11 @@ import pytest
 from scipy import stats
 
 from data import datasets
-from harness.campaigns import conduct as conducting
+from harness.campaigns import runner as conducting
 from harness.campaigns.bundle import Bundle, read_bundle
 from harness.campaigns.campaign import Plan, Slot, make_plan
-from harness.campaigns.conduct import Options, Sitting, begin, conduct, open_campaigns
 from harness.campaigns.ledger import read_ledger
+from harness.campaigns.runner import Options, Sitting, begin, conduct, open_campaigns
 from harness.errors import RunFailure, UserError
 from harness.formats import environment
 from harness.formats.environment import Environment, collect

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.archive.contender import Contender, find_contender, standing_record
 from harness.errors import UserError
 from harness.formats import layout
 from harness.formats.submission import read_submission, take_copy
+from harness.records.lookup import Contender, find_contender, standing_record
 
 ROOT = Path(__file__).resolve().parents[2]
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from harness.archive.record import in_order
+from harness.records.record import in_order
 
 DAY = date(2026, 1, 2)
 START = datetime(2026, 1, 2, tzinfo=UTC)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from harness.cli.json_types import DryRun
 from harness.formats.run import read_run
-from harness.outputs import DryRun
 
 pytestmark = pytest.mark.spread
 ROOT = Path(__file__).resolve().parent.parent.parent

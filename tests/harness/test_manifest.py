@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness.archive.manifest import Entry, Manifest, check_manifest, manifest_bytes, read_manifest, write_manifest
 from harness.errors import RecordError
 from harness.formats import layout
+from harness.records.manifest import Entry, Manifest, check_manifest, manifest_bytes, read_manifest, write_manifest
 
 NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 

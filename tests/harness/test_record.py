@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from harness.archive.record import Record, in_order, read_record, read_records
 from harness.errors import RecordError
 from harness.formats import layout
+from harness.records.record import Record, in_order, read_record, read_records
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from harness.archive.environments import Lock, build, differences, find_python, place_for, read_lock
-from harness.archive.record import read_record
-from harness.archive.reproduction import Reproduction, judge
 from harness.campaigns.bundle import read_bundle
 from harness.errors import RecordError, UserError
 from harness.formats import layout
 from harness.formats.track import load_track
+from harness.records.environments import Lock, build, differences, find_python, place_for, read_lock
+from harness.records.record import read_record
+from harness.records.reproduction import Reproduction, judge
 from harness.status import Status
 from harness.system.clock import utc_now
 

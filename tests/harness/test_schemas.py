@@ -15,7 +15,7 @@ import pytest
 from harness.errors import UserError
 from harness.formats import layout
 from harness.formats.run import RunRecord
-from harness.schemas import FORMS, path_of, schema, write_schemas
+from leaderboard.cli.schemas import FORMS, path_of, schema, write_schemas
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RUNS = sorted(layout.records_root().glob("*/*/runs/*/run.json"))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.archive.signing import check_signature, fingerprint_of_key, fingerprint_of_signature, sign
 from harness.errors import UserError
 from harness.formats import layout
+from harness.records.signing import check_signature, fingerprint_of_key, fingerprint_of_signature, sign
 
 
 @pytest.fixture

@@ -8,16 +8,16 @@ from typing import Any, cast
 
 import pytest
 
-from harness.archive.challenge import Challenge, ChallengeStatement
-from harness.archive.record import Record, Statement
-from harness.archive.signing import Signature
-from harness.archive.standings import hardware, standings
 from harness.campaigns.bundle import Bundle
 from harness.campaigns.campaign import Arm, ArmPlan, Plan, PlannedTest, draw_slots
 from harness.campaigns.evidence import ArmEvidence, Evidence
 from harness.formats import run
 from harness.formats.environment import Environment, Gpu
 from harness.formats.run import RunRecord, owner
+from harness.records.challenge import Challenge, ChallengeStatement
+from harness.records.record import Record, Statement
+from harness.records.signing import Signature
+from harness.records.standings import hardware, standings
 from harness.stats.comparison import Comparison, Span
 from harness.status import Status
 

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness.archive.lock import lock_bytes
-from harness.archive.record import Waiver, read_record, read_records
-from harness.archive.standings import standings
-from harness.archive.submitting import Claims, difference_to_parent, draft, name_of, write
-from harness.archive.verification import verify_record, verify_track
 from harness.cli.reports import diff_stat, show_diff, show_findings
 from harness.cli.submit import next_steps, place_sentence
 from harness.errors import UserError
 from harness.formats import layout
 from harness.formats.run import Finding, RunRecord
+from harness.records.lock import lock_bytes
+from harness.records.record import Waiver, read_record, read_records
+from harness.records.standings import standings
+from harness.records.submitting import Claims, difference_to_parent, draft, name_of, write
+from harness.records.verification import verify_record, verify_track
 from harness.status import Status
 from tests.conftest import until
 
@@ -120,7 +120,7 @@ def test_a_write_that_fails_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harness.archive.submitting.write_manifest", full)
+    monkeypatch.setattr("harness.records.submitting.write_manifest", full)
     with pytest.raises(OSError, match="No space"):
         write(drafted)
     assert [path.name for path in contest.iterdir()] == [layout.TRACK_FILE]
@@ -295,7 +295,7 @@ def test_the_command_refuses_with_one_and_writes_with_zero(
 
 STOPS_BEFORE_THE_RENAME = """
 import sys, time
-from harness.archive import submitting
+from harness.records import submitting
 submitting.sync_tree = lambda folder: time.sleep(600)
 sys.argv[0] = "speedrun"
 from harness.__main__ import main

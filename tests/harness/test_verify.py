@@ -15,15 +15,15 @@ import pytest
 import typer.testing
 from typer import Typer
 
-from harness.archive.challenging import attach
-from harness.archive.manifest import read_manifest, write_manifest
-from harness.archive.record import Record, read_record
-from harness.archive.signing import fingerprint_of_key, sign
-from harness.archive.verdict import derive_verdict, verdict_bytes
-from harness.archive.verification import NOT_IN_MANIFEST, verify_paths, verify_record
 from harness.cli.verify import summary, verify
 from harness.errors import UserError
 from harness.formats import layout
+from harness.records.challenging import attach
+from harness.records.manifest import read_manifest, write_manifest
+from harness.records.record import Record, read_record
+from harness.records.signing import fingerprint_of_key, sign
+from harness.records.verdict import derive_verdict, verdict_bytes
+from harness.records.verification import NOT_IN_MANIFEST, verify_paths, verify_record
 
 Make = Callable[..., Path]
 DAY = date(2026, 1, 5)
@@ -294,7 +294,7 @@ def forge(folder: Path, before: Record | None) -> None:
         digests[run["run_id"]] = hashlib.sha256(path.read_bytes()).hexdigest()
     rechain(folder / layout.LEDGER_FILE, digests)
     record = read_record(folder)
-    from harness.campaigns.contest import bundle_track
+    from harness.campaigns.track_match import bundle_track
 
     verdict = derive_verdict(
         record.bundle, record.evidence, bundle_track(folder), record.statement, folder, predecessor=before
@@ -447,7 +447,7 @@ def _digests(bundle: Path) -> dict[str, str]:
 
 
 def test_other_data_and_other_lengths_are_told(tmp_path: Path, contest: Path, make_bundle: Make) -> None:
-    from harness.archive.submitting import Claims, draft
+    from harness.records.submitting import Claims, draft
 
     def other(run: Any, _: Any) -> Any:
         name = next(iter(run.data))

@@ -13,9 +13,9 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from harness.archive.submitting import Claims, draft, write
 from harness.formats import layout
-from harness.schemas import path_of
+from harness.records.submitting import Claims, draft, write
+from leaderboard.cli.schemas import path_of
 
 TINY = Path(__file__).resolve().parent.parent / "tracks" / "tiny" / "track.toml"
 

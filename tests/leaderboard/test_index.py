@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-import harness.archive.record
-from harness.archive.challenging import attach
-from harness.archive.entry import entry_of
-from harness.archive.record import Record, read_records
 from harness.formats import layout
+from harness.records import record
+from harness.records.challenging import attach
+from harness.records.entry import entry_of
+from harness.records.record import Record, read_records
 from leaderboard.board import index
 from leaderboard.board.index import fingerprint, read_entries
 
@@ -51,7 +51,7 @@ def nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(folder: Path) -> Record:
         raise AssertionError(f"{folder} was read again")
 
-    monkeypatch.setattr(harness.archive.record, "read_record", fail)
+    monkeypatch.setattr(record, "read_record", fail)
 
 
 def test_what_is_remembered_is_what_the_records_say(two_records: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

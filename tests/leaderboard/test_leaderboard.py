@@ -16,9 +16,9 @@ from click.testing import Result
 from rich.console import Console
 
 from data.printing import printable
-from harness.archive.standings import Standing
 from harness.errors import UserError
 from harness.formats.track import load_track
+from harness.records.standings import Standing
 from leaderboard.board.filters import parse_filters
 from leaderboard.cli import leaderboard as cli
 from leaderboard.cli.leaderboard import leaderboard

@@ -11,10 +11,9 @@ import pytest
 import typer
 from click.testing import Result
 
-from harness.archive.challenging import attach
 from harness.errors import UserError
 from harness.formats import layout
-from harness.schemas import FORMS
+from harness.records.challenging import attach
 from harness.status import Status
 from leaderboard.cli import plot as plot_command
 from leaderboard.cli import site as site_command
@@ -23,6 +22,7 @@ from leaderboard.cli.leaderboard import leaderboard
 from leaderboard.cli.log import log
 from leaderboard.cli.readme import readme
 from leaderboard.cli.reproduce import reproduce
+from leaderboard.cli.schemas import FORMS
 from leaderboard.cli.show import show
 from leaderboard.cli.watch import watch
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from harness.archive.challenging import attach
-from harness.archive.standings import Standing
-from harness.archive.submitting import Claims, draft, write
 from harness.formats import layout
+from harness.records.challenging import attach
+from harness.records.standings import Standing
+from harness.records.submitting import Claims, draft, write
 from leaderboard.site import addresses, track_page
 from leaderboard.site.building import build
 from leaderboard.site.rows import Row

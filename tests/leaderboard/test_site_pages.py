@@ -17,10 +17,10 @@ import typer.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.archive.standings import Standing
-from harness.archive.submitting import Claims, draft, write
 from harness.errors import UserError
 from harness.formats import layout
+from harness.records.standings import Standing
+from harness.records.submitting import Claims, draft, write
 from leaderboard.cli import site as site_command
 from leaderboard.site import (
     addresses,

@@ -8,8 +8,8 @@ status: caught
 ends: finding verdict_differs
 """
 
-from harness.archive.manifest import write_manifest
-from harness.archive.verification import NOT_IN_MANIFEST
+from harness.records.manifest import write_manifest
+from harness.records.verification import NOT_IN_MANIFEST
 
 
 def forge(desk):

@@ -10,8 +10,8 @@ ends: finding run_digest
 
 import re
 
-from harness.archive.manifest import write_manifest
-from harness.archive.verification import NOT_IN_MANIFEST
+from harness.records.manifest import write_manifest
+from harness.records.verification import NOT_IN_MANIFEST
 
 
 def forge(desk):

@@ -8,9 +8,9 @@ status: caught
 ends: finding signature
 """
 
-from harness.archive.manifest import write_manifest
-from harness.archive.signing import fingerprint_of_key, sign
-from harness.archive.verification import NOT_IN_MANIFEST
+from harness.records.manifest import write_manifest
+from harness.records.signing import fingerprint_of_key, sign
+from harness.records.verification import NOT_IN_MANIFEST
 
 
 def forge(desk):

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from ..campaigns.bundle import Bundle, read_bundle
 from ..campaigns.campaign import Arm
-from ..campaigns.contest import bundle_track
+from ..campaigns.track_match import bundle_track
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, first_problem
 from ..formats import layout

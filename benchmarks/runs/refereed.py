@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 EXAM_TOKENS = {"cuda": 2_097_152, "cpu": 16_384}
 WHOLE_EXAM = {
     "scored": 10_485_760,

@@ -1,6 +1,6 @@
 """What train_gpt.py takes on one device: compiling, milliseconds of every stage, MFU, memory.
 
-    python -m benchmarks.stages SHARD... [--device cuda] [--steps 16] [--script train_gpt.py]
+    python -m benchmarks.gpu.stages SHARD... [--device cuda] [--steps 16] [--script train_gpt.py]
 
 One JSON object per line: a row of the table {"what", "found"}, with {"tokens", "ms"} where it is a stage's. A process
 of its own, so that its memory is gone before others are measured, and a device that fails takes nobody along. Takes
@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 VOCAB_SIZE = {"cuda": 50_257, "cpu": 257}  # the last token begins a document
 PEAK_FLOPS = {  # dense bf16, by a part of the device's name; the first that fits
     "H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989e12, "H200": 989e12, "GH200": 989e12,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..campaigns.bundle import Bundle, read_bundle
-from ..campaigns.contest import bundle_track, contest_findings, same_rules
+from ..campaigns.track_match import bundle_track, contest_findings, same_rules
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, TrackError, UserError
 from ..formats import layout

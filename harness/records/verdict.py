@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from ..campaigns.bundle import Bundle
-from ..campaigns.contest import contest_findings
+from ..campaigns.track_match import contest_findings
 from ..campaigns.evidence import Evidence
 from ..errors import RecordError, first_problem
 from ..formats import layout

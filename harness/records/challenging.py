@@ -8,7 +8,7 @@ from pathlib import Path
 from data.files import sync_folder
 
 from ..campaigns.bundle import read_bundle
-from ..campaigns.contest import bundle_track, contest_findings
+from ..campaigns.track_match import bundle_track, contest_findings
 from ..campaigns.evidence import derive
 from ..errors import UserError
 from ..formats import layout

@@ -1,6 +1,6 @@
 """Train a submission without the referee, for comparison:
 
-    torchrun --standalone --nproc_per_node=2 benchmarks/bare_run.py train_gpt.py --seed 1 --eval
+    torchrun --standalone --nproc_per_node=2 benchmarks/runs/bare_run.py train_gpt.py --seed 1 --eval
 
 The ranks time themselves, a barrier on either side: what the referee's overhead is measured against.
 Rank 0 prints one line of JSON: train_time_s, prepare_s, tokens, and with --eval the validation loss.
@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # torchrun starts scripts, not modules
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # torchrun starts scripts, not modules
 
 from data.datasets import Dataset, data_root, load_dataset, prepare, train_paths, val_path
 from data.shards import read_shard, write_shard

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from data.datasets import Dataset
 
-from .archive.verdict import WaivedFinding
-from .campaigns.campaign import Arm, PlannedTest, Purpose
-from .campaigns.evidence import Evidence
-from .formats.run import Finding, Section
-from .formats.track import Budget, Track
-from .referee.doctor import Check
+from ..campaigns.campaign import Arm, PlannedTest, Purpose
+from ..campaigns.evidence import Evidence
+from ..formats.run import Finding, Section
+from ..formats.track import Budget, Track
+from ..records.verdict import WaivedFinding
+from ..referee.doctor import Check
 
 
 class Refusal(Section):

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from ..campaigns.bundle import Bundle, read_bundle
-from ..campaigns.contest import bundle_track, contest_findings, core
+from ..campaigns.track_match import bundle_track, contest_findings, core
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, UserError, first_problem
 from ..formats import layout

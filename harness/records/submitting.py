@@ -16,7 +16,7 @@ from typing import Literal
 from data.files import sync_folder
 
 from ..campaigns.bundle import Bundle, read_bundle
-from ..campaigns.contest import bundle_track, same_rules
+from ..campaigns.track_match import bundle_track, same_rules
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, UserError
 from ..formats import layout

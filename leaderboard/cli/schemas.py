@@ -1,4 +1,4 @@
-"""JSON Schemas of everything on disk and of every `--json` output, from the models themselves.
+"""speedrun schemas: JSON Schemas of everything on disk and of every `--json` output, from the models themselves.
 
 They lie in docs/schemas/, for programs that are not ours; `speedrun schemas --write` makes them anew and a test holds
 them fresh. A schema is closed: a key it does not name is an error.
@@ -7,10 +7,15 @@ them fresh. A schema is closed: a key it does not name is an error.
 import importlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from .errors import UserError
-from .formats import layout
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from harness.errors import UserError
+from harness.formats import layout
 
 
 class Form(NamedTuple):
@@ -25,27 +30,27 @@ FORMS = {
     "run": Form("harness.formats.run:RunRecord", "run.json, speedrun run --json"),
     "plan": Form("harness.campaigns.campaign:Plan", "the plan of a campaign, in the first line of its ledger"),
     "ledger-entry": Form("harness.campaigns.ledger:Entry", "one line of ledger.jsonl"),
-    "statement": Form("harness.archive.record:Statement", "record.json"),
-    "verdict": Form("harness.archive.verdict:Verdict", "verdict.json"),
-    "manifest": Form("harness.archive.manifest:Manifest", "manifest.json"),
-    "challenge": Form("harness.archive.challenge:ChallengeStatement", "challenge.json"),
+    "statement": Form("harness.records.record:Statement", "record.json"),
+    "verdict": Form("harness.records.verdict:Verdict", "verdict.json"),
+    "manifest": Form("harness.records.manifest:Manifest", "manifest.json"),
+    "challenge": Form("harness.records.challenge:ChallengeStatement", "challenge.json"),
     "track": Form("harness.formats.track:Track", "track.toml"),
     "dataset": Form("data.datasets:Dataset", "a manifest of a dataset, as TOML"),
     "legacy": Form("harness.selftimed.record:LegacyRecord", "legacy.json, speedrun run --legacy --json"),
-    "refusal-output": Form("harness.outputs:Refusal", "any command that fails with --json"),
-    "dry-run-output": Form("harness.outputs:DryRun", "speedrun run --dry-run --json"),
+    "refusal-output": Form("harness.cli.json_types:Refusal", "any command that fails with --json"),
+    "dry-run-output": Form("harness.cli.json_types:DryRun", "speedrun run --dry-run --json"),
     "campaign-output": Form(
         "harness.campaigns.summary:Summary", "speedrun run --runs N --json, speedrun compare --json"
     ),
-    "campaign-dry-run-output": Form("harness.outputs:CampaignDryRun", "the same with --dry-run"),
+    "campaign-dry-run-output": Form("harness.cli.json_types:CampaignDryRun", "the same with --dry-run"),
     "plan-output": Form("harness.campaigns.forecast:Forecast", "speedrun plan --json"),
-    "submit-output": Form("harness.outputs:Submitted", "speedrun submit --json"),
-    "verify-output": Form("harness.outputs:Verification", "speedrun verify --json"),
-    "challenge-output": Form("harness.outputs:Challenged", "speedrun challenge --json"),
+    "submit-output": Form("harness.cli.json_types:Submitted", "speedrun submit --json"),
+    "verify-output": Form("harness.cli.json_types:Verification", "speedrun verify --json"),
+    "challenge-output": Form("harness.cli.json_types:Challenged", "speedrun challenge --json"),
     "reproduction-output": Form(
-        "harness.archive.reproduction:Reproduction", "speedrun reproduce --json of a record of ours"
+        "harness.records.reproduction:Reproduction", "speedrun reproduce --json of a record of ours"
     ),
-    "rules-output": Form("harness.outputs:TrackRules", "speedrun rules --json"),
+    "rules-output": Form("harness.cli.json_types:TrackRules", "speedrun rules --json"),
     "leaderboard-output": Form("leaderboard.cli.json_types:Leaderboard", "speedrun leaderboard --json"),
     "show-output": Form("leaderboard.cli.json_types:AnyShown", "speedrun show --json"),
     "plot-output": Form("leaderboard.cli.json_types:AnyPlotted", "speedrun plot progress, curves, noise --json"),
@@ -57,14 +62,37 @@ FORMS = {
     "import-output": Form("leaderboard.cli.json_types:ImportedTracks", "speedrun import --json"),
     "reproduction-plan-output": Form("leaderboard.cli.json_types:AnyPlanned", "speedrun reproduce --dry-run --json"),
     "replay-output": Form("leaderboard.upstream.replaying:Replay", "speedrun reproduce --json of an imported record"),
-    "tracks-output": Form("harness.outputs:ListedTracks", "speedrun tracks --json"),
-    "doctor-output": Form("harness.outputs:Examination", "speedrun doctor --json"),
-    "data-list-output": Form("harness.outputs:DatasetList", "speedrun data list --json"),
-    "data-verify-output": Form("harness.outputs:VerifiedDatasets", "speedrun data verify --json"),
-    "data-prepare-output": Form("harness.outputs:PreparedDataset", "speedrun data prepare, download --json"),
+    "tracks-output": Form("harness.cli.json_types:ListedTracks", "speedrun tracks --json"),
+    "doctor-output": Form("harness.cli.json_types:Examination", "speedrun doctor --json"),
+    "data-list-output": Form("harness.cli.json_types:DatasetList", "speedrun data list --json"),
+    "data-verify-output": Form("harness.cli.json_types:VerifiedDatasets", "speedrun data verify --json"),
+    "data-prepare-output": Form("harness.cli.json_types:PreparedDataset", "speedrun data prepare, download --json"),
     "data-info-output": Form("data.tokenize.inspection:Inspection", "speedrun data info --json"),
-    "data-made-output": Form("harness.outputs:MadeDataset", "speedrun data tokenize, import --json"),
+    "data-made-output": Form("harness.cli.json_types:MadeDataset", "speedrun data tokenize, import --json"),
 }
+
+
+def schemas(
+    name: Annotated[str | None, typer.Argument(help="Print this one.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write all of them to docs/schemas/.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All of them, as one object by name.")] = False,
+) -> None:
+    """List, print or write the JSON Schemas: what a program that is not ours may rely on.
+
+    They come from the models that read and write the files, so they are never behind them.
+    """
+    if write:
+        changed = write_schemas()
+        print("\n".join([*map(str, changed), f"{len(changed)} of {len(FORMS)} written to {layout.SCHEMAS}"]))
+    elif name is not None:
+        print(json.dumps(schema(name), indent=1))
+    elif as_json:
+        print(json.dumps({name: schema(name) for name in FORMS}, indent=1))
+    else:
+        table = Table("schema", "describes", box=box.SIMPLE_HEAD, pad_edge=False)
+        for known, form in FORMS.items():
+            table.add_row(known, form.describes)
+        Console().print(table)
 
 
 def schema(name: str) -> dict[str, Any]:
