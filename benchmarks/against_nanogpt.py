@@ -37,8 +37,8 @@ from harness.formats.submission import read_submission
 from harness.formats.track import Track, load_track
 from harness.referee import machine
 from harness.sandbox import levels
-from harness.selftimed.record import LegacyRecord
-from harness.selftimed.workcopy import Checkout
+from harness.selftimed.record import SelfTimedRecord
+from harness.selftimed.workcopy import ScriptCheckout
 from harness.status import ExitCode, Status
 from harness.system import clock
 
@@ -59,7 +59,7 @@ class Entry:
 class Plan:
     """Everything fixed before the first run."""
 
-    nanogpt: Checkout
+    nanogpt: ScriptCheckout
     entries: tuple[Entry, ...]
     track: Track
     sittings: int
@@ -93,7 +93,7 @@ def perform(plan: Plan, sitting: int, entry: Entry | None) -> Run:
     seed = recipe.SEED + sitting - 1
     with tempfile.TemporaryDirectory(prefix="against-") as parent:
         script = recipe.take_seeded_copy(plan.nanogpt, Path(parent, NANOGPT), seed, datasets.data_root())
-        record = LegacyRecord.model_validate_json(front_door(plan.command(None, script)))
+        record = SelfTimedRecord.model_validate_json(front_door(plan.command(None, script)))
     return nanogpt_run(sitting, seed, record, plan.runs_root / record.run_id / layout.LOG_FILE)
 
 

@@ -39,7 +39,7 @@ from harness.sandbox import inside
 from harness.sandbox.inside import import_submission
 from harness.sandbox.policy import View
 from harness.scoring import probes
-from harness.scoring.scorer import Exam, Room, Scorer
+from harness.scoring.scorer import EvaluatorSettings, Scorer, ScoreRequest
 from harness.system import processes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -164,18 +164,18 @@ def synthetic(options: argparse.Namespace, count: int, folder: Path) -> tuple[Sc
     stream = np.random.default_rng(1).integers(0, options.vocab, count + count // 8 + 1)
     write_shard(folder / "val.bin", stream)
     view = View(readable=(folder / "source",), home=folder / "home", cuda=options.device == "cuda")
-    room = Room(
+    settings = EvaluatorSettings(
         level=options.sandbox, view=view,
         inside=folder / "source" / "inside.py", entry=entry, seed=1, device=options.device, threads=options.threads,
     )  # fmt: skip
-    exam = Exam(
+    score_request = ScoreRequest(
         val_path=folder / "val.bin", val_sha256=None, val_tokens=count, vocab_size=options.vocab, max_tokens=2**16,
         max_batch_tokens=2**16, probe_pairs=4, shadow_tokens=count // 10, shadow_source="rest",
         relabelling_key=None, budget_s=3600,
     )  # fmt: skip
     log, watcher = LogFile(folder / "log.txt", 2**20), Watcher()
     try:
-        return Scorer(room, log, watcher).score([], exam), watcher
+        return Scorer(settings, log, watcher).score([], score_request), watcher
     finally:
         log.close()
 

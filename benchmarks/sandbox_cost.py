@@ -28,7 +28,7 @@ from data import datasets
 from harness.referee.referee import listen
 from harness.sandbox import levels
 from harness.sandbox.policy import View
-from harness.sandbox.process_tree import Cell
+from harness.sandbox.process_tree import ProcessTree
 from harness.system import processes
 
 from .timed_region import T_95, interval
@@ -45,7 +45,7 @@ class Arm:
 
     name: str
     process: subprocess.Popen[bytes]
-    cell: Cell | None  # None: bare
+    cell: ProcessTree | None  # None: bare
     ranks: list[socket.socket]
 
     def turn(self, steps: int) -> float:
@@ -85,7 +85,7 @@ def start(name: str, folder: Path, shard: Path, vocab_size: int) -> Arm:
         cell, environment = None, levels.clean_environment(view.home) | view.environment
         process = subprocess.Popen(argv, env=environment, cwd=view.home, stdout=subprocess.DEVNULL)
     else:
-        cell = Cell(name, view)
+        cell = ProcessTree(name, view)
         process = cell.start(argv)
     try:
         ranks = [listener.accept()[0] for _ in range(RANKS)]

@@ -91,6 +91,15 @@ def test_few_modules_lie_in_no_package(package: str) -> None:
     assert len([path for path in (ROOT / package).glob("*.py") if path.name != "__init__.py"]) <= LOOSE[package]
 
 
+def test_no_class_name_stands_twice() -> None:
+    places: dict[str, list[str]] = {}
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(name)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 def test_there_are_no_import_cycles() -> None:
     state: dict[str, str] = {}
 

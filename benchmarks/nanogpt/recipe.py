@@ -19,7 +19,7 @@ from data.shards import read_shard
 from harness.errors import UserError
 from harness.selftimed.grammars import BY_NAME
 from harness.selftimed.logs import file_chunks, read_log
-from harness.selftimed.workcopy import Checkout, find_checkout, find_sources
+from harness.selftimed.workcopy import ScriptCheckout, find_checkout, find_sources
 
 SEED = 1337  # its own
 SEED_LINE = f"torch.manual_seed({SEED} + seed_offset)"
@@ -45,7 +45,7 @@ class Times:
     training_s: float  # those iterations alone; one that evaluates counts as the median of those that do not
 
 
-def find_nanogpt(root: Path) -> Checkout:
+def find_nanogpt(root: Path) -> ScriptCheckout:
     """The checkout, as its authors left it. Raises UserError where it is not one, or has no seed to change."""
     script = root / "train.py"
     if not (script.is_file() and (root / "configurator.py").is_file()):
@@ -56,7 +56,7 @@ def find_nanogpt(root: Path) -> Checkout:
     return find_checkout(script, root)
 
 
-def is_documented(checkout: Checkout) -> bool:
+def is_documented(checkout: ScriptCheckout) -> bool:
     """Whether the checkout's own README.md gives exactly this command."""
     readme = checkout.root / "README.md"
     return readme.is_file() and f"train.py {' '.join(ARGUMENTS)}\n" in readme.read_text(errors="replace")
@@ -69,7 +69,7 @@ def shortened(iterations: int | None) -> tuple[str, ...]:
     return (*ARGUMENTS, *(f"--{key}={iterations}" for key in ("max_iters", "lr_decay_iters", "eval_interval")))
 
 
-def take_seeded_copy(checkout: Checkout, target: Path, seed: int, data_root: Path) -> Path:
+def take_seeded_copy(checkout: ScriptCheckout, target: Path, seed: int, data_root: Path) -> Path:
     """Its Python files in an empty folder with `seed` in place of 1337, and its data. Returns its train.py."""
     for source in find_sources(checkout.root):
         place = target / source.relative_to(checkout.root)

@@ -7,7 +7,7 @@ from statistics import fmean, median
 
 from harness.errors import UserError
 from harness.formats.run import RunRecord
-from harness.selftimed.record import LegacyRecord
+from harness.selftimed.record import SelfTimedRecord
 from harness.stats.significance import DegenerateSample, ratio_interval
 from harness.status import ExitCode, Status
 
@@ -83,7 +83,7 @@ def our_run(sitting: int, name: str, record: RunRecord) -> Run:
     )
 
 
-def nanogpt_run(sitting: int, seed: int, record: LegacyRecord, log: Path) -> Run:
+def nanogpt_run(sitting: int, seed: int, record: SelfTimedRecord, log: Path) -> Run:
     """With the times in its log; one that is not complete, or whose log cannot be read, has none."""
     score = None if record.measured is None else record.measured.score
     whole_s = None if record.observed is None else record.observed.wall_ns / NS

@@ -44,7 +44,7 @@ _ROOM = len(_TITLE) + 2 + MAX_SENTENCES * MAX_SENTENCE_TOKENS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Text:
+class GeneratedText:
     """Generated tokens, uint16 [N], and what the choices behind each cost in nats, float32 [N]."""
 
     tokens: npt.NDArray[np.uint16]
@@ -61,7 +61,7 @@ def generate(seed: int, token_count: int) -> npt.NDArray[np.uint16]:
     return narrate(seed, token_count).tokens
 
 
-def narrate(seed: int, token_count: int) -> Text:
+def narrate(seed: int, token_count: int) -> GeneratedText:
     """Return what `generate` returns, together with what each token cost."""
     tokens, nats = [np.empty(0, np.uint16)], [np.empty(0, np.float32)]
     documents = written = 0
@@ -71,7 +71,7 @@ def narrate(seed: int, token_count: int) -> Text:
         nats.append(batch.nats)
         documents += _BATCH_DOCUMENTS
         written += batch.tokens.size
-    return Text(tokens=np.concatenate(tokens)[:token_count], nats=np.concatenate(nats)[:token_count])
+    return GeneratedText(tokens=np.concatenate(tokens)[:token_count], nats=np.concatenate(nats)[:token_count])
 
 
 def decode(tokens: npt.ArrayLike) -> str:
@@ -94,7 +94,7 @@ def _spell(number: int, before: str) -> str:
     return (" " if before else "") + (word.capitalize() if capital else word)
 
 
-def _tell(seed: int, first: int) -> Text:
+def _tell(seed: int, first: int) -> GeneratedText:
     rows = np.arange(_BATCH_DOCUMENTS)
     narrator = Narrator(stream_keys(seed, first, rows.size), _ROOM)
     narrator.say(rows, *_TITLE)
@@ -110,4 +110,4 @@ def _tell(seed: int, first: int) -> Text:
         rows = rows[kinds != END]
         narrator.say(rows, token("."))
     tokens, nats = narrator.pages()
-    return Text(tokens=tokens, nats=nats)
+    return GeneratedText(tokens=tokens, nats=nats)

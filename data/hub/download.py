@@ -18,14 +18,14 @@ from ..errors import DataError
 from ..files import locked
 from ..shards import HEADER_BYTES, TOKEN_BYTES, read_header
 from . import client
-from .fetching import Fetch, Task, Watcher, set_aside
+from .fetching import DownloadObserver, Fetch, Task, set_aside
 
 DEFAULT_JOBS = 4
 SPARE_DISK_BYTES = 2**26  # left free after the download, for lock files and everybody else
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+class DownloadReport:
     """What a download came to: {file: sha256} of all shards asked for, and what of it had to be fetched."""
 
     revision: str | None
@@ -41,14 +41,14 @@ def download(
     shards: int | None = None,
     tokens: int | None = None,
     jobs: int = DEFAULT_JOBS,
-    watcher: Watcher | None = None,
-) -> Report:
+    watcher: DownloadObserver | None = None,
+) -> DownloadReport:
     """Bring the validation shard and the first training shards (all, `shards`, or enough for `tokens`) under `root`.
 
     What is there and right stays; what is there and wrong is set aside as FILE.corrupt and fetched again. In
     offline mode what is on disk is verified. Raises DataError naming the file, what was expected and found.
     """
-    watcher = watcher or Watcher()
+    watcher = watcher or DownloadObserver()
     if dataset.kind != "hub":
         verb = "prepare" if dataset.kind == "embedded" else "import"
         raise DataError(
@@ -63,7 +63,7 @@ def download(
         missing_bytes = _expect_space(root, tasks)
         watcher.total(missing_bytes)
         _fetch_all(listing, tasks, jobs, watcher)
-        return Report(
+        return DownloadReport(
             revision=listing.commit,
             sha256=datasets.verify(dataset, root, count),
             fetched=tuple(task.path.name for task in tasks),
@@ -72,7 +72,7 @@ def download(
 
 
 @contextmanager
-def _held(dataset: Dataset, root: Path, watcher: Watcher) -> Iterator[None]:
+def _held(dataset: Dataset, root: Path, watcher: DownloadObserver) -> Iterator[None]:
     lock = datasets.lock_path(dataset, root)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def _held(dataset: Dataset, root: Path, watcher: Watcher) -> Iterator[None]:
         ) from error
 
 
-def _offline(dataset: Dataset, root: Path, shards: int | None, tokens: int | None) -> Report:
+def _offline(dataset: Dataset, root: Path, shards: int | None, tokens: int | None) -> DownloadReport:
     paths = datasets.train_paths(dataset, root)
     if tokens:
         present = [read_header(path) for path in paths if path.is_file()]
@@ -96,7 +96,7 @@ def _offline(dataset: Dataset, root: Path, shards: int | None, tokens: int | Non
         )
     sha256 = datasets.verify(dataset, root, shards)
     revision = lockfile.read_lock(root, dataset.name).revision
-    return Report(revision=revision, sha256=sha256, fetched=(), fetched_bytes=0)
+    return DownloadReport(revision=revision, sha256=sha256, fetched=(), fetched_bytes=0)
 
 
 def _list_and_pin(dataset: Dataset, root: Path) -> client.Listing:
@@ -136,7 +136,9 @@ def _shards_for(dataset: Dataset, tokens: int, counts: list[int]) -> int:
     raise DataError(f"{dataset.name}: expected at most {held:,} training tokens, found {tokens:,}; ask for fewer.")
 
 
-def _tasks(dataset: Dataset, root: Path, listing: client.Listing, shards: int | None, watcher: Watcher) -> list[Task]:
+def _tasks(
+    dataset: Dataset, root: Path, listing: client.Listing, shards: int | None, watcher: DownloadObserver
+) -> list[Task]:
     """What is missing or wrong; what is wrong is set aside."""
     paths = [datasets.val_path(dataset, root), *datasets.train_paths(dataset, root, shards)]
     for path in paths:
@@ -173,7 +175,7 @@ def _expect_space(root: Path, tasks: list[Task]) -> int:
     return missing
 
 
-def _fetch_all(listing: client.Listing, tasks: list[Task], jobs: int, watcher: Watcher) -> None:
+def _fetch_all(listing: client.Listing, tasks: list[Task], jobs: int, watcher: DownloadObserver) -> None:
     """Several files at once; the first that fails stops the others, whose parts stay."""
     stop = threading.Event()
     pool = ThreadPoolExecutor(max(1, jobs))

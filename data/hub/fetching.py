@@ -22,7 +22,7 @@ _MAX_ATTEMPTS = 100  # at all: each may bring a few bytes
 _MAX_WRONG = 3  # whole files with another digest
 
 
-class Watcher:
+class DownloadObserver:
     """What a download tells whoever watches; called from several threads."""
 
     def total(self, count: int) -> None:
@@ -53,7 +53,7 @@ class Task:
         return self.part.stat().st_size if self.part.exists() else 0
 
 
-def set_aside(task: Task, path: Path, found: str, watcher: Watcher) -> None:
+def set_aside(task: Task, path: Path, found: str, watcher: DownloadObserver) -> None:
     """Keep wrong bytes for a look at them, out of the way, and say so."""
     corrupt = task.path.with_name(f"{task.path.name}.corrupt")
     path.replace(corrupt)
@@ -67,7 +67,7 @@ class _Stopped(Exception):
 class Fetch:
     """One file on its way."""
 
-    def __init__(self, listing: client.Listing, task: Task, watcher: Watcher, stop: threading.Event) -> None:
+    def __init__(self, listing: client.Listing, task: Task, watcher: DownloadObserver, stop: threading.Event) -> None:
         self._listing, self._task, self._watcher, self._stop = listing, task, watcher, stop
         self._hasher, self._done = hashlib.sha256(), 0
 

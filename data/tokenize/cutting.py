@@ -24,7 +24,7 @@ class _Note(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Source(_Note):
+class InputState(_Note):
     """An input as it was when the work began."""
 
     name: str
@@ -35,8 +35,8 @@ class Source(_Note):
 class Settings(_Note):
     """Everything that decides the bytes that come out, but not how fast."""
 
-    val_inputs: list[Source]
-    inputs: list[Source]
+    val_inputs: list[InputState]
+    inputs: list[InputState]
     separator: str | None
     shard_tokens: int
     val_tokens: int

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ..errors import DataError
 from ..shards import MAX_TOKENS
-from .cutting import Settings, Source
+from .cutting import InputState, Settings
 
 SHARD_TOKENS = 100_000_000
 
@@ -53,11 +53,11 @@ def settings_of(order: Order) -> Settings:
     )
 
 
-def _source(path: Path) -> Source:
+def _source(path: Path) -> InputState:
     try:
         status = path.stat()
     except OSError as error:
         raise DataError(f"{path}: expected a file to read, found '{error.strerror}'; name another.") from error
     if not path.is_file():
         raise DataError(f"{path}: expected a file to read, found something else; name its files one by one.")
-    return Source(name=path.name, bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+    return InputState(name=path.name, bytes=status.st_size, mtime_ns=status.st_mtime_ns)

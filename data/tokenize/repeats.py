@@ -12,7 +12,7 @@ _FILE_NAME = ".val_documents"
 _EMPTY_DOCUMENT = digest_text("")  # says nothing, so its repetition means nothing
 
 
-class Repeats:
+class RepeatedDocuments:
     """What validation holds, and how many training documents were found to be in it.
 
     `open_digest` is the digest so far of a document that goes on in the next batch, `open_in_val` where it began.

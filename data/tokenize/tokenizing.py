@@ -19,13 +19,13 @@ from ..files import TEMPORARY_SUFFIX, locked
 from ..shards import MAX_TOKENS
 from . import cutting, encoders, gpt2
 from .batches import Batch, Position
-from .cutting import Journal, Resumption, Shard, ShardFile, Source
+from .cutting import InputState, Journal, Resumption, Shard, ShardFile
 from .documents import locate, read_batches
 from .encoders import Encoded
 from .gpt2 import Tokens
 from .manifest import write_manifest
 from .order import Order, expect_sizes, settings_of
-from .repeats import Repeats
+from .repeats import RepeatedDocuments
 
 _BYTES_WORTH_A_WORKER = 2**23
 
@@ -70,7 +70,7 @@ class _Work:
         self._settings = settings_of(order)
         self._shards: list[Shard] = []
         self._file: ShardFile | None = None
-        self._repeats = Repeats()
+        self._repeats = RepeatedDocuments()
         self._before = (b"", False, 0)  # what _repeats knew at the start of the batch at hand
         self._start, self._skip = Position(), 0
 
@@ -97,7 +97,7 @@ class _Work:
         self._shards = shards
         self._start = Position(source=at.source, offset=at.offset, inside=at.inside)
         self._skip = at.skip
-        self._repeats = Repeats(bytes.fromhex(at.open_digest), at.open_in_val, at.repeated)
+        self._repeats = RepeatedDocuments(bytes.fromhex(at.open_digest), at.open_in_val, at.repeated)
         if shards:
             self._repeats.load(self._order.out)
 
@@ -252,7 +252,7 @@ def _describe(order: Order, shards: list[Shard], repeated: int) -> Dataset:
 class _Done:
     """How much of the input is behind us."""
 
-    def __init__(self, sources: list[Source], progress: Progress | None) -> None:
+    def __init__(self, sources: list[InputState], progress: Progress | None) -> None:
         self._sizes, self._progress = [source.bytes for source in sources], progress
 
     def tell(self, batch: Batch) -> None:

@@ -10,22 +10,22 @@ from collections.abc import Mapping
 from ..formats.environment import Environment
 from ..formats.run import RunRecord
 
-Facts = Mapping[str, str | None]  # what has to be alike, as text for a person; None: the run did not get so far
+Fingerprint = Mapping[str, str | None]  # what has to be alike, as text for a person; None: the run did not get so far
 Difference = tuple[str, str, str]  # key, the value of one, the value of the other
 
 
 def differences(a: RunRecord, b: RunRecord) -> list[Difference]:
     """What keeps two runs from standing in one sample; a value that a failed run never reached is no difference."""
-    return compare(facts_of(a), facts_of(b))
+    return compare(fingerprint(a), fingerprint(b))
 
 
-def facts_of(run: RunRecord) -> Facts:
+def fingerprint(run: RunRecord) -> Fingerprint:
     """What of a run has to be alike."""
-    facts = machine_facts(run.environment, run.device, run.world_size)
-    return {**facts, "sandbox": run.sandbox, **data_facts(run.data)}
+    facts = machine_fingerprint(run.environment, run.device, run.world_size)
+    return {**facts, "sandbox": run.sandbox, **data_fingerprint(run.data)}
 
 
-def machine_facts(environment: Environment, device: str, world_size: int) -> Facts:
+def machine_fingerprint(environment: Environment, device: str, world_size: int) -> Fingerprint:
     """The part of it that is known before a run is started."""
     models = Counter(gpu.name for gpu in environment.gpus)
     return {
@@ -41,19 +41,19 @@ def machine_facts(environment: Environment, device: str, world_size: int) -> Fac
     }
 
 
-def compare(a: Facts, b: Facts) -> list[Difference]:
+def compare(a: Fingerprint, b: Fingerprint) -> list[Difference]:
     """The keys that both sides know and that differ."""
     pairs = [(key, a[key], b[key]) for key in a if key in b]
     found = [(key, x, y) for key, x, y in pairs if x is not None and y is not None and x != y]
     return found + _unpaired_data(a, b)
 
 
-def data_facts(data: Mapping[str, str]) -> Facts:
+def data_fingerprint(data: Mapping[str, str]) -> Fingerprint:
     """The digest of every shard."""
     return {f"data {name}": digest for name, digest in sorted(data.items())}
 
 
-def _unpaired_data(a: Facts, b: Facts) -> list[Difference]:
+def _unpaired_data(a: Fingerprint, b: Fingerprint) -> list[Difference]:
     """Shards that only one side read, where both sides read any."""
     x, y = ({key for key in facts if key.startswith("data ")} for facts in (a, b))
     if not x or not y:

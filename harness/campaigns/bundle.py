@@ -186,9 +186,9 @@ class _Reading:
 def _alike(attempts: list[Attempt]) -> Iterator[Finding]:
     """Every counted run against the first one: it names the key and both values."""
     counted = [attempt.run for attempt in attempts if attempt.counted]
-    known: alike.Facts = {}
+    known: alike.Fingerprint = {}
     for run in counted:
-        facts = alike.facts_of(run)
+        facts = alike.fingerprint(run)
         for key, expected, found in alike.compare(known, facts):
             yield _finding("not_alike", f"{run.run_id} is not alike: {key}", expected, found)
         known = {**{key: value for key, value in facts.items() if value is not None}, **known}

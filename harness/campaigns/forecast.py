@@ -35,7 +35,7 @@ class Wishes(Section):
     time_sd: Annotated[float, Field(gt=0, lt=1)] | None = None  # relative
 
 
-class Known(Section):
+class Assumption(Section):
     """A number that the forecast rests on, and where it comes from."""
 
     value: float
@@ -45,22 +45,22 @@ class Known(Section):
     is_bound: bool = False  # not the number itself, but the most it can be
 
 
-class Claim(Section):
+class ClaimForecast(Section):
     """One test, and what it needs."""
 
     question: str
     test: Literal["t", "z", "welch"]
     alpha: float
     sigma: float | None  # z: what the test assumes
-    spread: Known  # nats of one run, or relative of one time
-    effect: Known | None  # nats, or the share of the time saved; None: none was named
+    spread: Assumption  # nats of one run, or relative of one time
+    effect: Assumption | None  # nats, or the share of the time saved; None: none was named
     n: int | None  # runs, or pairs; at least the track's min_runs; None: no affordable number, or no effect named
     n_at_high: int | None  # the same if the spread lies at the high end of its interval
     achieved_power: float | None
     device_hours: float | None  # of n, both arms where the test has two
 
 
-class Row(Section):
+class ForecastRow(Section):
     """What so many runs (or pairs) can show."""
 
     n: int
@@ -76,10 +76,10 @@ class Forecast(Section):
     power: float
     devices: int
     device_kind: Literal["GPU", "core"]
-    run_s: Known  # one run: PREPARE, TRAIN, teardown, SCORE
-    loss: Claim
-    time: Claim | None  # None: time decides nothing on this track
-    table: tuple[Row, ...]
+    run_s: Assumption  # one run: PREPARE, TRAIN, teardown, SCORE
+    loss: ClaimForecast
+    time: ClaimForecast | None  # None: time decides nothing on this track
+    table: tuple[ForecastRow, ...]
 
 
 def forecast(track: Track, groups: list[Group], standing: Group, wishes: Wishes) -> Forecast:
@@ -102,7 +102,7 @@ def forecast(track: Track, groups: list[Group], standing: Group, wishes: Wishes)
         loss=loss,
         time=time,
         table=tuple(
-            Row(
+            ForecastRow(
                 n=n,
                 loss_nats=loss_design.detectable(n, wishes.power),
                 saving=_saving(time_design.detectable(n, wishes.power)) if time else None,
@@ -129,7 +129,7 @@ def alike(runs: Iterable[RunRecord]) -> list[Group]:
 
 def _loss_claim(
     track: Track, groups: list[Group], standing: Group, wishes: Wishes, hours: float
-) -> tuple[Claim, Design]:
+) -> tuple[ClaimForecast, Design]:
     rule = track.significance
     spread = _given(wishes.loss_sd_nats) or _measured(groups, _loss, _variance) or FIELD_LOSS
     effect = _given(wishes.margin_nats) or _margin(track, standing)
@@ -141,7 +141,7 @@ def _loss_claim(
     ), design
 
 
-def _time_claim(track: Track, groups: list[Group], wishes: Wishes, hours: float) -> tuple[Claim | None, Design]:
+def _time_claim(track: Track, groups: list[Group], wishes: Wishes, hours: float) -> tuple[ClaimForecast | None, Design]:
     spread = _given(wishes.time_sd) or _measured(groups, _log_time, _successive_variance) or FIELD_TIME
     design = paired_times(spread.value, track.rules.faster_alpha)
     if track.metric != "train_time":
@@ -155,12 +155,12 @@ def _claim(
     question: str,
     track: Track,
     design: Design,
-    spread: Known,
-    effect: Known | None,
+    spread: Assumption,
+    effect: Assumption | None,
     distance: float | None,
     wishes: Wishes,
     cost: float,
-) -> Claim:
+) -> ClaimForecast:
     """distance: the effect in the units of the design's spread; cost: device-hours of one n."""
 
     def runs(design: Design) -> int | None:
@@ -169,7 +169,7 @@ def _claim(
 
     n = runs(design)
     wider = None if spread.high is None else replace(design, sd=design.sd * spread.high / spread.value)
-    return Claim(
+    return ClaimForecast(
         question=question,
         test=design.test,
         alpha=design.alpha,
@@ -195,25 +195,25 @@ def _arms(track: Track) -> int:
 # --- where numbers come from ---
 
 
-FIELD_LOSS = Known(value=LOSS_SD_NATS, source="the field's: GPT-2 small at 3.28, median of 81 groups of runs")
-FIELD_TIME = Known(value=TIME_SD, source="the field's: median within one sitting on one node of 8 GPUs")
+FIELD_LOSS = Assumption(value=LOSS_SD_NATS, source="the field's: GPT-2 small at 3.28, median of 81 groups of runs")
+FIELD_TIME = Assumption(value=TIME_SD, source="the field's: median within one sitting on one node of 8 GPUs")
 
 
-def _given(value: float | None) -> Known | None:
-    return None if value is None else Known(value=value, source="given on the command line")
+def _given(value: float | None) -> Assumption | None:
+    return None if value is None else Assumption(value=value, source="given on the command line")
 
 
-def _margin(track: Track, standing: Group) -> Known:
+def _margin(track: Track, standing: Group) -> Assumption:
     """How far below the target the standing record lies; upstream's habit where there is none."""
     losses = [run.score.val_loss for run in standing if run.score is not None]
     if losses and track.target_val_loss is not None:
         margin = track.target_val_loss - math.fsum(losses) / len(losses)
         if margin > 0:
-            return Known(value=margin, source=f"as far as the standing record, mean of {_runs(len(losses))}")
-    return Known(value=MARGIN_NATS, source="what upstream's records keep: 0.001 to 0.002 nats")
+            return Assumption(value=margin, source=f"as far as the standing record, mean of {_runs(len(losses))}")
+    return Assumption(value=MARGIN_NATS, source="what upstream's records keep: 0.001 to 0.002 nats")
 
 
-def _run_seconds(track: Track, groups: list[Group], standing: Group) -> Known:
+def _run_seconds(track: Track, groups: list[Group], standing: Group) -> Assumption:
     """A run of the standing record, or of the newest submission here; else the most that the track's budget allows."""
     runs = standing or (groups[-1] if groups else ())
     if runs:
@@ -222,17 +222,19 @@ def _run_seconds(track: Track, groups: list[Group], standing: Group) -> Known:
         total_ns = sum(
             (p.prepare_ns or 0) + (p.train_ns or 0) + (p.teardown_ns or 0) + (p.score_ns or 0) for p in phases
         )
-        return Known(value=total_ns / len(phases) / 1e9, source=f"{whose}, mean of {_runs(len(phases))}")
+        return Assumption(value=total_ns / len(phases) / 1e9, source=f"{whose}, mean of {_runs(len(phases))}")
     budget = track.budget
     most_s = budget.prepare_s + budget.train_s + budget.score_s
-    return Known(value=most_s, source="the most that the track's budget allows; nothing was measured", is_bound=True)
+    return Assumption(
+        value=most_s, source="the most that the track's budget allows; nothing was measured", is_bound=True
+    )
 
 
 def _measured(
     groups: list[Group],
     value: Callable[[RunRecord], float],
     variance: Callable[[list[float]], float],
-) -> Known | None:
+) -> Assumption | None:
     """The sd pooled over the groups; None without runs enough, or where nothing varies."""
     samples = [[value(run) for run in group] for group in groups if len(group) > 1]
     degrees = sum(len(sample) - 1 for sample in samples)
@@ -245,7 +247,7 @@ def _measured(
     sd, count = math.sqrt(pooled), sum(map(len, samples))
     submissions = f"{len(samples)} submissions" if len(samples) > 1 else "one submission"
     source = f"measured: {_runs(count)} of {submissions} in records/ and local runs"
-    return Known(value=sd, source=source, low=sd * low, high=sd * high)
+    return Assumption(value=sd, source=source, low=sd * low, high=sd * high)
 
 
 def _sd_interval(degrees: int) -> tuple[float, float]:

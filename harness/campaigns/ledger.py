@@ -121,7 +121,7 @@ def read_ledger(path: Path) -> Ledger:
             entries.append(entry)
     if torn:
         problems.append(_problem("ledger_truncated", "the last line is cut off", "a whole line", f"{len(torn)} bytes"))
-    problems += Replay().read(entries)
+    problems += StateMachine().read(entries)
     return Ledger(tuple(entries), prev, tuple(problems), len(torn))
 
 
@@ -160,7 +160,7 @@ def _seal(entry: ClosedEntry) -> str:
 
 
 @dataclass(slots=True)
-class Replay:
+class StateMachine:
     """The rules of a campaign as a state machine over its entries: what may follow what."""
 
     plan: Plan | None = None

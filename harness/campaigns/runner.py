@@ -31,17 +31,17 @@ from ..system.plainfile import read_plain
 from . import alike
 from .bundle import file_digests, source_findings
 from .campaign import ArmPlan, Plan, Slot, fills_slot
-from .ledger import Ledger, Replay, Writer, create_ledger, open_ledger, read_ledger
+from .ledger import Ledger, StateMachine, Writer, create_ledger, open_ledger, read_ledger
 
 
-class Watcher(Protocol):
+class CampaignObserver(Protocol):
     """Somebody who watches a campaign."""
 
     def begins(self, slot: Slot, plan: Plan) -> Observer:
         """A run of this slot is about to start; returns who watches the run."""
 
     def ended(self, slot: Slot, run: RunRecord) -> None:
-        """It is over, also where it ended in an earlier sitting."""
+        """It is over, also where it ended when it was taken up before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Sitting:
+class CampaignResult:
     """What conducting came to. stopped_by: the run that kept the campaign from going on; None: it is closed."""
 
     folder: Path
@@ -87,26 +87,26 @@ def begin(plan: Plan, track_file: Path, arms: Sequence[Submission], parent: Path
     return folder
 
 
-def conduct(folder: Path, options: Options, watcher: Watcher, resumed: bool = False) -> Sitting:
+def run_campaign(folder: Path, options: Options, watcher: CampaignObserver, resumed: bool = False) -> CampaignResult:
     """Run what is left of a campaign, and close it.
 
-    Ends early when a run is stopped by a signal, by the machine or by the referee: `Sitting.stopped_by`. Raises
+    Ends early when a run is stopped by a signal, by the machine or by the referee: `CampaignResult.stopped_by`. Raises
     UserError, before anything is started, where machine, track or sources are no longer what the campaign began with.
     """
     with Interrupts() as interrupts, open_ledger(folder) as (ledger, writer):
         with interrupts.raised():
-            conductor = _Conductor(folder, options, watcher, ledger, writer)
+            conductor = _Runner(folder, options, watcher, ledger, writer)
             if ledger.closed:
-                return Sitting(folder, None)
+                return CampaignResult(folder, None)
             conductor.take_up(resumed)
         while (slot := conductor.next_slot) is not None:
             with interrupts.raised():
                 request = conductor.prepare(slot)
             run = conductor.attempt(slot, request)
             if not fills_slot(run.status):
-                return Sitting(folder, run)
+                return CampaignResult(folder, run)
         conductor.close()
-    return Sitting(folder, None)
+    return CampaignResult(folder, None)
 
 
 def open_campaigns(parent: Path) -> list[tuple[Path, Plan, int]]:
@@ -122,22 +122,24 @@ def open_campaigns(parent: Path) -> list[tuple[Path, Plan, int]]:
     return found
 
 
-def _replay(ledger: Ledger) -> Replay:
-    state = Replay()
+def _replay(ledger: Ledger) -> StateMachine:
+    state = StateMachine()
     state.read(list(ledger.entries))
     return state
 
 
-class _Conductor:
-    """One sitting at a campaign."""
+class _Runner:
+    """Runs what is left of one campaign."""
 
-    def __init__(self, folder: Path, options: Options, watcher: Watcher, ledger: Ledger, writer: Writer) -> None:
+    def __init__(
+        self, folder: Path, options: Options, watcher: CampaignObserver, ledger: Ledger, writer: Writer
+    ) -> None:
         assert ledger.plan is not None
         self.folder, self.options, self.watcher, self.writer = folder, options, watcher, writer
         self.plan, self.state, self.ledger = ledger.plan, _replay(ledger), ledger
         self.track = self._load_track()
         self.dataset = datasets.load_dataset(self.track.data.dataset)
-        self.known: alike.Facts = {}  # of the counted runs
+        self.known: alike.Fingerprint = {}  # of the counted runs
 
     @property
     def next_slot(self) -> Slot | None:
@@ -145,7 +147,7 @@ class _Conductor:
         return slots[self.state.filled] if self.state.filled < len(slots) else None
 
     def take_up(self, resumed: bool) -> None:
-        """Settle what an earlier sitting left open, and look at what it finished."""
+        """Settle what was left open before, and look at what it finished."""
         close_abandoned(self._runs)
         if resumed or self.ledger.attempts:
             self.writer.resumed(f"taken up with {self.state.filled} of {len(self.plan.slots)} slots filled")
@@ -170,8 +172,8 @@ class _Conductor:
         machine.pick_world_size(self.track, plan.world_size, plan.device)
         levels.choose(plan.sandbox)
         data = datasets.verify(self.dataset, self.options.data_root, self.track.data.train_shards)
-        here = alike.machine_facts(environment.collect(), plan.device, plan.world_size)
-        self._check_alike({**here, "sandbox": plan.sandbox, **alike.data_facts(data)})
+        here = alike.machine_fingerprint(environment.collect(), plan.device, plan.world_size)
+        self._check_alike({**here, "sandbox": plan.sandbox, **alike.data_fingerprint(data)})
         return self._request(slot, arm)
 
     def attempt(self, slot: Slot, request: Request) -> RunRecord:
@@ -203,9 +205,12 @@ class _Conductor:
         self.state.filled += fills_slot(status)
 
     def _remember(self, run: RunRecord) -> None:
-        self.known = {**{key: value for key, value in alike.facts_of(run).items() if value is not None}, **self.known}
+        self.known = {
+            **{key: value for key, value in alike.fingerprint(run).items() if value is not None},
+            **self.known,
+        }
 
-    def _check_alike(self, here: alike.Facts) -> None:
+    def _check_alike(self, here: alike.Fingerprint) -> None:
         for key, before, now in alike.compare(self.known, here):
             raise UserError(
                 f"expected the campaign's runs to be alike, found {key} {before} before and {now} now; "

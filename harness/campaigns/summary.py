@@ -12,7 +12,7 @@ from .evidence import ArmEvidence, Evidence, derive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class CampaignSummary:
     """What `speedrun run --runs` and `speedrun compare` print with --json."""
 
     campaign_id: str
@@ -27,11 +27,11 @@ class Summary:
     sentences: tuple[str, ...]
 
 
-def summarise(bundle: Bundle, track: Track, stopped_by: Status | None) -> Summary:
-    """stopped_by: the status of the run that ended a sitting early."""
+def summarise(bundle: Bundle, track: Track, stopped_by: Status | None) -> CampaignSummary:
+    """stopped_by: the status of the run that ended the campaign early."""
     evidence = derive(bundle, track)
     findings = tuple(finding for finding in bundle.findings if bundle.closed or finding.id != "not_closed")
-    return Summary(
+    return CampaignSummary(
         campaign_id=bundle.plan.campaign_id,
         folder=str(bundle.folder),
         purpose=bundle.plan.purpose,

@@ -16,16 +16,16 @@ from data import datasets
 
 from ..campaigns.bundle import read_bundle
 from ..campaigns.campaign import Plan, Purpose, make_plan
-from ..campaigns.forecast import Known, Wishes, alike, forecast
-from ..campaigns.runner import Options, begin, conduct, open_campaigns
+from ..campaigns.forecast import Assumption, Wishes, alike, forecast
+from ..campaigns.runner import Options, begin, open_campaigns, run_campaign
 from ..campaigns.scoreboard import Scoreboard
-from ..campaigns.summary import Summary, summarise
+from ..campaigns.summary import CampaignSummary, summarise
 from ..errors import RunFailure, TrackError, UserError
 from ..formats import layout
 from ..formats.run import Finding
 from ..formats.submission import check_source
 from ..formats.track import Track, find_track, load_track
-from ..records.lookup import Contender
+from ..records.lookup import NamedSubmission
 from ..records.record import read_records
 from ..referee import machine
 from ..rules import source_rules
@@ -46,13 +46,13 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class CampaignDraft:
     """A campaign that could be started."""
 
     plan: Plan
     track: Track
     track_file: Path
-    contenders: tuple[Contender, ...]
+    submissions: tuple[NamedSubmission, ...]
     parent: Path
 
 
@@ -66,7 +66,7 @@ def refereed_track(name: str) -> Track:
 
 def draft(
     track_name: str,
-    contenders: tuple[Contender, ...],
+    submissions: tuple[NamedSubmission, ...],
     runs: int,
     ranks: int | None,
     require_sandbox: str | None,
@@ -74,13 +74,13 @@ def draft(
     *,
     purpose: Purpose | None = None,
     relabel: bool = False,
-) -> Draft:
+) -> CampaignDraft:
     """Draw a plan and check what can be checked before anything is started. Raises what a run would raise."""
     track = refereed_track(track_name)
-    for contender in contenders:
-        source = contender.submission
+    for named in submissions:
+        source = named.submission
         check_source(source, source.root, track.budget.source_bytes)
-    candidate, baseline = contenders[0], contenders[1] if len(contenders) > 1 else None
+    candidate, baseline = submissions[0], submissions[1] if len(submissions) > 1 else None
     device = machine.pick_device(track)
     plan = make_plan(
         track=track,
@@ -96,16 +96,16 @@ def draft(
         purpose=purpose,
         relabel=relabel,
     )
-    return Draft(
+    return CampaignDraft(
         plan=plan,
         track=track,
         track_file=find_track(track_name),
-        contenders=contenders,
+        submissions=submissions,
         parent=parent or layout.runs_root(),
     )
 
 
-def race(draft: Draft, start: Start) -> None:
+def race(draft: CampaignDraft, start: Start) -> None:
     """Start a campaign and run it to its end; or only say what would run."""
     if start.dry_run:
         _show_draft(draft, start.as_json)
@@ -113,7 +113,7 @@ def race(draft: Draft, start: Start) -> None:
     console = Console(stderr=True)
     _tell_open_ones(draft, console)
     prepare_data(draft.track, console)
-    folder = begin(draft.plan, draft.track_file, [each.submission for each in draft.contenders], draft.parent)
+    folder = begin(draft.plan, draft.track_file, [each.submission for each in draft.submissions], draft.parent)
     _sit(folder, draft.plan, start, console, resumed=False)
 
 
@@ -148,14 +148,14 @@ def _sit(folder: Path, plan: Plan, start: Start, console: Console, *, resumed: b
     console.print(f"campaign {plan.campaign_id}: {count}, {escape(str(folder))}", soft_wrap=True, highlight=False)
     try:
         with Scoreboard(console, plan).watching() as board:
-            sitting = conduct(folder, options, board, resumed)
+            result = run_campaign(folder, options, board, resumed)
     except RunFailure as failure:
         raise RunFailure(failure.status, f"{failure.sentence}; {_how_to_go_on(folder)}") from failure
-    stopped_by = None if sitting.stopped_by is None else sitting.stopped_by.status
+    stopped_by = None if result.stopped_by is None else result.stopped_by.status
     track = load_track(str(folder / layout.TRACK_FILE))
     summary = summarise(read_bundle(folder), track, stopped_by)
     if start.as_json:
-        sys.stdout.write(TypeAdapter(Summary).dump_json(summary, indent=1).decode() + "\n")
+        sys.stdout.write(TypeAdapter(CampaignSummary).dump_json(summary, indent=1).decode() + "\n")
     else:
         _show(summary, Console())
     raise typer.Exit(summary.exit_code)
@@ -165,7 +165,7 @@ def _how_to_go_on(folder: Path) -> str:
     return f"go on with `speedrun run --resume {folder}`"
 
 
-def _show(summary: Summary, console: Console) -> None:
+def _show(summary: CampaignSummary, console: Console) -> None:
     for sentence in summary.sentences:
         console.print(escape(sentence), soft_wrap=True, highlight=False)
     show_findings(console, summary.findings)
@@ -178,7 +178,7 @@ def _show(summary: Summary, console: Console) -> None:
         console.print(f"hand it in: {escape(command)}", style="dim", soft_wrap=True, highlight=False)
 
 
-def _tell_open_ones(draft: Draft, console: Console) -> None:
+def _tell_open_ones(draft: CampaignDraft, console: Console) -> None:
     """A campaign of the same source that was never finished: said, so that nobody forgets it by accident."""
     for folder, plan, filled in open_campaigns(draft.parent):
         ours, theirs = draft.plan.arms[0].submission, plan.arms[0].submission
@@ -191,7 +191,7 @@ def _tell_open_ones(draft: Draft, console: Console) -> None:
             )
 
 
-def _show_draft(draft: Draft, as_json: bool) -> None:
+def _show_draft(draft: CampaignDraft, as_json: bool) -> None:
     """What would run. The seeds are drawn anew when it starts, so they are not shown."""
     plan, run_s = draft.plan, _run_seconds(draft.track)
     total_s = run_s.value * len(plan.slots)
@@ -224,15 +224,15 @@ def _show_draft(draft: Draft, as_json: bool) -> None:
     exit_on_errors(findings)
 
 
-def _source_findings(draft: Draft) -> Iterator[Finding]:
+def _source_findings(draft: CampaignDraft) -> Iterator[Finding]:
     """What the track's rules find in each arm's source."""
-    for arm, contender in zip(draft.plan.arms, draft.contenders, strict=True):
-        source = contender.submission
+    for arm, named in zip(draft.plan.arms, draft.submissions, strict=True):
+        source = named.submission
         for finding in source_rules.check(source.root, source.files, draft.track):
             yield finding.model_copy(update={"sentence": f"{arm.arm}: {finding.sentence}"})
 
 
-def _run_seconds(track: Track) -> Known:
+def _run_seconds(track: Track) -> Assumption:
     """What one run costs, of the standing record or of the budget."""
     records, _ = read_records(track.name)
     standing = alike(records[-1].runs) if records else []

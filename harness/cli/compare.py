@@ -6,7 +6,7 @@ import typer
 
 from ..errors import UserError
 from ..formats.track import default_track, load_track
-from ..records.lookup import find_contender, standing_record
+from ..records.lookup import find_submission, standing_record
 from . import options
 from .campaigns import Start, draft, race
 
@@ -42,9 +42,9 @@ def compare(
         raise UserError(f"expected at least 2 pairs to compare, found --runs {runs}; `speedrun plan` says how many")
     name = track or default_track()
     the_track = load_track(name).name
-    contenders = (
-        find_contender(candidate, the_track),
-        standing_record(the_track) if baseline is None else find_contender(baseline, the_track),
+    submissions = (
+        find_submission(candidate, the_track),
+        standing_record(the_track) if baseline is None else find_submission(baseline, the_track),
     )
-    campaign = draft(name, contenders, runs, nproc, require_sandbox, out)
+    campaign = draft(name, submissions, runs, nproc, require_sandbox, out)
     race(campaign, Start(keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json))

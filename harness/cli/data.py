@@ -149,13 +149,13 @@ def _verify(
 
 def _download(dataset: Dataset, root: Path, shards: int | None, tokens: int | None, jobs: int, as_json: bool) -> None:
     from data.hub.download import download  # imports huggingface_hub, which reads the environment then
-    from data.hub.fetching import Watcher
+    from data.hub.fetching import DownloadObserver
 
     console, started_s = Console(stderr=True), time.monotonic()
     with interruptible(), progress_bar("fetching", console, as_json) as bar:
         task = bar.add_task(dataset.name, total=None)
 
-        class _Bar(Watcher):
+        class _Bar(DownloadObserver):
             def total(self, count: int) -> None:
                 bar.update(task, total=count)
 

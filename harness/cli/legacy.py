@@ -22,10 +22,10 @@ from ..referee import machine
 from ..referee.display import Display
 from ..sandbox import levels
 from ..selftimed.checkpoints import find_adapter
-from ..selftimed.execution import execute_legacy
+from ..selftimed.execution import execute_self_timed
 from ..selftimed.grammars import BY_NAME, GRAMMARS, Grammar
-from ..selftimed.record import LegacyRecord
-from ..selftimed.run_state import LegacyRequest
+from ..selftimed.record import SelfTimedRecord
+from ..selftimed.run_state import SelfTimedRequest
 from ..selftimed.workcopy import find_checkout
 from . import options
 from .campaigns import prepare_data
@@ -81,7 +81,7 @@ def legacy(
         raise UserError("expected --track beside --checkpoint, found none; the judge needs a validation split")
     found = find_checkout(script, checkout)
     device: Literal["cpu", "cuda"] = _device(the_track)
-    request = LegacyRequest(
+    request = SelfTimedRequest(
         checkout=found,
         arguments=tuple(arguments or ()),
         launcher="torchrun" if torchrun or nproc > 1 else "python",
@@ -104,12 +104,12 @@ def legacy(
     _run(request, as_json)
 
 
-def _run(request: LegacyRequest, as_json: bool) -> None:
+def _run(request: SelfTimedRequest, as_json: bool) -> None:
     console = Console(stderr=True)
     if request.checkpoint is not None and request.track is not None:
         prepare_data(request.track, console)
     with Display(console) as display:
-        record, folder = execute_legacy(request, display)
+        record, folder = execute_self_timed(request, display)
         display.close()
     if as_json:
         sys.stdout.write(record.model_dump_json(indent=1) + "\n")
@@ -137,7 +137,7 @@ def _grammars(name: str) -> tuple[Grammar, ...]:
     return (BY_NAME[name],)
 
 
-def _show_plan(request: LegacyRequest, as_json: bool) -> None:
+def _show_plan(request: SelfTimedRequest, as_json: bool) -> None:
     """What would run; nothing is started."""
     plan: dict[str, Any] = {
         "script": str(request.checkout.entry),
@@ -165,7 +165,7 @@ def _show_plan(request: LegacyRequest, as_json: bool) -> None:
     console.print("nothing was started (--dry-run)")
 
 
-def _show(record: LegacyRecord, folder: Path, console: Console) -> None:
+def _show(record: SelfTimedRecord, folder: Path, console: Console) -> None:
     """The outcome for a person: what it says, and beside it what was seen."""
     good = record.exit_code == 0
     head = Text.assemble((str(record.status), f"bold {'green' if good else 'red'}"), f": {printable(record.sentence)}")
@@ -185,6 +185,6 @@ def _show(record: LegacyRecord, folder: Path, console: Console) -> None:
     console.print(Text(printable(where)), soft_wrap=True)
 
 
-def _gpus(record: LegacyRecord) -> str:
+def _gpus(record: SelfTimedRecord) -> str:
     used = record.observed.gpus if record.observed else None
     return "" if used is None else f", GPUs {100 * used.mean_utilisation:.0f} % busy, {used.peak_memory_mib:,} MiB"

@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ..campaigns.forecast import Claim, Forecast, Group, Wishes, alike, forecast
+from ..campaigns.forecast import ClaimForecast, Forecast, Group, Wishes, alike, forecast
 from ..errors import UserError, first_problem
 from ..formats import layout
 from ..formats.run import read_local_runs
@@ -90,7 +90,7 @@ def _print(result: Forecast, console: Console) -> None:
         console.print("One campaign answers both: speedrun compare CANDIDATE --runs N", style="dim", soft_wrap=True)
 
 
-def _print_claim(claim: Claim, show: Callable[[float], str], result: Forecast, console: Console) -> None:
+def _print_claim(claim: ClaimForecast, show: Callable[[float], str], result: Forecast, console: Console) -> None:
     sigma = "" if claim.sigma is None else f", sigma {claim.sigma:g} nats"
     spread, effect = claim.spread, claim.effect
     interval = "" if spread.low is None or spread.high is None else f" ({show(spread.low)} to {show(spread.high)})"
@@ -104,7 +104,7 @@ def _print_claim(claim: Claim, show: Callable[[float], str], result: Forecast, c
     console.print("\n".join([*lines, f"  needs   {_need(claim, result)}", ""]), soft_wrap=True, highlight=False)
 
 
-def _need(claim: Claim, result: Forecast) -> str:
+def _need(claim: ClaimForecast, result: Forecast) -> str:
     """The answer, as a sentence."""
     if claim.effect is None:
         return "a saving to aim at: --effect 0.3%; the table says what pairs can show"

@@ -18,7 +18,7 @@ from ..formats import layout
 from ..formats.run import RunRecord
 from ..formats.submission import check_source, read_submission
 from ..formats.track import Track, default_track, load_track
-from ..records.lookup import find_contender
+from ..records.lookup import find_submission
 from ..referee import machine, torchrun
 from ..referee.display import Display
 from ..referee.execution import execute
@@ -83,8 +83,8 @@ def run(
     name, ranks = track or default_track(), nproc if around is None else around.local_world_size
     if runs is not None:
         check_runs(runs, seed=seed is not None, practice=practice)
-        contender = find_contender(str(script), load_track(name).name)
-        race(draft(name, (contender,), runs, ranks, require_sandbox, out, relabel=relabel), start)
+        named = find_submission(str(script), load_track(name).name)
+        race(draft(name, (named,), runs, ranks, require_sandbox, out, relabel=relabel), start)
         return
     request = _request(script, refereed_track(name), ranks, seed)
     request = replace(request, runs_root=out or layout.runs_root(), require_sandbox=require_sandbox)

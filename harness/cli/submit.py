@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..formats import layout
 from ..records.record import Waiver
 from ..records.standings import Standing, standings
-from ..records.submitting import Claims, Draft, difference_to_parent, draft, write
+from ..records.submitting import Claims, RecordDraft, difference_to_parent, draft, write
 from ..records.verdict import evidence_json
 from ..status import ExitCode
 from ..system import clock
@@ -94,7 +94,7 @@ def _waiver(text: str) -> Waiver:
     raise UserError(f"expected --waive ID=REASON with the id of a finding and a written reason, found {text!r}")
 
 
-def _show(console: Console, drafted: Draft, row: Standing, diff: list[str]) -> None:
+def _show(console: Console, drafted: RecordDraft, row: Standing, diff: list[str]) -> None:
     console.print(Text(f"{printable(drafted.record.statement.title)}: {drafted.folder.name}", style="bold"))
     show_evidence(console, drafted.evidence)
     console.print(Text(f"  {place_sentence(row)}"), soft_wrap=True)
@@ -117,7 +117,7 @@ def place_sentence(row: Standing) -> str:
     return ", ".join(parts)
 
 
-def _show_end(console: Console, drafted: Draft, written: bool) -> None:
+def _show_end(console: Console, drafted: RecordDraft, written: bool) -> None:
     if drafted.errors:
         console.print(Text("nothing was written: an error-level finding stands", style="bold red"))
     elif not written:
@@ -128,7 +128,7 @@ def _show_end(console: Console, drafted: Draft, written: bool) -> None:
             console.print(Text(line), soft_wrap=True)
 
 
-def next_steps(drafted: Draft) -> list[str]:
+def next_steps(drafted: RecordDraft) -> list[str]:
     """How the pull request is opened."""
     statement = drafted.record.statement
     branch = f"record/{statement.track}/{statement.name}"
@@ -163,7 +163,9 @@ def _compare_link(branch: str) -> str:
     return "a pull request from that branch"
 
 
-def _to_json(drafted: Draft, row: Standing, diff: list[str], written: bool, signature: str | None) -> dict[str, Any]:
+def _to_json(
+    drafted: RecordDraft, row: Standing, diff: list[str], written: bool, signature: str | None
+) -> dict[str, Any]:
     return {
         "track": drafted.track.name,
         "name": drafted.folder.name,

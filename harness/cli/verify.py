@@ -13,7 +13,7 @@ from data.printing import printable
 from ..records.readme import as_text, numbers_table
 from ..records.record import Record
 from ..records.verdict import evidence_json
-from ..records.verification import Report, verify_each
+from ..records.verification import VerificationReport, verify_each
 from ..status import ExitCode
 from .reports import arm_sentence, findings_json, show_findings
 
@@ -43,11 +43,11 @@ def verify(
     raise typer.Exit(int(ExitCode.OK if _hold(reports) else ExitCode.MISSED))
 
 
-def _hold(reports: list[Report]) -> bool:
+def _hold(reports: list[VerificationReport]) -> bool:
     return all(report.holds for report in reports)
 
 
-def _show(console: Console, report: Report) -> None:
+def _show(console: Console, report: VerificationReport) -> None:
     if report.kind == "track" and not report.findings:
         return
     word, style = ("holds", "green") if report.holds else ("broken", "bold red")
@@ -60,12 +60,12 @@ def _show(console: Console, report: Report) -> None:
     show_findings(console, report.findings, report.waived)
 
 
-def _show_end(console: Console, reports: list[Report]) -> None:
+def _show_end(console: Console, reports: list[VerificationReport]) -> None:
     checked, broken = (sum(report.kind != "track" for report in reports), sum(not report.holds for report in reports))
     console.print(f"{checked} checked, {broken} broken" if broken else f"{checked} checked, all hold")
 
 
-def summary(reports: list[Report]) -> list[str]:
+def summary(reports: list[VerificationReport]) -> list[str]:
     """The same as Markdown, comment-ready: nothing in it that a stranger wrote can be a link, a mention or HTML."""
     verdict = "everything holds" if _hold(reports) else "**something does not hold**"
     lines = [f"## `speedrun verify`: {verdict}", ""]
@@ -75,7 +75,7 @@ def summary(reports: list[Report]) -> list[str]:
     return lines
 
 
-def _section(report: Report) -> list[str]:
+def _section(report: VerificationReport) -> list[str]:
     lines = [f"### {'✅' if report.holds else '❌'} {report.kind} {as_text(_name(report))}", ""]
     if report.record is not None:
         lines += [*_said(report.record), ""]
@@ -102,7 +102,7 @@ def _said(record: Record) -> list[str]:
     return [line + (f", techniques {techniques}" if techniques else "")]
 
 
-def against_parent(report: Report) -> list[str]:
+def against_parent(report: VerificationReport) -> list[str]:
     """Whether it is significantly better than the record before it, in words."""
     assert report.evidence is not None
     comparison, before = report.evidence.comparison, report.predecessor
@@ -116,12 +116,12 @@ def against_parent(report: Report) -> list[str]:
     return []
 
 
-def _name(report: Report) -> str:
+def _name(report: VerificationReport) -> str:
     parents = {"record": 2, "challenge": 4, "bundle": 1, "track": 1}[report.kind]
     return "/".join(report.path.parts[-parents:])
 
 
-def _to_json(report: Report) -> dict[str, Any]:
+def _to_json(report: VerificationReport) -> dict[str, Any]:
     signature = report.signature
     return {
         "kind": report.kind,

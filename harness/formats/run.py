@@ -134,7 +134,7 @@ class Shadow(Section):
     """Validation text that was asked like the rest and not scored. See harness/scoring/shadow.py."""
 
     source: Literal["fresh", "rest"]  # fresh text of the embedded corpus, or the shard behind the scored tokens
-    seed: int  # it was drawn from; secret until the exam was over
+    seed: int  # it was drawn from; secret until the run was scored
     count: int
     val_loss: float  # nats per token
     gap: float  # nats per token by which it is harder than the scored text

@@ -26,17 +26,17 @@ SourceRule = Literal[
 WaivableRule = SourceRule | Literal["sandbox_level", "uncounted_attempts"]  # no statistic and no digest is ever waived
 
 
-class Section(BaseModel):
+class TrackSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Data(Section):
+class Data(TrackSection):
     dataset: str  # a manifest of data/manifests
     train_shards: Positive | None = None  # the first so many; None: all of the dataset
     val_tokens: Positive  # targets scored: the first so many of the validation shard
 
 
-class Hardware(Section):
+class Hardware(TrackSection):
     device: Literal["cpu", "cuda", "any"]
     world_size: Positive  # ranks, unless --nproc says otherwise
     max_world_size: Positive
@@ -46,7 +46,7 @@ class Hardware(Section):
     ] = ()  # a GPU qualifies if its name contains one of these
 
 
-class Budget(Section):
+class Budget(TrackSection):
     prepare_s: PositiveSeconds
     train_s: PositiveSeconds
     score_s: PositiveSeconds
@@ -57,7 +57,7 @@ class Budget(Section):
     processes: Positive = 4096  # and threads
 
 
-class Evaluation(Section):
+class Evaluation(TrackSection):
     max_tokens: Positive  # longest window the evaluator may ask for
     max_batch_tokens: Positive  # most tokens in one batch
     probe_pairs: Annotated[int, Field(ge=0)] = 32
@@ -66,13 +66,13 @@ class Evaluation(Section):
     shadow_tolerance_nats: PositiveSeconds = 0.1  # largest gap: six standard errors of an honest model or more
 
 
-class Significance(Section):
+class Significance(TrackSection):
     test: Literal["t", "z", "welch"]
     alpha: Share
     sigma: PositiveSeconds | None = None  # z only: the known standard deviation of val_loss
 
 
-class Rules(Section):
+class Rules(TrackSection):
     """What a record must hold besides the significance test. harness/rules/ reads it."""
 
     min_runs: Positive = 3  # of the candidate; a t-test has no power below
@@ -99,7 +99,7 @@ class Rules(Section):
     line_length: Positive = 300  # characters
 
 
-class Track(Section):
+class Track(TrackSection):
     schema_version: Literal[1]
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     title: str

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # a board whose entries an index knows needs none of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class RecordEntry:
     """One record, without its place. Times in seconds, losses in nats per token; means are over the valid runs."""
 
     name: str
@@ -43,7 +43,7 @@ class Entry:
     refutations: int  # among them
 
 
-def entry_of(record: "Record") -> Entry:
+def entry_of(record: "Record") -> RecordEntry:
     """Derived from the record's runs, all of it but the statement's words."""
     times, losses = _measured(record)
     arm = record.evidence.candidate
@@ -51,7 +51,7 @@ def entry_of(record: "Record") -> Entry:
     span = arm.time_interval_s
     raced = record.bundle.plan.arm("baseline")
     intact = [challenge for challenge in record.challenges if challenge.is_intact]
-    return Entry(
+    return RecordEntry(
         name=record.name,
         title=record.statement.title,
         authors=record.statement.authors,

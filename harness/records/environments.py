@@ -31,7 +31,7 @@ _PYTHON = re.compile(r"# Python: (3\.\d{1,3}(?:\.\d{1,3})?)\b")
 
 
 @dataclass(frozen=True, slots=True)
-class Lock:
+class EnvironmentLock:
     """Python and packages that runs were made with."""
 
     python: str
@@ -42,7 +42,7 @@ class Lock:
         return tuple(f"{name}=={version}" for name, version in self.packages.items())
 
 
-def read_lock(record: Path, environment: Environment) -> Lock:
+def read_lock(record: Path, environment: Environment) -> EnvironmentLock:
     """A record's requirements.lock; for a record older than those, the lock its first run would give.
 
     Raises RecordError for lines that are no packages: they are handed to pip.
@@ -60,10 +60,10 @@ def read_lock(record: Path, environment: Environment) -> Lock:
             packages[name] = version
     if not python:
         raise RecordError(f"expected a comment `# Python: 3.x.y` in {path}, found none")
-    return Lock(python, packages)
+    return EnvironmentLock(python, packages)
 
 
-def differences(lock: Lock, here: Environment) -> list[tuple[str, str, str]]:
+def differences(lock: EnvironmentLock, here: Environment) -> list[tuple[str, str, str]]:
     """Name, locked and here, for Python and every locked package that differs."""
     normalised = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in here.packages.items()}
     found = [("Python", lock.python, here.python)] if lock.python != here.python else []

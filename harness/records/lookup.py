@@ -1,4 +1,4 @@
-"""A contender: the submission somebody names, by a path to its source or as a record of the track."""
+"""The submission somebody names, by a path to its source or as a record of the track."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,12 @@ from .record import read_records
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class NamedSubmission:
     submission: Submission
     record: str | None  # its name, where it is a record of this checkout
 
 
-def find_contender(name: str, track: str) -> Contender:
+def find_submission(name: str, track: str) -> NamedSubmission:
     """A script, a folder with a train_gpt.py, a record's folder, or the name of a record of this track.
 
     Raises UserError when it is nothing of the kind.
@@ -29,18 +29,18 @@ def find_contender(name: str, track: str) -> Contender:
             known = ", ".join(folder.name for folder in layout.record_dirs(track)) or "none"
             raise UserError(f"expected one of the records of {track}, {known}, found {name!r}")
     if not (path / layout.RECORD_FILE).is_file():
-        return Contender(read_submission(path), None)
+        return NamedSubmission(read_submission(path), None)
     is_known = any(folder.resolve() == path.resolve() for folder in layout.record_dirs(track))
-    return Contender(_of_record(path), path.resolve().name if is_known else None)
+    return NamedSubmission(_of_record(path), path.resolve().name if is_known else None)
 
 
-def standing_record(track: str) -> Contender:
+def standing_record(track: str) -> NamedSubmission:
     """The record to beat: the newest of the track. Raises UserError where there is none."""
     records, _ = read_records(track)
     if not records:
         raise UserError(f"expected a record on {track} to race against, found none; name a BASELINE")
     name = records[-1].name
-    return Contender(_of_record(layout.track_file(track).parent / name), name)
+    return NamedSubmission(_of_record(layout.track_file(track).parent / name), name)
 
 
 def _of_record(folder: Path) -> Submission:

@@ -37,7 +37,7 @@ def _name_inside(name: str) -> str:
 InnerName = Annotated[str, AfterValidator(_name_inside)]
 
 
-class Entry(Section):
+class ManifestFile(Section):
     """One file."""
 
     sha256: Sha256
@@ -49,7 +49,7 @@ class Manifest(Section):
 
     schema_version: Literal[1] = 1
     signer: str | None = None  # fingerprint of the key that signs it, SHA256:...; None: not signed
-    files: Annotated[dict[InnerName, Entry], Field(max_length=MAX_FILES)]
+    files: Annotated[dict[InnerName, ManifestFile], Field(max_length=MAX_FILES)]
 
 
 def write_manifest(folder: Path, signer: str | None = None, exempt: frozenset[str] = frozenset()) -> Manifest:
@@ -102,7 +102,7 @@ def check_manifest(folder: Path, exempt: frozenset[str] = frozenset()) -> tuple[
     return manifest, findings
 
 
-def _altered(folder: Path, name: str, entry: Entry) -> list[Finding]:
+def _altered(folder: Path, name: str, entry: ManifestFile) -> list[Finding]:
     try:
         found = _measure(folder / name, entry.bytes)
     except RecordError as error:
@@ -113,13 +113,13 @@ def _altered(folder: Path, name: str, entry: Entry) -> list[Finding]:
     return [_finding("manifest_altered", sentence, _describe(entry), _describe(found))]
 
 
-def _describe(entry: Entry) -> str:
+def _describe(entry: ManifestFile) -> str:
     return f"{entry.bytes} bytes, sha256 {entry.sha256[:12]}"
 
 
-def _measure(path: Path, max_bytes: int) -> Entry:
+def _measure(path: Path, max_bytes: int) -> ManifestFile:
     content = read_plain(path, max_bytes, RecordError)
-    return Entry(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+    return ManifestFile(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
 
 
 def _names(folder: Path, exempt: frozenset[str]) -> tuple[list[str], list[Finding]]:

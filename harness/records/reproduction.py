@@ -89,7 +89,7 @@ class Reproduction:
         return (f"Under other labels? {loss}, target {verdict} ({runs}).",)
 
 
-def judge(
+def assess(
     name: str, original: Sequence[RunRecord], bundle: Bundle, track: Track, relabelled: Bundle | None = None
 ) -> Reproduction:
     """Compare a campaign of a record's source with the record's own counted runs."""

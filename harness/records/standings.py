@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Literal
 
-from .entry import Entry, entry_of, hardware
+from .entry import RecordEntry, entry_of, hardware
 
 if TYPE_CHECKING:
     from ..formats.run import RunRecord
@@ -58,17 +58,17 @@ def standings(records: "list[Record]", local: "list[RunRecord]") -> list[Standin
     return standings_of([entry_of(record) for record in records], local)
 
 
-def standings_of(entries: Sequence[Entry], local: "Sequence[RunRecord]" = ()) -> list[Standing]:
+def standings_of(entries: Sequence[RecordEntry], local: "Sequence[RunRecord]" = ()) -> list[Standing]:
     """The same of entries, which an index may have kept."""
     rows: list[Standing] = []
-    previous: Entry | None = None
+    previous: RecordEntry | None = None
     for place, entry in enumerate(entries, start=1):
         rows.append(_of_entry(place, entry, previous, rows[-1] if rows else None))
         previous = entry
     return rows + [_of_run(run) for run in local]
 
 
-def _of_entry(place: int, entry: Entry, previous: Entry | None, above: Standing | None) -> Standing:
+def _of_entry(place: int, entry: RecordEntry, previous: RecordEntry | None, above: Standing | None) -> Standing:
     like = previous is None or entry.machine == previous.machine
     saving = _saving(entry, previous, like)
     return Standing(
@@ -102,7 +102,7 @@ def _of_entry(place: int, entry: Entry, previous: Entry | None, above: Standing 
     )
 
 
-def _saving(entry: Entry, previous: Entry | None, like: bool) -> float | None:
+def _saving(entry: RecordEntry, previous: RecordEntry | None, like: bool) -> float | None:
     """From the race of the two where there was one; from their own times only on like machines."""
     if previous is None or entry.mean_time_s is None:
         return None

@@ -32,7 +32,7 @@ from .readme import readme_bytes
 from .record import Record, Statement, Waiver, read_records_of, signers_of, source_files
 from .signing import fingerprint_of_key, sign
 from .verdict import Verdict, derive_verdict, verdict_bytes
-from .verification import NOT_IN_MANIFEST, Report, check_baseline, check_date, verify_record
+from .verification import NOT_IN_MANIFEST, VerificationReport, check_baseline, check_date, verify_record
 
 MAX_DIFF_LINES = 100_000
 
@@ -52,7 +52,7 @@ class Claims:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class RecordDraft:
     """A record that is judged but not written."""
 
     folder: Path  # where it will be
@@ -70,7 +70,7 @@ class Draft:
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
 
-def draft(folder: Path, claims: Claims, key: Path | None = None) -> Draft:
+def draft(folder: Path, claims: Claims, key: Path | None = None) -> RecordDraft:
     """Read and judge a bundle that `key` is going to sign. Raises RecordError or UserError where there is none."""
     if not (folder / layout.LEDGER_FILE).is_file():
         raise UserError(
@@ -105,13 +105,13 @@ def draft(folder: Path, claims: Claims, key: Path | None = None) -> Draft:
         *_foreign(broken),
         *verdict.findings,
     )
-    return Draft(
+    return RecordDraft(
         folder=place, track=track, record=record, bundle=bundle, evidence=evidence, verdict=verdict,
         findings=findings, before=tuple(before), files=files,
     )  # fmt: skip
 
 
-def write(draft: Draft, key: Path | None = None) -> Report:
+def write(draft: RecordDraft, key: Path | None = None) -> VerificationReport:
     """Make the record's folder, signed by `key` if there is one, and return what verification says of it.
 
     It appears whole or not at all. Raises UserError where the draft has errors, or where what was written does not
@@ -161,7 +161,7 @@ def sync_tree(folder: Path) -> None:
         sync_folder(Path(parent))
 
 
-def difference_to_parent(draft: Draft) -> list[str]:
+def difference_to_parent(draft: RecordDraft) -> list[str]:
     """A unified diff from the parent's source to this one, line by line; empty where there is no parent."""
     old = parent_source(draft)
     if old is None:
@@ -176,7 +176,7 @@ def difference_to_parent(draft: Draft) -> list[str]:
     return lines
 
 
-def parent_source(draft: Draft) -> dict[str, bytes] | None:
+def parent_source(draft: RecordDraft) -> dict[str, bytes] | None:
     """The bytes of the first parent, or of the baseline it was raced against."""
     named = {record.name: record for record in draft.before}
     parent = next((named[name] for name in draft.record.statement.parents if name in named), None)

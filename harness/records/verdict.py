@@ -19,7 +19,7 @@ from ..formats import layout
 from ..formats.run import Finding, Section
 from ..formats.track import Track
 from ..rules import source_rules
-from ..rules.registry import judge, waive
+from ..rules.registry import check_rules, waive
 from ..system.plainfile import read_plain
 from .record import Record, Statement
 
@@ -58,7 +58,7 @@ def derive_verdict(
     record_bytes: int | None = None,
 ) -> Verdict:
     """Judge a campaign that wants to be a record, after `predecessor` (None: the first of its track)."""
-    findings = judge(
+    findings = check_rules(
         bundle,
         evidence,
         track,

@@ -19,7 +19,7 @@ from ..errors import RecordError, TrackError, UserError
 from ..formats import layout
 from ..formats.run import Finding
 from ..formats.track import Track, load_track
-from ..selftimed.record import read_legacy
+from ..selftimed.record import read_self_timed
 from ..system import clock, scratch
 from ..system.plainfile import read_plain
 from .acceptance import in_order
@@ -35,7 +35,7 @@ MAX_BUNDLE_BYTES = 2**26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class VerificationReport:
     """What verification found out about one folder."""
 
     path: Path
@@ -56,17 +56,17 @@ class Report:
         return not self.errors
 
 
-def verify_paths(paths: list[Path]) -> list[Report]:
+def verify_paths(paths: list[Path]) -> list[VerificationReport]:
     """Verify records, tracks, folders of tracks and bundles. Raises UserError for a path that is none of them."""
     return list(verify_each(paths))
 
 
-def verify_each(paths: list[Path]) -> Iterator[Report]:
+def verify_each(paths: list[Path]) -> Iterator[VerificationReport]:
     """The same, one after the other."""
     return chain.from_iterable(_verify_path(path.absolute()) for path in paths)
 
 
-def _verify_path(path: Path) -> Iterable[Report]:
+def _verify_path(path: Path) -> Iterable[VerificationReport]:
     if not os.path.lexists(path):
         raise UserError(f"expected a record, a bundle, a track or a folder of tracks, found nothing at {path}")
     if os.path.lexists(path / layout.RECORD_FILE) or layout.RECORD_NAME.match(path.name):
@@ -81,12 +81,12 @@ def _verify_path(path: Path) -> Iterable[Report]:
     return chain.from_iterable(map(_each_of_track, tracks))
 
 
-def verify_track(track_dir: Path) -> list[Report]:
+def verify_track(track_dir: Path) -> list[VerificationReport]:
     """Every record of a track with its challenges, after a report that nothing else lies among them."""
     return list(_each_of_track(track_dir))
 
 
-def _each_of_track(track_dir: Path) -> Iterator[Report]:
+def _each_of_track(track_dir: Path) -> Iterator[VerificationReport]:
     allowed = {
         layout.TRACK_FILE, layout.SIGNERS_FILE, layout.HISTORY_FILE, layout.PAST_RULES_DIR, layout.REPORTED_DIR
     }  # fmt: skip
@@ -101,7 +101,7 @@ def _each_of_track(track_dir: Path) -> Iterator[Report]:
     except TrackError as error:
         findings.append(_error("track", str(error), "a track", "none that can be read"))
     records, _ = read_records_of(track_dir)
-    yield Report(path=track_dir, kind="track", findings=(*findings, *_reported(track_dir)))
+    yield VerificationReport(path=track_dir, kind="track", findings=(*findings, *_reported(track_dir)))
     for folder in layout.record_dirs_of(track_dir):
         yield from verify_record(folder, records)
 
@@ -111,7 +111,7 @@ def _reported(track_dir: Path) -> Iterator[Finding]:
     folder = track_dir / layout.REPORTED_DIR
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         try:
-            result = read_legacy(path)
+            result = read_self_timed(path)
         except UserError as error:
             yield _error("reported", f"{path.name} is no reported result", "a legacy.json", str(error))
             continue
@@ -121,27 +121,27 @@ def _reported(track_dir: Path) -> Iterator[Finding]:
             yield _error("reported", f"{path.name} has no place on this board", expected, f"track {found}")
 
 
-def verify_bundle(folder: Path) -> Report:
+def verify_bundle(folder: Path) -> VerificationReport:
     """A campaign that is no record yet: its ledger, its runs, its source. The rules are judged when it is submitted."""
     try:
         bundle, track = read_bundle(folder), bundle_track(folder)
     except RecordError as error:
-        return Report(path=folder, kind="bundle", findings=(_unreadable(error),))
+        return VerificationReport(path=folder, kind="bundle", findings=(_unreadable(error),))
     findings = (*bundle.findings, *contest_findings(bundle, track))
-    return Report(path=folder, kind="bundle", findings=findings, evidence=derive(bundle, track))
+    return VerificationReport(path=folder, kind="bundle", findings=findings, evidence=derive(bundle, track))
 
 
-def verify_record(folder: Path, records: list[Record]) -> list[Report]:
+def verify_record(folder: Path, records: list[Record]) -> list[VerificationReport]:
     """A record and its challenges. `records` are those of its track; those before it are what it is judged against."""
     if folder.is_symlink() or not folder.is_dir():
         finding = _error("not_plain", f"{folder.name} is no record", "a folder", "something else")
-        return [Report(path=folder, kind="record", findings=(finding,))]
+        return [VerificationReport(path=folder, kind="record", findings=(finding,))]
     scratch.sweep(folder / layout.CHALLENGES_DIR)
     manifest, findings = check_manifest(folder, NOT_IN_MANIFEST)
     signature = check_signature(folder, signers_of(folder))
     named = manifest.signer if manifest else None
     findings += signature_findings(signature, named, signers_of(folder).exists())
-    report = Report(path=folder, kind="record", findings=tuple(findings), signature=signature)
+    report = VerificationReport(path=folder, kind="record", findings=tuple(findings), signature=signature)
     try:
         record = load_record(folder)
         report = replace(report, record=record, evidence=record.evidence)
@@ -152,7 +152,7 @@ def verify_record(folder: Path, records: list[Record]) -> list[Report]:
     return [report, *(_report_challenge(folder, challenge) for challenge in challenges)]
 
 
-def _judged(report: Report, record: Record, manifest: Manifest | None, records: list[Record]) -> Report:
+def _judged(report: VerificationReport, record: Record, manifest: Manifest | None, records: list[Record]) -> VerificationReport:
     """The report with everything that needs a readable record."""
     folder, bundle = report.path, record.bundle
     before = predecessors(record, records)
@@ -281,8 +281,8 @@ def _check_lock(folder: Path, record: Record) -> list[Finding]:
     return [_error("lock_differs", sentence, f"{len(expected)} bytes derived from the first run", "others")]
 
 
-def _report_challenge(folder: Path, challenge: Challenge) -> Report:
-    return Report(
+def _report_challenge(folder: Path, challenge: Challenge) -> VerificationReport:
+    return VerificationReport(
         path=folder / layout.CHALLENGES_DIR / challenge.name,
         kind="challenge",
         findings=challenge.findings,

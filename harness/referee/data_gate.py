@@ -1,4 +1,4 @@
-"""The stage on which training data appears: nothing before GO, everything at it.
+"""The gate in front of the training data: nothing before GO, everything at it.
 
 The shards are hard-linked into a hidden folder before the run, their pages read into memory, and one rename puts
 the folder where the sandbox can see it. The rename is atomic and takes microseconds whatever the size of the data.
@@ -26,7 +26,7 @@ WARMUP_DOCUMENT_TOKENS = 400  # mean length of a synthetic document
 READ_BYTES = 2**23
 
 
-class Stage:
+class DataGate:
     """A folder bound read-only into the sandbox, and the shards that wait behind it."""
 
     def __init__(

@@ -21,17 +21,17 @@ from ..formats.submission import check_source, take_copy
 from ..formats.weights import WeightBuffer
 from ..sandbox import cgroups, inside, levels
 from ..sandbox.levels import Limits, View
-from ..sandbox.process_tree import Cell
+from ..sandbox.process_tree import ProcessTree
 from ..scoring import relabelling
-from ..scoring.scorer import Exam, Room, Scorer
+from ..scoring.scorer import EvaluatorSettings, Scorer, ScoreRequest
 from ..status import Status
 from ..system import clock, processes, scratch
 from ..system.interrupts import Interrupts
 from ..system.scratch import remove_tree
 from . import machine
-from .data_gate import Stage
-from .referee import Orders, Referee, listen
-from .run_state import Facts, Request, closed, first_record, outcome
+from .data_gate import DataGate
+from .referee import Referee, RunOrders, listen
+from .run_state import Request, RunState, closed, first_record, outcome
 
 PRACTICE_VAL_TOKENS = 2**17  # a snapshot is scored on so many targets at most
 
@@ -47,13 +47,13 @@ def execute(request: Request, observer: Observer) -> tuple[RunRecord, Path]:
     with Interrupts() as interrupts:
         close_abandoned(request.runs_root)
         folder = RunFolder(request.runs_root, request.run_id or new_run_id(clock.utc_now()))
-        record, facts = first_record(request, folder.run_id), Facts()
+        record, state = first_record(request, folder.run_id), RunState()
         status, sentence = Status.REFEREE_FAILED, "the referee itself failed; please report the traceback"
         try:
             with interrupts.raised():
                 folder.save(record)
-                _execute(request, folder, facts, observer)
-            status, sentence = Status.COMPLETE, outcome(facts, request.track.target_val_loss)
+                _execute(request, folder, state, observer)
+            status, sentence = Status.COMPLETE, outcome(state, request.track.target_val_loss)
         except RunFailure as failure:
             status, sentence = failure.status, failure.sentence
         except DataError as error:
@@ -62,7 +62,7 @@ def execute(request: Request, observer: Observer) -> tuple[RunRecord, Path]:
             status, sentence = Status.LAUNCH_FAILED, str(error)
         finally:
             _leave_nothing(request)
-            record = closed(record, facts, status, sentence, request.track)
+            record = closed(record, state, status, sentence, request.track)
             folder.close(record)
     return record, folder.path
 
@@ -75,29 +75,29 @@ def _leave_nothing(request: Request) -> None:
         scratch.remove_own(parent)
 
 
-def _execute(request: Request, folder: RunFolder, facts: Facts, observer: Observer) -> None:
+def _execute(request: Request, folder: RunFolder, state: RunState, observer: Observer) -> None:
     """Every step of a run in order; each fills in its facts."""
     with full_disk_is_a_failure():
         take_copy(request.submission, folder.source)
         check_source(request.submission, folder.source, request.track.budget.source_bytes)
-        facts.sandbox = levels.choose(request.require_sandbox)
+        state.sandbox = levels.choose(request.require_sandbox)
         with machine.exclusive(request.wait), _workplace(request, folder) as place:
-            facts.relabelling = relabelling.draw(request.dataset.vocab_size) if request.relabel else None
-            facts.data = datasets.verify(request.dataset, request.data_root, request.track.data.train_shards)
+            state.relabelling = relabelling.draw(request.dataset.vocab_size) if request.relabel else None
+            state.data = datasets.verify(request.dataset, request.data_root, request.track.data.train_shards)
             try:
-                buffers = _train(request, folder, facts, observer, place)
-                _check_weights(buffers, facts)
+                buffers = _train(request, folder, state, observer, place)
+                _check_weights(buffers, state)
                 if request.keep_weights:
                     weights.save(buffers, folder.path / layout.WEIGHTS_FILE)
-                _score(request, facts, buffers, observer, place)
+                _score(request, state, buffers, observer, place)
             finally:
-                facts.log_truncated = place.log.truncated
+                state.log_truncated = place.log.truncated
                 if place.referee is not None:
                     place.referee.release()
 
 
 @dataclass(slots=True)
-class _Place:
+class _Workplace:
     """The temporary things of one run."""
 
     temporary: Path
@@ -109,7 +109,7 @@ class _Place:
 
 
 @contextmanager
-def _workplace(request: Request, folder: RunFolder) -> Iterator[_Place]:
+def _workplace(request: Request, folder: RunFolder) -> Iterator[_Workplace]:
     parent = Path(tempfile.gettempdir())
     scratch.sweep(parent)
     temporary = scratch.make_scratch(parent)
@@ -120,7 +120,7 @@ def _workplace(request: Request, folder: RunFolder) -> Iterator[_Place]:
         shutil.copy(inside.__file__, temporary / "inside" / "inside.py")
         take_copy(request.submission, temporary / "source")
         threads = max(1, len(machine.cores(request.track)) // request.world_size)
-        yield _Place(
+        yield _Workplace(
             temporary=temporary,
             log=log,
             inside=temporary / "inside" / "inside.py",
@@ -139,23 +139,25 @@ def _workplace(request: Request, folder: RunFolder) -> Iterator[_Place]:
         remove_tree(temporary)
 
 
-def _train(request: Request, folder: RunFolder, facts: Facts, observer: Observer, place: _Place) -> list[WeightBuffer]:
+def _train(
+    request: Request, folder: RunFolder, state: RunState, observer: Observer, place: _Workplace
+) -> list[WeightBuffer]:
     """PREPARE, GO, TRAIN, STOP."""
     shards = datasets.train_paths(request.dataset, request.data_root, request.track.data.train_shards)
-    stage = Stage(shards, request.data_root, place.temporary, facts.relabelling)
-    facts.data_at_go = stage.method
+    gate = DataGate(shards, request.data_root, place.temporary, state.relabelling)
+    state.data_at_go = gate.method
     curve = Curve(folder.path / layout.PROGRESS_FILE)
     listener = listen(place.temporary / "socket")
     try:
-        referee = Referee(_orders(request, facts, stage, place), listener, stage, place.log, curve, observer)
-        facts.times, place.referee = referee.times, referee
+        referee = Referee(_orders(request, state, gate, place), listener, gate, place.log, curve, observer)
+        state.times, place.referee = referee.times, referee
         with held_to(machine.cores(request.track)):
             return referee.train()
     finally:
-        facts.altered_shards = stage.altered(facts.data)
+        state.altered_shards = gate.altered(state.data)
         listener.close()
         curve.close()
-        stage.close()
+        gate.close()
 
 
 @contextmanager
@@ -169,20 +171,20 @@ def held_to(cores: set[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _orders(request: Request, facts: Facts, stage: Stage, place: _Place) -> Orders:
-    track, level = request.track, facts.sandbox
+def _orders(request: Request, state: RunState, gate: DataGate, place: _Workplace) -> RunOrders:
+    track, level = request.track, state.sandbox
     assert level is not None
     view = replace(
         place.view,
-        readable=(*place.view.readable, stage.visible, place.temporary / "socket"),
-        hidden=(*place.view.hidden, stage.root),
+        readable=(*place.view.readable, gate.visible, place.temporary / "socket"),
+        hidden=(*place.view.hidden, gate.root),
         environment=place.view.environment | {"SPEEDRUN_SOCKET": str(place.temporary / "socket" / "referee")},
     )
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={request.world_size}"]
     torchrun += [str(place.inside)]
     document_token = request.dataset.document_token
-    if facts.relabelling is not None:
-        document_token = facts.relabelling.token(document_token)
+    if state.relabelling is not None:
+        document_token = state.relabelling.token(document_token)
     config: dict[str, Any] = {
         "entry": str(place.entry),
         "seed": request.seed,
@@ -191,12 +193,12 @@ def _orders(request: Request, facts: Facts, stage: Stage, place: _Place) -> Orde
         "document_token": document_token,
         "track": {"name": track.name, "dataset": track.data.dataset, "target_val_loss": track.target_val_loss},
         "budget_s": track.budget.train_s,
-        "warmup_shards": stage.write_warmup(request.dataset.vocab_size, document_token),
+        "warmup_shards": gate.write_warmup(request.dataset.vocab_size, document_token),
         "practice": request.practice,
     }
-    return Orders(
+    return RunOrders(
         argv=torchrun,
-        cell=Cell(level, view),
+        tree=ProcessTree(level, view),
         config=config,
         world_size=request.world_size,
         prepare_s=track.budget.prepare_s,
@@ -206,24 +208,26 @@ def _orders(request: Request, facts: Facts, stage: Stage, place: _Place) -> Orde
     )
 
 
-def _check_weights(buffers: list[WeightBuffer], facts: Facts) -> None:
+def _check_weights(buffers: list[WeightBuffer], state: RunState) -> None:
     broken = weights.first_not_finite(buffers)
     if broken is not None:
         raise RunFailure(
             Status.WEIGHTS_NOT_FINITE, f"expected finite weights, found an infinity or a NaN in {broken!r}"
         )
-    facts.weights = Weights(
+    state.weights = Weights(
         sha256=weights.digest(buffers),
         bytes=sum(buffer.size for buffer in buffers),
         tensors=sum(len(buffer.specs) for buffer in buffers),
     )
 
 
-def _score(request: Request, facts: Facts, buffers: list[WeightBuffer], observer: Observer, place: _Place) -> None:
-    track, referee, level = request.track, place.referee, facts.sandbox
+def _score(
+    request: Request, state: RunState, buffers: list[WeightBuffer], observer: Observer, place: _Workplace
+) -> None:
+    track, referee, level = request.track, place.referee, state.sandbox
     assert referee is not None
     assert level is not None
-    room = Room(
+    settings = EvaluatorSettings(
         level=level,
         view=place.view,
         inside=place.inside,
@@ -232,23 +236,25 @@ def _score(request: Request, facts: Facts, buffers: list[WeightBuffer], observer
         device=request.device,
         threads=max(1, len(machine.cores(track)) // 2),
     )
-    scorer = Scorer(room, place.log, observer)
+    scorer = Scorer(settings, place.log, observer)
     started_ns = clock.now_ns()
-    facts.score = scorer.score(buffers, _exam(request, facts, track.data.val_tokens, track.evaluation.shadow_tokens))
-    facts.score_ns = clock.now_ns() - started_ns
+    state.score = scorer.score(
+        buffers, _score_request(request, state, track.data.val_tokens, track.evaluation.shadow_tokens)
+    )
+    state.score_ns = clock.now_ns() - started_ns
     for snapshot in referee.snapshots.complete(buffers):
-        exam = _exam(request, facts, min(track.data.val_tokens, PRACTICE_VAL_TOKENS), shadow_tokens=0)
-        score = scorer.score(snapshot.parts(), exam)
-        facts.curve.append(
+        score_request = _score_request(request, state, min(track.data.val_tokens, PRACTICE_VAL_TOKENS), shadow_tokens=0)
+        score = scorer.score(snapshot.parts(), score_request)
+        state.curve.append(
             CurvePoint(step=snapshot.step, elapsed_ns=snapshot.elapsed_ns, val_loss=score.val_loss, count=score.count)
         )
 
 
-def _exam(request: Request, facts: Facts, val_tokens: int, shadow_tokens: int) -> Exam:
+def _score_request(request: Request, state: RunState, val_tokens: int, shadow_tokens: int) -> ScoreRequest:
     track = request.track
-    return Exam(
+    return ScoreRequest(
         val_path=datasets.val_path(request.dataset, request.data_root),
-        val_sha256=facts.data.get(request.dataset.val_file),
+        val_sha256=state.data.get(request.dataset.val_file),
         val_tokens=val_tokens,
         vocab_size=request.dataset.vocab_size,
         max_tokens=track.evaluation.max_tokens,
@@ -256,6 +262,6 @@ def _exam(request: Request, facts: Facts, val_tokens: int, shadow_tokens: int) -
         probe_pairs=track.evaluation.probe_pairs,
         shadow_tokens=shadow_tokens,
         shadow_source="fresh" if request.dataset.kind == "embedded" else "rest",
-        relabelling_key=None if facts.relabelling is None else facts.relabelling.key,
+        relabelling_key=None if state.relabelling is None else state.relabelling.key,
         budget_s=track.budget.score_s,
     )

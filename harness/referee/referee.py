@@ -16,11 +16,11 @@ from ..formats.logfile import Curve, LogFile
 from ..formats.messages import Failed, Go, Hello, Log, RankMessage, Reserve, Returned, Snapshot, SnapshotDone, Stop
 from ..formats.observer import Observer
 from ..formats.weights import WeightBuffer, plan
-from ..sandbox.process_tree import Cell
+from ..sandbox.process_tree import ProcessTree
 from ..status import Status
 from ..system import clock, interrupts, processes
 from .connection import Connection
-from .data_gate import Stage
+from .data_gate import DataGate
 from .session import Phase, Session
 from .snapshots import Snapshots
 
@@ -31,11 +31,11 @@ LAST_READS = 8  # a socket's buffer is empty after so many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
+class RunOrders:
     """What the referee is to do."""
 
     argv: list[str]  # torchrun
-    cell: Cell  # where it runs
+    tree: ProcessTree  # where it runs
     config: dict[str, object]  # what every rank is told at hello
     world_size: int
     prepare_s: float
@@ -58,13 +58,19 @@ class Referee:
     """One run between its first process and its last seal."""
 
     def __init__(
-        self, orders: Orders, listener: socket.socket, stage: Stage, log: LogFile, curve: Curve, observer: Observer
+        self,
+        orders: RunOrders,
+        listener: socket.socket,
+        gate: DataGate,
+        log: LogFile,
+        curve: Curve,
+        observer: Observer,
     ) -> None:
         self.orders = orders
         self.session = Session(orders.world_size, orders.weights_bytes)
         self.times = Times(clock.now_ns())
         self.snapshots = Snapshots()
-        self._stage, self._log, self._curve, self._observer = stage, log, curve, observer
+        self._gate, self._log, self._curve, self._observer = gate, log, curve, observer
         self._listener = listener
         self._selector = selectors.DefaultSelector()
         self._connections: list[Connection] = []
@@ -78,9 +84,9 @@ class Referee:
             while self.session.phase != Phase.STOPPED:
                 self._step()
         except RunFailure as failure:
-            raise self.orders.cell.explain(failure) from failure
+            raise self.orders.tree.explain(failure) from failure
         finally:
-            self.orders.cell.kill()
+            self.orders.tree.kill()
             processes.kill_children()
             self.times.dead_ns = clock.now_ns()
             self._close(process)
@@ -88,10 +94,10 @@ class Referee:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         try:
-            process = self.orders.cell.start(self.orders.argv)
+            process = self.orders.tree.start(self.orders.argv)
         except OSError as error:
             self._selector.close()
-            self.orders.cell.close()
+            self.orders.tree.close()
             raise RunFailure(Status.LAUNCH_FAILED, f"cannot start {self.orders.argv[0]}: {error.strerror}") from error
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
@@ -105,8 +111,8 @@ class Referee:
         """Wait for something to happen, and let it happen: ranks first, the display last."""
         interrupts.insist()
         self._check_deadline()
-        self.orders.cell.watch()
-        wait_s = min(self._observer.tick(), self._left_s(), self.orders.cell.watch_s)
+        self.orders.tree.watch()
+        wait_s = min(self._observer.tick(), self._left_s(), self.orders.tree.watch_s)
         wait_s = min(wait_s, SEAL_RETRY_S) if self._unsealed else wait_s
         for key, _ in self._selector.select(max(wait_s, 0)):
             if self.session.phase != Phase.STOPPED:
@@ -223,9 +229,9 @@ class Referee:
 
     def _fire(self) -> None:
         """GO. The clock starts before the data can be seen."""
-        answer = {"kind": "go", "shards": self._stage.shards}
+        answer = {"kind": "go", "shards": self._gate.shards}
         self.times.go_ns = clock.now_ns()
-        self._stage.reveal()
+        self._gate.reveal()
         for connection in self._connections:
             connection.send(answer)
         self._observer.phase("TRAIN", self.orders.train_s)
@@ -269,7 +275,7 @@ class Referee:
             process.stdout.close()
             os.close(self._exit)
             process.wait()
-            self.orders.cell.close()
+            self.orders.tree.close()
             for connection in self._connections:
                 connection.close()
             self._selector.close()

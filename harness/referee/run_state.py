@@ -51,7 +51,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Facts:
+class RunState:
     """What is known of a run so far; a failure at any point records what there is."""
 
     sandbox: str | None = None
@@ -88,27 +88,27 @@ def first_record(request: Request, run_id: str) -> RunRecord:
     )
 
 
-def closed(record: RunRecord, facts: Facts, status: Status, sentence: str, track: Track) -> RunRecord:
-    times = facts.times
+def closed(record: RunRecord, state: RunState, status: Status, sentence: str, track: Track) -> RunRecord:
+    times = state.times
     return record.model_copy(
         update={
             "status": status,
             "sentence": sentence,
-            "sandbox": facts.sandbox,
+            "sandbox": state.sandbox,
             "finished_at": clock.utc_now(),
             "stamps": None if times is None else Stamps(**asdict(times)),
-            "phases": _phases(times, facts.score_ns),
-            "data": facts.data,
-            "data_at_go": facts.data_at_go,
-            "relabelling_sha256": None if facts.relabelling is None else facts.relabelling.sha256,
-            "weights": facts.weights,
-            "score": facts.score,
-            "curve": tuple(facts.curve),
+            "phases": _phases(times, state.score_ns),
+            "data": state.data,
+            "data_at_go": state.data_at_go,
+            "relabelling_sha256": None if state.relabelling is None else state.relabelling.sha256,
+            "weights": state.weights,
+            "score": state.score,
+            "curve": tuple(state.curve),
             "findings": (
-                *(findings(facts.score, track.evaluation) if facts.score else ()),
-                *([data_altered(facts.altered_shards)] if facts.altered_shards else ()),
+                *(findings(state.score, track.evaluation) if state.score else ()),
+                *([data_altered(state.altered_shards)] if state.altered_shards else ()),
             ),
-            "log_truncated": facts.log_truncated,
+            "log_truncated": state.log_truncated,
         }
     )
 
@@ -128,14 +128,14 @@ def _between(start_ns: int | None, end_ns: int | None) -> int | None:
     return None if start_ns is None or end_ns is None else end_ns - start_ns
 
 
-def outcome(facts: Facts, target: float | None) -> str:
+def outcome(state: RunState, target: float | None) -> str:
     """What a complete run came to, in one sentence."""
-    assert facts.score is not None
-    assert facts.times is not None
-    train_ns = _between(facts.times.go_ns, facts.times.stop_ns)
+    assert state.score is not None
+    assert state.times is not None
+    train_ns = _between(state.times.go_ns, state.times.stop_ns)
     assert train_ns is not None
-    loss = facts.score.val_loss
-    labels = "" if facts.relabelling is None else "under other labels, "
+    loss = state.score.val_loss
+    labels = "" if state.relabelling is None else "under other labels, "
     sentence = f"{labels}val_loss {loss:.4f} after {train_ns / 1e9:.3f} s of training"
     if target is None:
         return sentence

@@ -10,7 +10,7 @@ MAX_SNAPSHOTS = 64
 
 
 @dataclass(slots=True)
-class Snapshot:
+class HeldSnapshot:
     """The weights of one step, rank by rank."""
 
     step: int
@@ -27,13 +27,13 @@ class Snapshots:
     """Those of one run."""
 
     def __init__(self) -> None:
-        self._by_step: dict[int, Snapshot] = {}
+        self._by_step: dict[int, HeldSnapshot] = {}
 
     def begin(self, rank: int, step: int, elapsed_ns: int, specs: tuple[TensorSpec, ...]) -> WeightBuffer:
         """The buffer a rank is to fill. Raises RunFailure when it has one for this step, or when there are too many."""
         if step not in self._by_step and len(self._by_step) >= MAX_SNAPSHOTS:
             raise RunFailure(Status.PROTOCOL_BROKEN, f"expected at most {MAX_SNAPSHOTS} snapshots, found one more")
-        snapshot = self._by_step.setdefault(step, Snapshot(step, elapsed_ns))
+        snapshot = self._by_step.setdefault(step, HeldSnapshot(step, elapsed_ns))
         if rank in snapshot.buffers:
             raise RunFailure(Status.PROTOCOL_BROKEN, f"rank {rank} took a second snapshot of step {step}")
         snapshot.buffers[rank] = WeightBuffer(specs)
@@ -46,7 +46,7 @@ class Snapshots:
             raise RunFailure(Status.PROTOCOL_BROKEN, f"rank {rank} has no snapshot of step {step} that can be sealed")
         snapshot.sealed.add(rank)
 
-    def complete(self, model: list[WeightBuffer]) -> list[Snapshot]:
+    def complete(self, model: list[WeightBuffer]) -> list[HeldSnapshot]:
         """Those that hold every weight of the model, in the order in which they were taken."""
         wanted = _names(model)
         found = [snapshot for snapshot in self._by_step.values() if _names(snapshot.parts()) == wanted]

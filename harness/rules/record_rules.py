@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..campaigns.evidence import ArmEvidence, Evidence
 
 
-class Claim(Protocol):
+class StatedClaim(Protocol):
     """What a rule reads of a record's statement (record.json)."""
 
     @property
@@ -32,12 +32,12 @@ class Claim(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class RuleInput:
     """Everything a rule may look at; no rule reads a file."""
 
     bundle: "Bundle"
     evidence: "Evidence"
-    statement: Claim
+    statement: StatedClaim
     reigning: str | None  # the standing record this one wants to beat; None: there is none yet
     history: tuple[RunRecord, ...]  # the baseline's own runs, from its record
     record_bytes: int | None  # of the record's folder; None: not made yet
@@ -60,9 +60,9 @@ class Breach:
 # ----------------------------------------------------------------------------------------------------- statistics
 
 
-def significance(facts: Facts, track: Track) -> Iterator[Breach]:
+def significance(given: RuleInput, track: Track) -> Iterator[Breach]:
     """The mean loss is at or below the target, by the track's test."""
-    arm, test = facts.evidence.candidate, track.significance
+    arm, test = given.evidence.candidate, track.significance
     if track.target_val_loss is None or arm.p_value is None or arm.p_value < test.alpha:
         return
     yield Breach(
@@ -76,23 +76,23 @@ def _mean_loss(arm: "ArmEvidence") -> str:
     return "no loss" if arm.mean_loss is None else f"mean {arm.mean_loss:.5f} of {arm.n} runs"
 
 
-def degenerate_sample(facts: Facts, track: Track) -> Iterator[Breach]:
+def degenerate_sample(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Without a p-value nothing is shown; so a sample no test can take fails."""
-    if track.target_val_loss is not None and facts.evidence.candidate.p_value is None:
-        losses = ", ".join(f"{loss:.7g}" for loss in facts.evidence.candidate.losses[:8]) or "no loss"
+    if track.target_val_loss is not None and given.evidence.candidate.p_value is None:
+        losses = ", ".join(f"{loss:.7g}" for loss in given.evidence.candidate.losses[:8]) or "no loss"
         yield Breach("the losses are no sample a test can take", "two or more finite losses that differ", losses)
 
 
-def faster_than_parent(facts: Facts, track: Track) -> Iterator[Breach]:
+def faster_than_parent(given: RuleInput, track: Track) -> Iterator[Breach]:
     """The candidate beat the standing record on one machine, runs interleaved."""
-    comparison = facts.evidence.comparison
-    if track.metric != "train_time" or (facts.reigning is None and facts.bundle.baseline is None):
+    comparison = given.evidence.comparison
+    if track.metric != "train_time" or (given.reigning is None and given.bundle.baseline is None):
         return
     if comparison is None:
         yield Breach(
             "the candidate was not raced against the standing record",
-            f"a campaign with two arms, the baseline being {facts.reigning}",
-            f"{len(facts.evidence.candidate.times_s)} runs of the candidate alone",
+            f"a campaign with two arms, the baseline being {given.reigning}",
+            f"{len(given.evidence.candidate.times_s)} runs of the candidate alone",
         )
         return
     if comparison.p_faster is None or not comparison.p_faster < track.rules.faster_alpha:
@@ -104,15 +104,15 @@ def faster_than_parent(facts: Facts, track: Track) -> Iterator[Breach]:
         )
 
 
-def lower_loss_than_parent(facts: Facts, track: Track) -> Iterator[Breach]:
+def lower_loss_than_parent(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Where the lowest loss wins: the candidate's losses are below the standing record's, by Welch's test."""
-    if track.metric != "val_loss" or (facts.reigning is None and facts.bundle.baseline is None):
+    if track.metric != "val_loss" or (given.reigning is None and given.bundle.baseline is None):
         return
     from ..stats.significance import DegenerateSample, welch_test
 
-    baseline = facts.evidence.baseline
+    baseline = given.evidence.baseline
     try:
-        p_value = welch_test(facts.evidence.candidate.losses, () if baseline is None else baseline.losses).p_value
+        p_value = welch_test(given.evidence.candidate.losses, () if baseline is None else baseline.losses).p_value
         found = f"p = {p_value:.3g}"
     except DegenerateSample as error:
         p_value, found = 1.0, str(error)
@@ -124,17 +124,17 @@ def lower_loss_than_parent(facts: Facts, track: Track) -> Iterator[Breach]:
         )
 
 
-def baseline_is_reigning(facts: Facts, track: Track) -> Iterator[Breach]:
+def baseline_is_reigning(given: RuleInput, track: Track) -> Iterator[Breach]:
     """What was beaten is the standing record, not an older or a home-made one."""
-    raced = next((arm.record for arm in facts.bundle.plan.arms if arm.arm == "baseline"), None)
-    if facts.reigning is not None and facts.bundle.baseline is not None and raced != facts.reigning:
-        yield Breach("the baseline is not the standing record", facts.reigning, raced or "a source of its own")
+    raced = next((arm.record for arm in given.bundle.plan.arms if arm.arm == "baseline"), None)
+    if given.reigning is not None and given.bundle.baseline is not None and raced != given.reigning:
+        yield Breach("the baseline is not the standing record", given.reigning, raced or "a source of its own")
 
 
-def equal_loss(facts: Facts, track: Track) -> Iterator[Breach]:
+def equal_loss(given: RuleInput, track: Track) -> Iterator[Breach]:
     """A "systems" claim says the numbers stay: shown by an equivalence test, never waived."""
-    comparison = facts.evidence.comparison
-    if facts.statement.claim != "systems" or (comparison is not None and comparison.equal_loss):
+    comparison = given.evidence.comparison
+    if given.statement.claim != "systems" or (comparison is not None and comparison.equal_loss):
         return
     yield Breach(
         "a systems claim needs losses shown to be equal",
@@ -143,9 +143,9 @@ def equal_loss(facts: Facts, track: Track) -> Iterator[Breach]:
     )
 
 
-def min_runs(facts: Facts, track: Track) -> Iterator[Breach]:
+def min_runs(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Few runs show little, and their variance is a guess."""
-    valid = sum(run.is_valid for run in facts.runs("candidate"))
+    valid = sum(run.is_valid for run in given.runs("candidate"))
     if valid < track.rules.min_runs:
         yield Breach("too few valid runs of the candidate", f"at least {track.rules.min_runs}", str(valid))
 
@@ -153,16 +153,16 @@ def min_runs(facts: Facts, track: Track) -> Iterator[Breach]:
 # ----------------------------------------------------------------------------------------------- seeds and choosing
 
 
-def repeated_seed(facts: Facts, track: Track) -> Iterator[Breach]:
+def repeated_seed(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Runs of one seed are one observation, not several."""
-    for seed, count in Counter(run.seed for run in facts.runs("candidate")).items():
+    for seed, count in Counter(run.seed for run in given.runs("candidate")).items():
         if count > 1:
             yield Breach("runs of the candidate share a seed", "a seed of its own for each", f"{seed}, {count} times")
 
 
-def equal_weights(facts: Facts, track: Track) -> Iterator[Breach]:
+def equal_weights(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Two seeds that give the same model: the seed is ignored, so the runs are one observation."""
-    runs = facts.runs("candidate")
+    runs = given.runs("candidate")
     for values, what in (
         ([run.weights.sha256 for run in runs if run.weights], "weights"),
         ([repr(run.score.loss_sum) for run in runs if run.score], "loss, to the last digit"),
@@ -173,13 +173,13 @@ def equal_weights(facts: Facts, track: Track) -> Iterator[Breach]:
                 yield Breach(sentence, "another model from another seed", value[:16])
 
 
-def uncounted_attempts(facts: Facts, track: Track) -> Iterator[Breach]:
+def uncounted_attempts(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Who may interrupt whatever looks slow is choosing runs; a campaign bears only so much bad luck after GO."""
     uncounted = sum(
         not attempt.counted and (attempt.run.stamps is None or attempt.run.stamps.go_ns is not None)
-        for attempt in facts.bundle.attempts
+        for attempt in given.bundle.attempts
     )
-    slots = len(facts.bundle.plan.slots)
+    slots = len(given.bundle.plan.slots)
     if uncounted > track.rules.uncounted_share * slots:
         yield Breach(
             "too many attempts ended without counting after the clock had started, or without saying whether it had",
@@ -188,42 +188,42 @@ def uncounted_attempts(facts: Facts, track: Track) -> Iterator[Breach]:
         )
 
 
-def own_track(facts: Facts, track: Track) -> Iterator[Breach]:
+def own_track(given: RuleInput, track: Track) -> Iterator[Breach]:
     """A record is a record of the contest it ran in."""
-    if not facts.statement.track == facts.bundle.plan.track.name == track.name:
+    if not given.statement.track == given.bundle.plan.track.name == track.name:
         yield Breach(
             "statement, plan and track name different contests",
             track.name,
-            f"statement {facts.statement.track}, plan {facts.bundle.plan.track.name}",
+            f"statement {given.statement.track}, plan {given.bundle.plan.track.name}",
         )
 
 
-def date_of_runs(facts: Facts, track: Track) -> Iterator[Breach]:
+def date_of_runs(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Acceptance order is the order of the board: nobody backdates a record before its runs."""
-    last = max((run.started_at.astimezone(UTC).date() for run in facts.runs("candidate")), default=None)
-    if last is not None and facts.statement.date < last - timedelta(days=1):  # a day: the author's time zone
-        yield Breach("the record is dated before its runs", f"{last} or later", str(facts.statement.date))
+    last = max((run.started_at.astimezone(UTC).date() for run in given.runs("candidate")), default=None)
+    if last is not None and given.statement.date < last - timedelta(days=1):  # a day: the author's time zone
+        yield Breach("the record is dated before its runs", f"{last} or later", str(given.statement.date))
 
 
 # ----------------------------------------------------------------------------------------------- machine and limits
 
 
-def budget_margin(facts: Facts, track: Track) -> Iterator[Breach]:
+def budget_margin(given: RuleInput, track: Track) -> Iterator[Breach]:
     """A run close to a limit is killed on a slightly slower machine."""
     limits_s = {"prepare": track.budget.prepare_s, "train": track.budget.train_s, "score": track.budget.score_s}
     for phase, limit_s in limits_s.items():
         if phase == "train" and track.metric == "val_loss":
             continue  # there the budget is the contest
-        times = [getattr(run.phases, f"{phase}_ns") or 0 for run in facts.runs("candidate")]
+        times = [getattr(run.phases, f"{phase}_ns") or 0 for run in given.runs("candidate")]
         longest_s = max(times, default=0) / 1e9
         if longest_s > track.rules.budget_share * limit_s:
             expected = f"at most {track.rules.budget_share:.0%} of {limit_s:g} s"
             yield Breach(f"{phase} comes close to its budget", expected, f"{longest_s:.3g} s")
 
 
-def time_spread(facts: Facts, track: Track) -> Iterator[Breach]:
+def time_spread(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Times that scatter tell of a busy machine, or of runs that decide for themselves when to stop."""
-    for arm in (facts.evidence.candidate, facts.evidence.baseline):
+    for arm in (given.evidence.candidate, given.evidence.baseline):
         if arm is None or arm.sd_time_s is None or arm.mean_time_s is None:
             continue
         spread = arm.sd_time_s / arm.mean_time_s
@@ -232,10 +232,10 @@ def time_spread(facts: Facts, track: Track) -> Iterator[Breach]:
             yield Breach(f"the times of the {arm.arm} scatter", expected, f"{spread:.1%}")
 
 
-def baseline_in_its_own_interval(facts: Facts, track: Track) -> Iterator[Breach]:
+def baseline_in_its_own_interval(given: RuleInput, track: Track) -> Iterator[Breach]:
     """A baseline that is slower here than in its own record, on like hardware, was perhaps held back."""
-    baseline, here = facts.evidence.baseline, facts.runs("baseline")
-    like = [run.phases.train_ns for run in facts.history if run.phases.train_ns and here and _alike(run, here[0])]
+    baseline, here = given.evidence.baseline, given.runs("baseline")
+    like = [run.phases.train_ns for run in given.history if run.phases.train_ns and here and _alike(run, here[0])]
     if not like or baseline is None or baseline.mean_time_s is None:
         return
     then_s = statistics.fmean(like) / 1e9
@@ -250,12 +250,12 @@ def baseline_in_its_own_interval(facts: Facts, track: Track) -> Iterator[Breach]
 
 def _alike(a: RunRecord, b: RunRecord) -> bool:
     """Whether two machines are of one kind, so that their times can be compared at all. Software may differ."""
-    x, y = (alike.machine_facts(run.environment, run.device, run.world_size) for run in (a, b))
+    x, y = (alike.machine_fingerprint(run.environment, run.device, run.world_size) for run in (a, b))
     return all(x[key] == y[key] for key in ("device", "GPUs", "world_size", "CPU model"))
 
 
-def record_size(facts: Facts, track: Track) -> Iterator[Breach]:
+def record_size(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Records live in git for ever, so they stay small."""
-    if facts.record_bytes is not None and facts.record_bytes > track.rules.record_bytes:
-        expected, found = f"at most {track.rules.record_bytes:,} bytes", f"{facts.record_bytes:,}"
+    if given.record_bytes is not None and given.record_bytes > track.rules.record_bytes:
+        expected, found = f"at most {track.rules.record_bytes:,} bytes", f"{given.record_bytes:,}"
         yield Breach("the record is too big", expected, found)

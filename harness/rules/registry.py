@@ -19,7 +19,7 @@ from ..errors import DataError
 from ..formats.run import Finding, RunRecord
 from ..formats.track import Track
 from . import record_rules, run_rules
-from .record_rules import Breach, Claim, Facts
+from .record_rules import Breach, RuleInput, StatedClaim
 
 if TYPE_CHECKING:
     from ..campaigns.bundle import Bundle
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MIN_REASON = 20  # characters of a waiver's reason
 
 
-class Waiver(Protocol):
+class StatedWaiver(Protocol):
     """One entry of a statement's waivers."""
 
     @property
@@ -41,7 +41,7 @@ class Waiver(Protocol):
 class Rule:
     """One row of the table."""
 
-    broken: Callable[[Facts, Track], Iterator[Breach]]
+    broken: Callable[[RuleInput, Track], Iterator[Breach]]
     severity: Literal["error", "warning"]
     number: str | None  # key of track.toml that holds its number
     answers: str  # the ways to cheat or to err that it closes
@@ -65,11 +65,11 @@ class Waived:
     reason: str
 
 
-def judge(
+def check_rules(
     bundle: "Bundle",
     evidence: "Evidence",
     track: Track,
-    statement: Claim,
+    statement: StatedClaim,
     source_findings: Sequence[Finding],
     *,
     reigning: str | None,
@@ -81,7 +81,7 @@ def judge(
     reigning: the record that stood before this one; None only where there is none. history: that record's runs.
     record_bytes: of the folder as it will be, where it is made already.
     """
-    facts = Facts(
+    given = RuleInput(
         bundle=bundle,
         evidence=evidence,
         statement=statement,
@@ -99,9 +99,9 @@ def judge(
             found=breach.found,
         )
         for rule in RULES
-        for breach in rule.broken(facts, track)
+        for breach in rule.broken(given, track)
     ]
-    return tuple(dict.fromkeys((*bundle.findings, *_of_runs(facts), *source_findings, *broken)))
+    return tuple(dict.fromkeys((*bundle.findings, *_of_runs(given), *source_findings, *broken)))
 
 
 def _pinned(track: Track) -> Mapping[str, str]:
@@ -112,7 +112,7 @@ def _pinned(track: Track) -> Mapping[str, str]:
 
 
 def waive(
-    findings: Iterable[Finding], waivers: Iterable[Waiver], track: Track
+    findings: Iterable[Finding], waivers: Iterable[StatedWaiver], track: Track
 ) -> tuple[tuple[Finding, ...], tuple[Waived, ...]]:
     """The findings that stand, and those waived with their reasons.
 
@@ -131,7 +131,7 @@ def waive(
     return (*standing, *refused), tuple(waived)
 
 
-def _problem(waiver: Waiver, findings: Sequence[Finding], track: Track) -> Finding | None:
+def _problem(waiver: StatedWaiver, findings: Sequence[Finding], track: Track) -> Finding | None:
     allowed = ", ".join(track.rules.waivable) or "none"
     if waiver.finding not in track.rules.waivable:
         expected, found = f"one of the findings this track lets waive: {allowed}", repr(waiver.finding)
@@ -153,10 +153,10 @@ def _problem(waiver: Waiver, findings: Sequence[Finding], track: Track) -> Findi
     )
 
 
-def _of_runs(facts: Facts) -> Iterator[Finding]:
+def _of_runs(given: RuleInput) -> Iterator[Finding]:
     """What the referee and the judge found in the counted runs, with the run's name."""
     for arm in ("candidate", "baseline"):
-        for run in facts.runs(arm):
+        for run in given.runs(arm):
             for finding in run.findings:
                 yield finding.model_copy(update={"sentence": f"run {run.run_id} ({arm}): {finding.sentence}"})
 

@@ -4,38 +4,38 @@ from collections.abc import Iterator, Sequence
 
 from ..formats.track import Hardware, Track
 from ..scoring.findings import findings
-from .record_rules import Breach, Facts
+from .record_rules import Breach, RuleInput
 
 CLOCK_SLACK_S = 1.0  # a limit is enforced within this
 SANDBOXES = ("process", "landlock", "namespaces")  # each withholds more than the one before
 
 
-def failed_run(facts: Facts, track: Track) -> Iterator[Breach]:
+def failed_run(given: RuleInput, track: Track) -> Iterator[Breach]:
     """A submission that fails one run in five does not hold its record; dropping that run would be choosing."""
-    for run in facts.runs("candidate"):
+    for run in given.runs("candidate"):
         if not run.is_valid:
             yield Breach(f"run {run.run_id} of the candidate does not hold", "complete and valid", run.sentence)
 
 
-def failed_baseline(facts: Facts, track: Track) -> Iterator[Breach]:
+def failed_baseline(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Pairs without a baseline are lost, and with them a part of what was planned."""
-    for run in facts.runs("baseline"):
+    for run in given.runs("baseline"):
         if not run.is_valid:
             yield Breach(f"run {run.run_id} of the baseline does not hold", "complete and valid", run.sentence)
 
 
-def own_data(facts: Facts, track: Track) -> Iterator[Breach]:
+def own_data(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Everybody trains on the same tokens and is scored on the same tokens."""
-    for run in facts.runs("candidate"):
-        for shard, expected in facts.pinned.items():
+    for run in given.runs("candidate"):
+        for shard, expected in given.pinned.items():
             found = run.data.get(shard, expected)
             if found != expected:
                 yield Breach(f"run {run.run_id} read another {shard}", expected[:16], found[:16])
 
 
-def whole_exam(facts: Facts, track: Track) -> Iterator[Breach]:
+def whole_exam(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Every target is scored once, in windows the track allows, with probes; what the probes show is told."""
-    for run in facts.runs("candidate"):
+    for run in given.runs("candidate"):
         score = run.score
         if score is None:
             continue  # failed_run says so
@@ -56,10 +56,10 @@ def whole_exam(facts: Facts, track: Track) -> Iterator[Breach]:
                 yield Breach(f"run {run.run_id} was not examined as the track says: {what}", expected, found)
 
 
-def within_budget(facts: Facts, track: Track) -> Iterator[Breach]:
+def within_budget(given: RuleInput, track: Track) -> Iterator[Breach]:
     """The referee ends a run at its limits, so no honest run is beyond them."""
     budget = track.budget
-    for run in facts.runs("candidate"):
+    for run in given.runs("candidate"):
         phases, weights = run.phases, run.weights
         used = {
             "prepare_s": ((phases.prepare_ns or 0) / 1e9, budget.prepare_s + CLOCK_SLACK_S),
@@ -73,17 +73,17 @@ def within_budget(facts: Facts, track: Track) -> Iterator[Breach]:
                 yield Breach(f"run {run.run_id} is over its budget", f"{name} of at most {limit:,}", f"{found:,}")
 
 
-def user_seed(facts: Facts, track: Track) -> Iterator[Breach]:
+def user_seed(given: RuleInput, track: Track) -> Iterator[Breach]:
     """A chosen seed is a chosen result."""
-    for run in facts.runs("candidate"):
+    for run in given.runs("candidate"):
         if run.seed_source != "harness":
             yield Breach(f"run {run.run_id} was given its seed by hand", "a seed drawn by the harness", str(run.seed))
 
 
-def sandbox_level(facts: Facts, track: Track) -> Iterator[Breach]:
+def sandbox_level(given: RuleInput, track: Track) -> Iterator[Breach]:
     """What a submission could reach decides what its result is worth."""
     least = track.rules.sandbox
-    for run in facts.runs("candidate"):
+    for run in given.runs("candidate"):
         if run.sandbox is None:
             continue  # it never came so far, and failed_run says so
         if run.sandbox not in SANDBOXES or SANDBOXES.index(run.sandbox) < SANDBOXES.index(least):
@@ -95,10 +95,10 @@ def _ranks(wanted: Hardware) -> Sequence[int]:
     return range(1, wanted.max_world_size + 1) if wanted.device == "cpu" else (wanted.world_size,)
 
 
-def hardware_class(facts: Facts, track: Track) -> Iterator[Breach]:
+def hardware_class(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Times are compared within one class of machine."""
     wanted = track.hardware
-    for run in facts.runs("candidate"):
+    for run in given.runs("candidate"):
         names = sorted({gpu.name for gpu in run.environment.gpus})
         fits = all(any(model in name for model in wanted.gpu_models) for name in names)
         if wanted.device != "any" and run.device != wanted.device:

@@ -20,8 +20,8 @@ _NAME = re.compile(r"^speedrun-([0-9a-f]+)-(\d+)-(\d+)-\d+$")
 _counter = itertools.count()
 
 
-class Group:
-    """One group per controller, for the processes of one cell."""
+class ControlGroups:
+    """One group per controller, for one process tree."""
 
     def __init__(self, limits: Limits) -> None:
         me = processes.this_process()

@@ -73,7 +73,7 @@ def command(
     """The command line and the environment that run argv at a level with a view.
 
     filter_fd, gate: for `namespaces`, its seccomp filter and where it waits for its pid_max. What a child must do to
-    itself is the Cell's (harness/sandbox/process_tree.py).
+    itself is ProcessTree's (harness/sandbox/process_tree.py).
     """
     environment = clean_environment(view.home) | view.environment
     return (namespaces.command(view, argv, filter_fd, gate) if level == "namespaces" else argv), environment

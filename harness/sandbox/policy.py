@@ -7,14 +7,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds on everything that runs in one cell together; beyond them its processes are killed."""
+    """Bounds on everything that runs in one process tree together; beyond them its processes are killed."""
 
     memory_bytes: int = 2**36  # with what lies in HOME, TMP and /dev/shm, where those are memory
     processes: int = 4096  # and threads
 
     @property
     def scratch_bytes(self) -> int:
-        """The size of each place a cell can write files to."""
+        """The size of each place a process tree can write files to."""
         return self.memory_bytes // 4
 
     def within_this_machine(self) -> "Limits":
@@ -22,9 +22,9 @@ class Limits:
         installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return Limits(memory_bytes=min(self.memory_bytes, installed * 9 // 10), processes=self.processes)
 
-    def shared_by(self, cells: int) -> "Limits":
+    def shared_by(self, trees: int) -> "Limits":
         """One of so many equal parts: two evaluators with one limit could feel each other at it."""
-        return Limits(memory_bytes=self.memory_bytes // cells, processes=self.processes // cells)
+        return Limits(memory_bytes=self.memory_bytes // trees, processes=self.processes // trees)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

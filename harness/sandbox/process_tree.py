@@ -1,4 +1,4 @@
-"""A cell: one sandboxed process tree and its limits, until its last process is dead."""
+"""A sandboxed process tree and its limits, until its last process is dead."""
 
 import os
 import resource
@@ -20,14 +20,14 @@ WATCH_S = 0.2  # between two looks, where the kernel does not hold a limit itsel
 FULL_S = 2.0  # between two looks at every process, however still the machine is
 MOST_OF_A_CORE = 0.01  # looking costs no more
 OPEN_FILES = 65536
-LEAST_AVAILABLE = 0.02  # of the machine's memory; below it, whoever is in a cell is too big
+LEAST_AVAILABLE = 0.02  # of the machine's memory; below it, a tree is too big
 WALK_ENTRIES = 200_000
 KERNEL_SLACK = 4  # times the number of processes: where the kernel only refuses, and it is we who name the limit
 
 
 @dataclass(frozen=True, slots=True)
 class FullLook:
-    """What was in use at a look at every process: by the cell, and by the machine."""
+    """What was in use at a look at every process: by the tree, and by the machine."""
 
     at_ns: int
     threads: int
@@ -36,17 +36,17 @@ class FullLook:
     available_bytes: int
 
 
-class Cell:
+class ProcessTree:
     """Starts, watches and kills what runs at one level with one view."""
 
     def __init__(self, level: str, view: View) -> None:
         """Raises RunFailure when the sandbox cannot be made."""
         self.level, self.view, self.limits = level, view, view.limits.within_this_machine()
-        self.strangers: set[int] = set()  # other children of ours, not of this cell
+        self.strangers: set[int] = set()  # other children of ours, not of this tree
         self._process: subprocess.Popen[bytes] | None = None
         self._next_look_ns = 0
         self._full: FullLook | None = None
-        self._group = cgroups.Group(self.limits)
+        self._group = cgroups.ControlGroups(self.limits)
         self._fds: list[int] = []
         try:
             self._filter, self._ruleset = self._prepare()
@@ -91,7 +91,7 @@ class Cell:
         processes.die_with_parent()
         self._group.enter()
         with suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("1000")  # the kernel takes the cell before its referee
+            Path("/proc/self/oom_score_adj").write_text("1000")  # the kernel takes the tree before its referee
         for name, most in self._bounds().items():
             hard = resource.getrlimit(name)[1]
             value = most if hard == resource.RLIM_INFINITY else min(most, hard)
@@ -108,7 +108,7 @@ class Cell:
             resource.RLIMIT_RTPRIO: 0,
         }
         if os.geteuid() != 0 and "pids" not in self._group.controls:
-            # it counts all of this user's threads, and those outside may become more while the cell runs
+            # it counts all of this user's threads, and those outside may become more while the tree runs
             bounds[resource.RLIMIT_NPROC] = _user_threads() + KERNEL_SLACK * self.limits.processes
         return bounds
 
@@ -135,10 +135,10 @@ class Cell:
             self._look_at_files()
 
     def _is_still(self) -> bool:
-        """Whether the whole machine took less since the last full look than the cell may still take.
+        """Whether the whole machine took less since the last full look than the tree may still take.
 
         Two files of /proc instead of all: a look at every process takes a millisecond of a core that a rank wants.
-        Somebody else's letting go can hide what the cell takes, for FULL_S.
+        Somebody else's letting go can hide what the tree takes, for FULL_S.
         """
         if {"pids", "memory"} <= self._group.controls:
             return True
@@ -161,7 +161,7 @@ class Cell:
         self._full = FullLook(at_ns, count, used, machine_threads, available)
 
     def _members(self) -> set[int]:
-        """Host pids of the cell."""
+        """Host pids of the tree."""
         assert self._process is not None
         if found := self._group.members():
             return found
@@ -238,7 +238,7 @@ class Cell:
         return self._over(Status.PROCESS_LIMIT, "that more were asked for") if "pids" in refused else None
 
     def kill(self) -> None:
-        """Kill every process of the cell that can be named; processes.kill_children() takes what was detached."""
+        """Kill every process of the tree that can be named; processes.kill_children() takes what was detached."""
         if self._process is not None and self.level == "namespaces":
             processes.kill_all([self._process.pid])  # and with it its pid namespace
         self._group.kill()

@@ -32,8 +32,8 @@ from data.shards import read_shard
 from ..sandbox.inside import Channel, page_lock
 from . import probes, relabelling, shadow, windows
 from .losses import LossReader
-from .tally import Sheet
-from .windows import Dealer, Question
+from .tally import Tally
+from .windows import Assigner, Question
 
 SEAL_LENGTH = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 SLOTS = 2  # the evaluator fills one while the judge reads the other
@@ -82,7 +82,7 @@ class Judge:
     def score(self) -> dict[str, Any]:
         """Evaluate every window once and every probe pair. Raises EvaluationError."""
         self.tokens, self.batch = self._agree()
-        self._deal()
+        self._assign()
         self.reader = LossReader(self.order["vocab_size"], self.device)
         self.started_ns = time.monotonic_ns()
         for evaluator in self.evaluators:
@@ -93,8 +93,8 @@ class Judge:
             self._read_answer(evaluator)
             report({"kind": "progress", "done": done, "total": total})
         eval_ns = time.monotonic_ns() - self.started_ns
-        assert self.sheet.scored.count == self.count
-        return {"eval_batch": self.batch, "eval_ns": eval_ns, **self.sheet.score()}
+        assert self.tally.scored.count == self.count
+        return {"eval_batch": self.batch, "eval_ns": eval_ns, **self.tally.score()}
 
     def _agree(self) -> tuple[int, int]:
         """Window and batch as the submission asks for them, within the track's limits; both must ask alike."""
@@ -114,17 +114,17 @@ class Judge:
         within = min(self.order["max_batch_tokens"] // tokens, RING_BYTES // SLOTS // window_bytes)
         return tokens, max(1, min(asked[0][1], within))
 
-    def _deal(self) -> None:
+    def _assign(self) -> None:
         """Draw shadow text and probes, and give each evaluator its batches."""
         text, drawn = windows.cut(self.stream, self.tokens), self._draw_shadow()
         counts = [len(text.targets(window)) for window in range(len(text))]
         pairs = probes.draw(self.order["probe_pairs"], counts, self.random)
-        self.sheet = Sheet(text, drawn, pairs)
-        hands = Dealer(text, None if drawn is None else drawn.text, pairs, self.random).batches(self.batch)
-        for evaluator, batches in zip(self.evaluators, hands, strict=True):
+        self.tally = Tally(text, drawn, pairs)
+        halves = Assigner(text, None if drawn is None else drawn.text, pairs, self.random).batches(self.batch)
+        for evaluator, batches in zip(self.evaluators, halves, strict=True):
             evaluator.batches = batches
 
-    def _draw_shadow(self) -> shadow.Shadow | None:
+    def _draw_shadow(self) -> shadow.ShadowText | None:
         source, count = self.order.get("shadow_source", "rest"), self.order.get("shadow_tokens", 0)
         drawn = shadow.draw(source, count, self.tokens, self.rest)
         return drawn and replace(drawn, text=replace(drawn.text, stream=self._relabelled(drawn.text.stream)))
@@ -218,7 +218,7 @@ class Judge:
             raise EvaluationError(
                 "logits_invalid", f"window {question.window}: the logits hold NaN or give infinite losses"
             )
-        self.sheet.enter(question, losses)
+        self.tally.enter(question, losses)
 
 
 def _read_unaltered(path: Path, sha256: str | None) -> np.ndarray:

@@ -9,9 +9,9 @@ the next: training at evaluation time, caches of what was seen, a model whose an
 the batch. An evaluator can replay what it said, so repeats alone could be fooled; but the other half of an order
 probe is with a process that was asked other things, and the two share no channel.
 
-Which windows are probed, where the cut lies and who is asked is drawn by the judge for every exam. A model that
+Which windows are probed, where the cut lies and who is asked is drawn by the judge for every run. A model that
 cheats on a share f of its windows escapes k probes with probability (1 - f)^k (`escape_probability`): 32 pairs miss
-a leak in every tenth window in 3 % of exams, and a campaign of ten runs misses it once in 10^14. A model that looks
+a leak in every tenth window in 3 % of runs, and a campaign of ten runs misses it once in 10^14. A model that looks
 one token ahead shows at one position only, the last before the cut: there f is the share of positions. What stays
 below the track's tolerance for one token is not told from arithmetic that depends on the batch, except when it adds
 up: the gain of the real suffix over the altered one, summed over the prefix, is a mean with a standard error.

@@ -23,7 +23,7 @@ from ..formats.run import Score
 from ..formats.weights import WeightBuffer
 from ..sandbox import levels
 from ..sandbox.levels import View
-from ..sandbox.process_tree import Cell
+from ..sandbox.process_tree import ProcessTree
 from ..status import Status
 from ..system import clock, interrupts, processes
 
@@ -34,7 +34,7 @@ _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from harness.scoring.judge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exam:
+class ScoreRequest:
     """What is asked of the weights."""
 
     val_path: Path
@@ -51,7 +51,7 @@ class Exam:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class EvaluatorSettings:
     """Where evaluators work."""
 
     level: str  # of the sandbox
@@ -84,81 +84,85 @@ class _Report:
 class Scorer:
     """Scores weights in a room; the same one for the final weights and for practice snapshots."""
 
-    def __init__(self, room: Room, log: LogFile, observer: Observer) -> None:
-        self._room, self._log, self._observer = room, log, observer
+    def __init__(self, settings: EvaluatorSettings, log: LogFile, observer: Observer) -> None:
+        self._settings, self._log, self._observer = settings, log, observer
 
-    def score(self, buffers: list[WeightBuffer], exam: Exam) -> Score:
+    def score(self, buffers: list[WeightBuffer], request: ScoreRequest) -> Score:
         """Raises RunFailure when an evaluator or the judge fails, or the budget is spent."""
         started: list[subprocess.Popen[bytes]] = []
         ours, theirs = zip(*(socket.socketpair() for _ in range(2)), strict=True)
-        cells: list[Cell] = []
+        trees: list[ProcessTree] = []
         try:
-            cells += [self._make_cell() for _ in theirs]
+            trees += [self._make_tree() for _ in theirs]
             started += [
-                self._start_evaluator(cell, buffers, exam, sock) for cell, sock in zip(cells, theirs, strict=True)
+                self._start_evaluator(tree, buffers, request, sock) for tree, sock in zip(trees, theirs, strict=True)
             ]
-            judge = self._start_judge(exam, ours)
+            judge = self._start_judge(request, ours)
             started.append(judge)
-            for cell, evaluator in zip(cells, started, strict=False):
-                cell.strangers = {process.pid for process in started if process is not evaluator}
+            for tree, evaluator in zip(trees, started, strict=False):
+                tree.strangers = {process.pid for process in started if process is not evaluator}
             for sock in (*ours, *theirs):
                 sock.close()
-            return self._wait(judge, started, cells, exam.budget_s)
+            return self._wait(judge, started, trees, request.budget_s)
         except RunFailure as failure:
-            raise _explained(failure, cells) from failure
+            raise _explained(failure, trees) from failure
         finally:
-            for cell in cells:
-                cell.kill()
+            for tree in trees:
+                tree.kill()
             processes.kill_children()
             for sock in (*ours, *theirs):
                 sock.close()
             for process in started:
                 self._end(process)
-            for cell in cells:
-                cell.close()
+            for tree in trees:
+                tree.close()
 
-    def _make_cell(self) -> Cell:
+    def _make_tree(self) -> ProcessTree:
         """Evaluators share the track's limits in halves: they could signal each other at a common one."""
-        room = self._room
-        environment = room.view.environment | {"OMP_NUM_THREADS": str(room.threads)}
-        limits = room.view.limits.within_this_machine().shared_by(2)
-        return Cell(room.level, replace(room.view, environment=environment, evaluator=True, limits=limits))
+        settings = self._settings
+        environment = settings.view.environment | {"OMP_NUM_THREADS": str(settings.threads)}
+        limits = settings.view.limits.within_this_machine().shared_by(2)
+        return ProcessTree(
+            settings.level, replace(settings.view, environment=environment, evaluator=True, limits=limits)
+        )
 
     def _start_evaluator(
-        self, cell: Cell, buffers: list[WeightBuffer], exam: Exam, sock: socket.socket
+        self, tree: ProcessTree, buffers: list[WeightBuffer], request: ScoreRequest, sock: socket.socket
     ) -> subprocess.Popen[bytes]:
-        room = self._room
+        settings = self._settings
         copies = [buffer.copy() for buffer in buffers]  # two evaluators share nothing, not even a file offset
         parts = [
             {"fd": fd, "weights": [asdict(spec) for spec in b.specs]} for fd, b in zip(copies, buffers, strict=True)
         ]
         config = {
-            "socket": sock.fileno(), "parts": parts, "entry": str(room.entry), "vocab_size": exam.vocab_size,
-            "seed": room.seed, "device": room.device, "threads": room.threads,
+            "socket": sock.fileno(), "parts": parts, "entry": str(settings.entry), "vocab_size": request.vocab_size,
+            "seed": settings.seed, "device": settings.device, "threads": settings.threads,
         }  # fmt: skip
         config_fd = os.memfd_create("config", 0)
         os.write(config_fd, json.dumps(config).encode())
         os.lseek(config_fd, 0, os.SEEK_SET)
-        argv = [sys.executable, "-I", str(room.inside), "evaluate", str(config_fd)]
+        argv = [sys.executable, "-I", str(settings.inside), "evaluate", str(config_fd)]
         try:
-            return cell.start(argv, pass_fds=(config_fd, sock.fileno(), *copies))
+            return tree.start(argv, pass_fds=(config_fd, sock.fileno(), *copies))
         finally:
             for fd in (config_fd, *copies):
                 os.close(fd)
 
-    def _start_judge(self, exam: Exam, sockets: tuple[socket.socket, ...]) -> subprocess.Popen[bytes]:
+    def _start_judge(self, request: ScoreRequest, sockets: tuple[socket.socket, ...]) -> subprocess.Popen[bytes]:
         order = {
-            "val_path": str(exam.val_path), "val_sha256": exam.val_sha256, "val_tokens": exam.val_tokens,
-            "vocab_size": exam.vocab_size,
-            "max_tokens": exam.max_tokens, "max_batch_tokens": exam.max_batch_tokens,
-            "probe_pairs": exam.probe_pairs, "shadow_tokens": exam.shadow_tokens, "shadow_source": exam.shadow_source,
-            "relabelling_key": exam.relabelling_key and exam.relabelling_key.hex(), "threads": self._room.threads,
-            "device": self._room.device, "sockets": [s.fileno() for s in sockets],
+            "val_path": str(request.val_path), "val_sha256": request.val_sha256, "val_tokens": request.val_tokens,
+            "vocab_size": request.vocab_size,
+            "max_tokens": request.max_tokens, "max_batch_tokens": request.max_batch_tokens,
+            "probe_pairs": request.probe_pairs,
+            "shadow_tokens": request.shadow_tokens, "shadow_source": request.shadow_source,
+            "relabelling_key": request.relabelling_key and request.relabelling_key.hex(),
+            "threads": self._settings.threads, "device": self._settings.device,
+            "sockets": [s.fileno() for s in sockets],
         }  # fmt: skip
         argv = [sys.executable, "-I", "-c", _BOOT, str(layout.ROOT)]
         with interrupts.deferred():
             judge = subprocess.Popen(
-                argv, env=levels.clean_environment(self._room.view.home),
+                argv, env=levels.clean_environment(self._settings.view.home),
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 pass_fds=[s.fileno() for s in sockets], start_new_session=True, preexec_fn=processes.die_with_parent,
             )  # fmt: skip
@@ -168,7 +172,11 @@ class Scorer:
         return judge
 
     def _wait(
-        self, judge: subprocess.Popen[bytes], started: list[subprocess.Popen[bytes]], cells: list[Cell], budget_s: float
+        self,
+        judge: subprocess.Popen[bytes],
+        started: list[subprocess.Popen[bytes]],
+        trees: list[ProcessTree],
+        budget_s: float,
     ) -> Score:
         self._observer.phase("SCORE", budget_s)
         deadline_ns = clock.now_ns() + int(budget_s * NS)
@@ -182,9 +190,9 @@ class Scorer:
                 if left_s <= 0:
                     raise RunFailure(Status.SCORE_TIMEOUT, f"scoring took more than {budget_s:g} s")
                 interrupts.insist()
-                for cell in cells:
-                    cell.watch()
-                wait_s = min(left_s, self._observer.tick(), *(cell.watch_s for cell in cells))
+                for tree in trees:
+                    tree.watch()
+                wait_s = min(left_s, self._observer.tick(), *(tree.watch_s for tree in trees))
                 for key, _ in selector.select(wait_s):
                     chunk = os.read(key.fd, READ_BYTES)
                     if not chunk:
@@ -212,10 +220,10 @@ class Scorer:
                 self._observer.scored(message["done"], message["total"])
 
 
-def _explained(failure: RunFailure, cells: list[Cell]) -> RunFailure:
+def _explained(failure: RunFailure, trees: list[ProcessTree]) -> RunFailure:
     """The failure, or the limit an evaluator ran into before it."""
-    for cell in cells:
-        failure = cell.explain(failure)
+    for tree in trees:
+        failure = tree.explain(failure)
     return failure
 
 

@@ -1,8 +1,8 @@
 """Shadow text: asked like the rest but not scored; its gap exposes what was learnt by heart.
 
-The text that is scored is public, so it can be in a submission's source, or be written by the public generator.
-Shadow text is of the same kind and unknown before the exam: fresh text of the embedded corpus from a seed drawn for
-this one exam, made in the judge's memory and never on a disk; for other datasets windows at random places of the
+The text that is scored is public, so it can be in a submission's source, or be written by the public generator. Shadow
+text is of the same kind and unknown before the run is scored: fresh text of the embedded corpus from a seed drawn for
+this one run, made in the judge's memory and never on a disk; for other datasets windows at random places of the
 validation shard behind what is scored, where it holds more. An honest model does as well on one as on the other. One
 that knows the scored text does not, and cannot do better on the shadow by any trick but being a better model.
 
@@ -31,22 +31,22 @@ import numpy.typing as npt
 
 from data.corpus import narration
 
-from .windows import Text, Tokens, cut
+from .windows import Tokens, WindowedText, cut
 
 Source = Literal["fresh", "rest"]
 SEED_BITS = 53  # exact in every JSON reader
 
 
 @dataclass(frozen=True, slots=True)
-class Shadow:
-    """The shadow text of one exam and how it was drawn."""
+class ShadowText:
+    """The shadow text of one run and how it was drawn."""
 
     source: Source
     seed: int  # published with the score: whoever has it can make the same text
-    text: Text
+    text: WindowedText
 
 
-def draw(source: Source, count: int, tokens: int, rest: Tokens) -> Shadow | None:
+def draw(source: Source, count: int, tokens: int, rest: Tokens) -> ShadowText | None:
     """About `count` tokens of shadow text in windows of `tokens`; None where there are none.
 
     source: `fresh` text of the embedded corpus, or windows of `rest`, the validation shard behind the scored tokens.
@@ -55,15 +55,15 @@ def draw(source: Source, count: int, tokens: int, rest: Tokens) -> Shadow | None
         return None
     seed = secrets.randbits(SEED_BITS)
     text = fresh(seed, count, tokens) if source == "fresh" else sample(seed, count, tokens, rest)
-    return None if text is None else Shadow(source, seed, text)
+    return None if text is None else ShadowText(source, seed, text)
 
 
-def fresh(seed: int, count: int, tokens: int) -> Text:
+def fresh(seed: int, count: int, tokens: int) -> WindowedText:
     """Text of the embedded corpus that nobody has seen, as windows that follow each other."""
     return cut(narration.generate(seed, count + 1), tokens)
 
 
-def sample(seed: int, count: int, tokens: int, rest: Tokens) -> Text | None:
+def sample(seed: int, count: int, tokens: int, rest: Tokens) -> WindowedText | None:
     """Windows that do not overlap, at random places of a stream; None where it holds not one."""
     room = (len(rest) - 1) // tokens
     if room < 1:
@@ -73,7 +73,7 @@ def sample(seed: int, count: int, tokens: int, rest: Tokens) -> Text | None:
     chosen = rng.choice(room, size=min(room, max(1, count // tokens)), replace=False)
     rows = np.stack([rest[start : start + tokens + 1] for start in offset + np.sort(chosen) * tokens])
     stream = rows.astype(np.uint16).reshape(-1)
-    return Text(stream, np.arange(len(rows)) * (tokens + 1), len(stream) - 1, tokens)
+    return WindowedText(stream, np.arange(len(rows)) * (tokens + 1), len(stream) - 1, tokens)
 
 
 def standard_error(scored: npt.NDArray[np.float64], shadow: npt.NDArray[np.float64]) -> float | None:

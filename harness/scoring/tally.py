@@ -1,4 +1,4 @@
-"""The sheet: what the evaluators have answered so far, and the score that it comes to."""
+"""The tally: what the evaluators have answered so far, and the score that it comes to."""
 
 import math
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from . import probes
 from .probes import Losses, Probe
-from .shadow import Shadow, standard_error
-from .windows import Question, Text
+from .shadow import ShadowText, standard_error
+from .windows import Question, WindowedText
 
 MAX_SUMS = 512  # of losses in run.json: a record of dozens of runs must stay small
 
@@ -18,7 +18,7 @@ MAX_SUMS = 512  # of losses in run.json: a record of dozens of runs must stay sm
 class Sums:
     """Losses of one text's windows, summed: nats in fp64, and targets counted, [windows] each."""
 
-    def __init__(self, text: Text) -> None:
+    def __init__(self, text: WindowedText) -> None:
         self.tokens = text.tokens
         self.loss_sums = np.zeros(len(text))
         self.counts = np.zeros(len(text), np.int64)
@@ -56,10 +56,10 @@ class Sums:
         }
 
 
-class Sheet:
-    """Of one exam."""
+class Tally:
+    """Of one run."""
 
-    def __init__(self, text: Text, shadow: Shadow | None, drawn: Sequence[Probe]) -> None:
+    def __init__(self, text: WindowedText, shadow: ShadowText | None, drawn: Sequence[Probe]) -> None:
         self.scored = Sums(text)
         self._shadow, self._unscored = shadow, None if shadow is None else Sums(shadow.text)
         self._probed: dict[int, Losses | None] = {probe.window: None for probe in drawn}

@@ -1,4 +1,4 @@
-"""Questions: the windows of an exam, which evaluator is asked each, and in which batch.
+"""Windows: what the evaluators are asked, which of them is asked each, and in which batch.
 
 Every question has the same shape, whatever it is for. What is scored, what is shadow text (shadow.py), what is one
 half of a probe (probes.py) and what only fills up a batch lie among each other at random: an evaluator that would
@@ -20,7 +20,7 @@ SUFFIX_TRIES = 16  # to find a suffix whose first token is another
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class WindowedText:
     """A stream of tokens cut into windows of one length, whose targets lie one token further on."""
 
     stream: Tokens  # [end + 1] at least
@@ -45,10 +45,10 @@ class Text:
         return self.stream[start + 1 : min(start + self.tokens, self.end) + 1]
 
 
-def cut(stream: Tokens, tokens: int) -> Text:
+def cut(stream: Tokens, tokens: int) -> WindowedText:
     """All of a stream as windows that do not overlap: every token but the first is a target once."""
     end = len(stream) - 1
-    return Text(stream, np.arange(0, end, tokens), end, tokens)
+    return WindowedText(stream, np.arange(0, end, tokens), end, tokens)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,29 +62,31 @@ class Question:
     probe: Probe | None = None
 
 
-class Dealer:
-    """Deals the questions of one exam to two evaluators."""
+class Assigner:
+    """Assigns the windows of one run to two evaluators."""
 
-    def __init__(self, text: Text, shadow: Text | None, probes: Sequence[Probe], rng: random.Random) -> None:
+    def __init__(
+        self, text: WindowedText, shadow: WindowedText | None, probes: Sequence[Probe], rng: random.Random
+    ) -> None:
         self.text, self.shadow, self.probes, self.random = text, shadow, probes, rng
 
     def batches(self, size: int) -> tuple[list[list[Question]], list[list[Question]]]:
         """For each evaluator, its batches of exactly `size` questions, in the order in which they are asked."""
-        hands: tuple[list[Question], list[Question]] = ([], [])
-        owners = self._deal(hands, "scored", self.text)
+        halves: tuple[list[Question], list[Question]] = ([], [])
+        owners = self._assign(halves, "scored", self.text)
         if self.shadow is not None:
-            self._deal(hands, "shadow", self.shadow)
+            self._assign(halves, "shadow", self.shadow)
         for probe in self.probes:
             owner = owners[probe.window]
-            hands[owner if probe.kind == "repeat" else 1 - owner].append(self._copy(probe))
-        for hand in hands:
-            self.random.shuffle(hand)
-            hand += [self._filler() for _ in range(-len(hand) % size)]
-        first, second = ([hand[i : i + size] for i in range(0, len(hand), size)] for hand in hands)
+            halves[owner if probe.kind == "repeat" else 1 - owner].append(self._copy(probe))
+        for half in halves:
+            self.random.shuffle(half)
+            half += [self._filler() for _ in range(-len(half) % size)]
+        first, second = ([half[i : i + size] for i in range(0, len(half), size)] for half in halves)
         return first, second
 
-    def _deal(
-        self, hands: tuple[list[Question], list[Question]], role: Literal["scored", "shadow"], text: Text
+    def _assign(
+        self, halves: tuple[list[Question], list[Question]], role: Literal["scored", "shadow"], text: WindowedText
     ) -> list[int]:
         """Every window of a text to one of two, half to each, drawn at random. Returns who got each."""
         owners = [window % 2 for window in range(len(text))]
@@ -92,7 +94,7 @@ class Dealer:
             owners = [1 - owner for owner in owners]
         self.random.shuffle(owners)
         for window, owner in enumerate(owners):
-            hands[owner].append(Question(role, window, text.inputs(window), text.targets(window)))
+            halves[owner].append(Question(role, window, text.inputs(window), text.targets(window)))
         return owners
 
     def _copy(self, probe: Probe) -> Question:

@@ -20,9 +20,9 @@ from ..formats.weights import TensorSpec, WeightBuffer
 from ..referee import machine
 from ..sandbox import inside
 from ..sandbox.policy import Limits, View
-from ..scoring.scorer import Exam, Room, Scorer
+from ..scoring.scorer import EvaluatorSettings, Scorer, ScoreRequest
 from ..status import Status
-from .workcopy import Checkout, find_sources
+from .workcopy import ScriptCheckout, find_sources
 
 FOLDER = Path(inside.__file__).resolve().parent / "adapters"
 CHUNK_BYTES = 2**24
@@ -43,7 +43,7 @@ ADAPTERS = {
 }
 
 
-def find_adapter(name: str, checkout: Checkout) -> str:
+def find_adapter(name: str, checkout: ScriptCheckout) -> str:
     """The adapter of this name; `auto`: the one whose mark the checkout has. Raises UserError."""
     if name in ADAPTERS:
         return name
@@ -57,7 +57,7 @@ def find_adapter(name: str, checkout: Checkout) -> str:
 def score_checkpoint(
     files: dict[str, Path],
     adapter: str,
-    checkout: Checkout,
+    checkout: ScriptCheckout,
     track: Track,
     data_root: Path,
     *,
@@ -82,7 +82,7 @@ def score_checkpoint(
         shutil.copyfile(source, target)
     shutil.copyfile(FOLDER / ADAPTERS[adapter].file, exam / "speedrun_adapter.py")
     shutil.copyfile(inside.__file__, place / "inside.py")
-    room = Room(
+    settings = EvaluatorSettings(
         level=level,
         view=View(
             readable=(place, exam),
@@ -100,13 +100,13 @@ def score_checkpoint(
     (temporary / "vocab_size").write_text(str(dataset.vocab_size))
     buffer = _sealed({**files, "vocab_size": temporary / "vocab_size"})
     try:
-        return Scorer(room, log, observer).score([buffer], _exam(track, dataset, data_root, digests))
+        return Scorer(settings, log, observer).score([buffer], _score_request(track, dataset, data_root, digests))
     finally:
         buffer.close()
 
 
-def _exam(track: Track, dataset: datasets.Dataset, data_root: Path, digests: dict[str, str]) -> Exam:
-    return Exam(
+def _score_request(track: Track, dataset: datasets.Dataset, data_root: Path, digests: dict[str, str]) -> ScoreRequest:
+    return ScoreRequest(
         val_path=datasets.val_path(dataset, data_root),
         val_sha256=digests.get(dataset.val_file),
         val_tokens=track.data.val_tokens,

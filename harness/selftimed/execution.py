@@ -25,7 +25,7 @@ from ..referee import machine
 from ..referee.execution import held_to
 from ..sandbox import cgroups, levels
 from ..sandbox.policy import Limits, View
-from ..sandbox.process_tree import Cell
+from ..sandbox.process_tree import ProcessTree
 from ..sandbox.usage import Meter, Use
 from ..scoring.findings import findings
 from ..status import Status
@@ -34,9 +34,9 @@ from ..system.interrupts import Interrupts
 from ..system.scratch import remove_tree
 from .checkpoints import ADAPTERS, score_checkpoint
 from .grammars import Reading
-from .observed_log import Transcript, hear
-from .record import Gpus, LegacyFolder, LegacyRecord, Measured, Observed
-from .run_state import Known, LegacyRequest, closed, first_record, outcome
+from .observed_log import LineStamper, read_observed_log
+from .record import Gpus, Measured, Observed, SelfTimedFolder, SelfTimedRecord
+from .run_state import SelfTimedRequest, SelfTimedState, closed, first_record, outcome
 from .workcopy import take_out, take_working_copy
 
 NS = 1_000_000_000
@@ -45,7 +45,7 @@ LEAST_WAIT_S = 0.2
 LOG_BYTES = 64 * 2**20
 
 
-def execute_legacy(request: LegacyRequest, observer: Observer) -> tuple[LegacyRecord, Path]:
+def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[SelfTimedRecord, Path]:
     """Run it, listen, record. Returns the closed record and its folder; a script that fails is a record too.
 
     Raises UserError or RunFailure only when not even the folder can be made.
@@ -53,14 +53,14 @@ def execute_legacy(request: LegacyRequest, observer: Observer) -> tuple[LegacyRe
     levels.check_level(request.require_sandbox)
     processes.adopt_orphans()
     with Interrupts() as interrupts:
-        folder = LegacyFolder(request.runs_root, new_run_id(clock.utc_now()))
-        record, known = first_record(request, folder.run_id), Known()
+        folder = SelfTimedFolder(request.runs_root, new_run_id(clock.utc_now()))
+        record, state = first_record(request, folder.run_id), SelfTimedState()
         status, sentence = Status.REFEREE_FAILED, "the referee itself failed; please report the traceback"
         try:
             with interrupts.raised():
                 folder.save(record)
-                _execute(request, folder, known, observer)
-            status, sentence = Status.COMPLETE, outcome(request, known)
+                _execute(request, folder, state, observer)
+            status, sentence = Status.COMPLETE, outcome(request, state)
         except RunFailure as failure:
             status, sentence = failure.status, failure.sentence
         except DataError as error:
@@ -71,40 +71,40 @@ def execute_legacy(request: LegacyRequest, observer: Observer) -> tuple[LegacyRe
             processes.kill_children()
             cgroups.sweep()
             scratch.remove_own(Path(tempfile.gettempdir()))
-            record = closed(record, known, status, sentence)
+            record = closed(record, state, status, sentence)
             folder.save(record)
     return record, folder.path
 
 
-def _execute(request: LegacyRequest, folder: LegacyFolder, known: Known, observer: Observer) -> None:
+def _execute(request: SelfTimedRequest, folder: SelfTimedFolder, state: SelfTimedState, observer: Observer) -> None:
     """Every step in order; each fills in what it learns."""
-    known.sandbox = levels.choose(request.require_sandbox)
+    state.sandbox = levels.choose(request.require_sandbox)
     with full_disk_is_a_failure(), machine.exclusive(request.wait), _workplace(request, folder) as place:
         try:
-            _run(request, known, observer, place)
+            _run(request, state, observer, place)
         finally:
-            known.log_truncated = place.log.truncated
-            if known.start_ns is not None and known.end_ns is not None:
-                known.testimony = hear(place.log_path, place.transcript, known.start_ns, known.end_ns)
+            state.log_truncated = place.log.truncated
+            if state.start_ns is not None and state.end_ns is not None:
+                state.observed_log = read_observed_log(place.log_path, place.stamper, state.start_ns, state.end_ns)
         if request.checkpoint is not None:
-            known.measured = _measure(request, folder, known, observer, place)
-            known.broken_rules = _broken_rules(request, known.measured)
+            state.measured = _measure(request, folder, state, observer, place)
+            state.broken_rules = _broken_rules(request, state.measured)
 
 
 @dataclass(slots=True)
-class _Place:
+class _ScriptWorkplace:
     """The temporary things of one run."""
 
     temporary: Path
     work: Path
     log_path: Path
     log: LogFile
-    transcript: Transcript
+    stamper: LineStamper
     left_bytes: int  # of the log
 
 
 @contextmanager
-def _workplace(request: LegacyRequest, folder: LegacyFolder) -> Iterator[_Place]:
+def _workplace(request: SelfTimedRequest, folder: SelfTimedFolder) -> Iterator[_ScriptWorkplace]:
     parent = Path(tempfile.gettempdir())
     scratch.sweep(parent)
     temporary = scratch.make_scratch(parent)
@@ -116,13 +116,13 @@ def _workplace(request: LegacyRequest, folder: LegacyFolder) -> Iterator[_Place]
         for path in (work, temporary / "home"):
             path.mkdir()
         take_working_copy(request.checkout, work, request.data_root)
-        yield _Place(temporary, work, log_path, log, Transcript(request.grammars), most)
+        yield _ScriptWorkplace(temporary, work, log_path, log, LineStamper(request.grammars), most)
     finally:
         log.close()
         remove_tree(temporary)
 
 
-def _view(request: LegacyRequest, place: _Place) -> View:
+def _view(request: SelfTimedRequest, place: _ScriptWorkplace) -> View:
     """The checkout and the data to read, a working copy to write. It validates itself, so nothing is withheld."""
     datasets = [p.resolve() for p in request.data_root.iterdir()] if request.data_root.is_dir() else []
     budget, cores = request.track.budget if request.track else None, _cores(request)
@@ -157,11 +157,11 @@ def _interpreter(python: Path | None) -> tuple[Path, ...]:
     return tuple(sorted(folder for folder in folders if folder != Path("/usr")))
 
 
-def _cores(request: LegacyRequest) -> set[int]:
+def _cores(request: SelfTimedRequest) -> set[int]:
     return machine.cores(request.track) if request.track else os.sched_getaffinity(0)
 
 
-def _argv(request: LegacyRequest, place: _Place) -> list[str]:
+def _argv(request: SelfTimedRequest, place: _ScriptWorkplace) -> list[str]:
     """From the script's own folder, as its authors start it."""
     script = place.work / request.checkout.entry
     argv = ["/usr/bin/env", "-C", str(script.parent), str(request.python or sys.executable)]
@@ -170,44 +170,44 @@ def _argv(request: LegacyRequest, place: _Place) -> list[str]:
     return [*argv, script.name, *request.arguments]
 
 
-def _run(request: LegacyRequest, known: Known, observer: Observer, place: _Place) -> None:
+def _run(request: SelfTimedRequest, state: SelfTimedState, observer: Observer, place: _ScriptWorkplace) -> None:
     """From the first process to the last. Raises RunFailure unless the script ends by itself and well."""
-    assert known.sandbox is not None
-    cell, meter = Cell(known.sandbox, _view(request, place)), Meter()
+    assert state.sandbox is not None
+    tree, meter = ProcessTree(state.sandbox, _view(request, place)), Meter()
     if request.device == "cuda":
         meter.watch_gpus(place.temporary / "gpus")
-        cell.strangers = set(processes.children(os.getpid()))
+        tree.strangers = set(processes.children(os.getpid()))
     observer.phase("TRAIN", request.budget_s)
-    known.start_ns = clock.now_ns()
+    state.start_ns = clock.now_ns()
     process: subprocess.Popen[bytes] | None = None
     try:
         with held_to(_cores(request)):
-            process = cell.start(_argv(request, place))
-        code = _listen(request, cell, process, meter, observer, place)
+            process = tree.start(_argv(request, place))
+        code = _listen(request, tree, process, meter, observer, place)
     except OSError as error:
         raise RunFailure(Status.LAUNCH_FAILED, f"cannot start the script: {error.strerror}") from error
     except RunFailure as failure:
-        raise cell.explain(failure) from failure
+        raise tree.explain(failure) from failure
     finally:
-        cell.kill()
+        tree.kill()
         processes.kill_children()
         if process is not None:
             _last_words(process, place)
-        known.end_ns = clock.now_ns()
-        known.observed = _observed(known.end_ns - known.start_ns, meter.end())
-        cell.close()
+        state.end_ns = clock.now_ns()
+        state.observed = _observed(state.end_ns - state.start_ns, meter.end())
+        tree.close()
     if code != 0:
         how = f"exit status {code}" if code > 0 else f"signal {-code}"
         raise RunFailure(Status.TRAIN_FAILED, f"the script ended with {how}; see the end of its log")
 
 
 def _listen(
-    request: LegacyRequest,
-    cell: Cell,
+    request: SelfTimedRequest,
+    tree: ProcessTree,
     process: subprocess.Popen[bytes],
     meter: Meter,
     observer: Observer,
-    place: _Place,
+    place: _ScriptWorkplace,
 ) -> int:
     """Read what it prints until it ends; returns its exit status."""
     assert process.stdout is not None
@@ -222,9 +222,9 @@ def _listen(
                 if left_s <= 0:
                     raise RunFailure(Status.TRAIN_TIMEOUT, f"the script took more than {request.budget_s:g} s")
                 interrupts.insist()
-                cell.watch()
+                tree.watch()
                 meter.look()
-                wait_s = min(left_s, observer.tick(), max(cell.watch_s, LEAST_WAIT_S), 1.0)
+                wait_s = min(left_s, observer.tick(), max(tree.watch_s, LEAST_WAIT_S), 1.0)
                 for key, _ in selector.select(wait_s):
                     if key.fileobj is not process.stdout:
                         return process.wait()
@@ -236,13 +236,13 @@ def _listen(
         os.close(exit_fd)
 
 
-def _hear_chunk(place: _Place, chunk: bytes, observer: Observer) -> None:
+def _hear_chunk(place: _ScriptWorkplace, chunk: bytes, observer: Observer) -> None:
     """Stamp, keep, show."""
     at_ns = clock.now_ns()
     place.log.write(chunk)
     kept = chunk[: place.left_bytes]
     place.left_bytes -= len(kept)
-    reading = place.transcript.feed(kept, at_ns)
+    reading = place.stamper.feed(kept, at_ns)
     if reading is not None and reading.step is not None:
         observer.log(_shown(reading, reading.step))
 
@@ -255,7 +255,7 @@ def _shown(reading: Reading, step: int) -> Log:
     )
 
 
-def _last_words(process: subprocess.Popen[bytes], place: _Place) -> None:
+def _last_words(process: subprocess.Popen[bytes], place: _ScriptWorkplace) -> None:
     """What was still in the pipe of a process that is dead."""
     assert process.stdout is not None
     process.wait()
@@ -266,10 +266,16 @@ def _last_words(process: subprocess.Popen[bytes], place: _Place) -> None:
             _hear_chunk(place, chunk, silent)
 
 
-def _measure(request: LegacyRequest, folder: LegacyFolder, known: Known, observer: Observer, place: _Place) -> Measured:
+def _measure(
+    request: SelfTimedRequest,
+    folder: SelfTimedFolder,
+    state: SelfTimedState,
+    observer: Observer,
+    place: _ScriptWorkplace,
+) -> Measured:
     """Take the checkpoint out of the working copy and have the judge score it. Raises UserError or RunFailure."""
     track, name, adapter = request.track, request.checkpoint, request.adapter
-    assert track is not None and name is not None and adapter is not None and known.sandbox is not None
+    assert track is not None and name is not None and adapter is not None and state.sandbox is not None
     taken = place.temporary / "checkpoint"
     taken.mkdir()
     files = {"checkpoint": taken / "checkpoint"}
@@ -278,7 +284,7 @@ def _measure(request: LegacyRequest, folder: LegacyFolder, known: Known, observe
         files[companion] = taken / companion
         take_out(place.work, str(Path(name).parent / companion), files[companion], 2**20)
     score = score_checkpoint(
-        files, adapter, request.checkout, track, request.data_root, level=known.sandbox, device=request.device,
+        files, adapter, request.checkout, track, request.data_root, level=state.sandbox, device=request.device,
         temporary=place.temporary, log=place.log, observer=observer,
     )  # fmt: skip
     if request.keep_checkpoint:
@@ -286,7 +292,7 @@ def _measure(request: LegacyRequest, folder: LegacyFolder, known: Known, observe
     return Measured(adapter=adapter, checkpoint=name, checkpoint_sha256=digest, score=score)
 
 
-def _broken_rules(request: LegacyRequest, measured: Measured) -> tuple[Finding, ...]:
+def _broken_rules(request: SelfTimedRequest, measured: Measured) -> tuple[Finding, ...]:
     """What the judge's probes found: a model that looks ahead is measured, and told."""
     return () if request.track is None else tuple(findings(measured.score, request.track.evaluation))
 

@@ -33,7 +33,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LinePattern:
     """One kind of line. `literal` is in every one of them; `pattern` matches from the line's first byte."""
 
     kind: Literal["val", "train"]
@@ -48,18 +48,18 @@ class Grammar:
     name: str
     about: str
     tried: Literal["real logs", "real runs", "samples"]
-    lines: tuple[Line, ...]
+    lines: tuple[LinePattern, ...]
     mark: re.Pattern[bytes] | None = None  # tells generations with equal lines apart; looked for in the first lines
     untimed_steps: int = 0  # steps at the start that its clock leaves out
     metric: str = "val_loss"  # the number the field ranks by
     first_step: int = 0  # the number on the line of the first step, where a validation line has no step of its own
 
 
-def _line(kind: Literal["val", "train"], literal: str, pattern: str) -> Line:
+def _line(kind: Literal["val", "train"], literal: str, pattern: str) -> LinePattern:
     """`#name` in a pattern is a named number, `@name` a named count."""
     named = re.sub(r"#(\w+)", lambda m: f"(?P<{m[1]}>{NUMBER})", pattern)
     named = re.sub(r"@(\w+)", lambda m: f"(?P<{m[1]}>{STEP})", named)
-    return Line(kind, literal.encode(), re.compile(named.encode()))
+    return LinePattern(kind, literal.encode(), re.compile(named.encode()))
 
 
 MILLISECONDS = r"train_time:#time_ms(?:ms) step_avg:#avg_ms(?:ms)"
@@ -195,12 +195,12 @@ def literals(grammars: tuple[Grammar, ...], *, with_train: bool) -> tuple[bytes,
     return tuple(dict.fromkeys(line.literal for line in lines))
 
 
-def forms(grammars: tuple[Grammar, ...]) -> tuple[Line, ...]:
+def forms(grammars: tuple[Grammar, ...]) -> tuple[LinePattern, ...]:
     """Every line form once: generations share theirs."""
     return tuple(dict.fromkeys(line for grammar in grammars for line in grammar.lines))
 
 
-def read_line(line: bytes, forms: tuple[Line, ...]) -> tuple[Line, Reading] | None:
+def read_line(line: bytes, forms: tuple[LinePattern, ...]) -> tuple[LinePattern, Reading] | None:
     """The first form that a line has, and what it says; None for chatter."""
     for form in forms:
         if form.literal in line and (match := form.pattern.match(line)):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from .grammars import GRAMMARS, Grammar, Line, Reading, forms, literals, read_line
+from .grammars import GRAMMARS, Grammar, LinePattern, Reading, forms, literals, read_line
 
 CHUNK_BYTES = 2**20
 MAX_LINE_BYTES = 65_536
@@ -113,7 +113,7 @@ class TrainingLog:
 class _State:
     """What accumulates while a file is read."""
 
-    readings: list[tuple[Line, Reading]] = field(default_factory=list)
+    readings: list[tuple[LinePattern, Reading]] = field(default_factory=list)
     head: bytearray = field(default_factory=bytearray)
     peak: int | None = None
     size: int = 0
@@ -240,7 +240,7 @@ def _lines_with(block: bytes, wanted: tuple[bytes, ...]) -> list[bytes]:
     return [block[start:end] for start, end in sorted(spans)]
 
 
-def _read_block(block: bytes, wanted: tuple[bytes, ...], known: tuple[Line, ...], state: _State) -> None:
+def _read_block(block: bytes, wanted: tuple[bytes, ...], known: tuple[LinePattern, ...], state: _State) -> None:
     if len(state.head) < HEAD_BYTES:
         state.head += block[: HEAD_BYTES - len(state.head)]
     if len(state.readings) >= MAX_READINGS:
@@ -259,7 +259,9 @@ def _read_block(block: bytes, wanted: tuple[bytes, ...], known: tuple[Line, ...]
             state.peak = int(match[1])
 
 
-def choose_grammar(grammars: tuple[Grammar, ...], readings: list[tuple[Line, Reading]], head: bytes) -> Grammar | None:
+def choose_grammar(
+    grammars: tuple[Grammar, ...], readings: list[tuple[LinePattern, Reading]], head: bytes
+) -> Grammar | None:
     """The first grammar of the table that has the form of the first validation (or training) line, and its mark."""
     first = {line.kind: line for line, _ in reversed(readings)}
     for grammar in grammars:
@@ -270,7 +272,7 @@ def choose_grammar(grammars: tuple[Grammar, ...], readings: list[tuple[Line, Rea
     return next((g for g in grammars if first.keys() and any(line in first.values() for line in g.lines)), None)
 
 
-def _runs(readings: list[tuple[Line, Reading]], grammar: Grammar | None, state: _State) -> tuple[LoggedRun, ...]:
+def _runs(readings: list[tuple[LinePattern, Reading]], grammar: Grammar | None, state: _State) -> tuple[LoggedRun, ...]:
     """A new run starts where the step number of the validations falls (or of the training lines, without any)."""
     if grammar is None:
         return ()

@@ -1,4 +1,4 @@
-"""Testimony: what a self-timed script prints, beside when each line arrived.
+"""What a self-timed script prints, beside when each line arrived.
 
 The lines are read twice by the one grammar: as they come, to stamp them, and from the finished log, which decides what
 counts. Where a claim and the clock cannot both be right, that is a finding; none of them is a verdict.
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..formats.run import Finding
-from .grammars import Grammar, Line, Reading, forms, literals, read_line
+from .grammars import Grammar, LinePattern, Reading, forms, literals, read_line
 from .logs import MAX_LINE_BYTES, MAX_READINGS, LoggedRun, TrainingLog, file_chunks, read_log
-from .record import MAX_POINTS, Claim, Point
+from .record import MAX_POINTS, ResultLine, SelfTimedClaim
 
 NS, MS = 1_000_000_000, 1_000_000
 SLACK_SHARE, SLACK_NS = 0.05, NS // 2  # a line is late by what printing, waking up and a busy machine take
@@ -23,14 +23,14 @@ BURST_LINES, BURST_NS = 4, 20 * MS
 class Stamped:
     """A result line as it came. joined: it came in one piece with the result line before it."""
 
-    line: Line
+    line: LinePattern
     reading: Reading
     at_ns: int
     joined: bool
 
 
 @dataclass(slots=True)
-class Transcript:
+class LineStamper:
     """Stamps result lines as they arrive, in bounded memory."""
 
     grammars: tuple[Grammar, ...]
@@ -57,23 +57,23 @@ class Transcript:
 
 
 @dataclass(frozen=True, slots=True)
-class Testimony:
+class ObservedLog:
     """Everything a script said, with stamps where they can be told."""
 
-    claim: Claim | None
-    points: tuple[Point, ...]
+    claim: SelfTimedClaim | None
+    points: tuple[ResultLine, ...]
     findings: tuple[Finding, ...]
 
 
-def hear(log_path: Path, transcript: Transcript, start_ns: int, end_ns: int) -> Testimony:
+def read_observed_log(log_path: Path, stamper: LineStamper, start_ns: int, end_ns: int) -> ObservedLog:
     """Read a finished log. start_ns, end_ns: of the first and the last process, on the clock of the stamps."""
-    log = read_log(file_chunks(log_path), transcript.grammars)
+    log = read_log(file_chunks(log_path), stamper.grammars)
     oddities = [_finding("log_oddity", odd.sentence, "a plain log of one run", odd.id) for odd in log.oddities]
     if log.grammar is None or not log.runs:
-        known = ", ".join(grammar.name for grammar in transcript.grammars)
+        known = ", ".join(grammar.name for grammar in stamper.grammars)
         silent = _finding("no_result_lines", "no line of a known kind was printed", f"lines of {known}", "none")
-        return Testimony(None, (), (silent, *oddities))
-    stamps = _stamps(log, transcript.stamped)
+        return ObservedLog(None, (), (silent, *oddities))
+    stamps = _stamps(log, stamper.stamped)
     run, points = log.runs[-1], _points(log.runs[-1], stamps, start_ns)
     claim = _claim(log, run)
     joined = [stamp for stamp in stamps.values() if stamp.joined]
@@ -83,7 +83,7 @@ def hear(log_path: Path, transcript: Transcript, start_ns: int, end_ns: int) -> 
         *_about_steps(run, stamps),
         *oddities,
     ]
-    return Testimony(claim, _thinned(points), tuple(findings))
+    return ObservedLog(claim, _thinned(points), tuple(findings))
 
 
 def _stamps(log: TrainingLog, stamped: list[Stamped]) -> dict[int, Stamped]:
@@ -99,11 +99,11 @@ def _stamps(log: TrainingLog, stamped: list[Stamped]) -> dict[int, Stamped]:
     return found
 
 
-def _claim(log: TrainingLog, run: LoggedRun) -> Claim:
+def _claim(log: TrainingLog, run: LoggedRun) -> SelfTimedClaim:
     assert log.grammar is not None
     last, training = run.last, run.training
     losses = next((p.train_loss for p in reversed(training or run.validations) if p.train_loss is not None), None)
-    return Claim(
+    return SelfTimedClaim(
         grammar=log.grammar.name,
         runs=len(log.runs),
         step=last.step,
@@ -128,11 +128,11 @@ def _claimed_ns(run: LoggedRun, grammar: Grammar) -> int | None:
     return _ns(sum(steps.values())) if len(steps) > 1 and sorted(steps) == list(every) else None
 
 
-def _points(run: LoggedRun, stamps: dict[int, Stamped], start_ns: int) -> list[Point]:
+def _points(run: LoggedRun, stamps: dict[int, Stamped], start_ns: int) -> list[ResultLine]:
     """All result lines of a run in the order they came, validations before the training line of their step."""
     pairs = [("val", p) for p in run.validations] + [("train", p) for p in run.training]
     points = [
-        Point(
+        ResultLine(
             kind="val" if kind == "val" else "train",
             step=p.step,
             loss=_finite(p.val_loss if kind == "val" else p.train_loss),
@@ -144,9 +144,9 @@ def _points(run: LoggedRun, stamps: dict[int, Stamped], start_ns: int) -> list[P
     return sorted(points, key=lambda p: (p.arrived_ns or 0, p.step or 0))
 
 
-def _thinned(points: list[Point]) -> tuple[Point, ...]:
+def _thinned(points: list[ResultLine]) -> tuple[ResultLine, ...]:
     """At most MAX_POINTS of each kind, the last ones among them."""
-    kept: list[Point] = []
+    kept: list[ResultLine] = []
     for kind in ("val", "train"):
         some = [p for p in points if p.kind == kind]
         stride = -(-len(some) // MAX_POINTS) or 1
@@ -170,7 +170,9 @@ def _about_lines(log: TrainingLog, run: LoggedRun) -> list[Finding]:
     return found
 
 
-def _about_time(points: list[Point], joined: list[Stamped], lines: int, total_ns: int, wall_ns: int) -> list[Finding]:
+def _about_time(
+    points: list[ResultLine], joined: list[Stamped], lines: int, total_ns: int, wall_ns: int
+) -> list[Finding]:
     """Where a running total cannot be what passed between the lines, or leaves much of it out."""
     timed = [p for p in points if p.claimed_ns is not None and p.arrived_ns is not None]
     timed = [p for p in timed if p.kind == "val"] or timed
@@ -212,7 +214,7 @@ def _about_steps(run: LoggedRun, stamps: dict[int, Stamped]) -> list[Finding]:
     return []
 
 
-def _span(a: Point, b: Point) -> tuple[str, int, int]:
+def _span(a: ResultLine, b: ResultLine) -> tuple[str, int, int]:
     """Between two lines: a name for it, the time claimed, the time that passed."""
     assert a.claimed_ns is not None and b.claimed_ns is not None
     assert a.arrived_ns is not None and b.arrived_ns is not None

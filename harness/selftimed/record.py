@@ -30,7 +30,7 @@ MAX_POINTS = 512
 MAX_ARGUMENTS = 256
 
 
-class Script(Section):
+class SelfTimedScript(Section):
     """What ran: one file of a checkout, and the state of that checkout."""
 
     entry: str  # path inside the checkout
@@ -42,7 +42,7 @@ class Script(Section):
     world_size: int
 
 
-class Point(Section):
+class ResultLine(Section):
     """One result line: what it says, and when it arrived."""
 
     kind: Literal["val", "train"]
@@ -52,7 +52,7 @@ class Point(Section):
     arrived_ns: Nanoseconds | None  # on the referee's clock, since the first process; None: cannot be told
 
 
-class Claim(Section):
+class SelfTimedClaim(Section):
     """What the script's own lines say."""
 
     grammar: str
@@ -94,23 +94,23 @@ class Measured(Section):
     score: Score
 
 
-class LegacyRecord(Section):
+class SelfTimedRecord(Section):
     schema_version: Literal[1] = 1
     run_id: str
     status: Status
     sentence: str
     tier: Literal["reported"] = "reported"
     track: TrackRef | None
-    script: Script
+    script: SelfTimedScript
     device: Literal["cpu", "cuda"]
     sandbox: str | None = None
     started_at: datetime
     finished_at: datetime | None = None
     owner: Owner
-    claim: Claim | None = None  # None: no line of a known kind
+    claim: SelfTimedClaim | None = None  # None: no line of a known kind
     observed: Observed | None = None
     measured: Measured | None = None
-    points: Annotated[tuple[Point, ...], Field(max_length=2 * MAX_POINTS)] = ()
+    points: Annotated[tuple[ResultLine, ...], Field(max_length=2 * MAX_POINTS)] = ()
     findings: tuple[Finding, ...] = ()
     log_truncated: bool = False
     environment: Environment
@@ -130,7 +130,7 @@ class LegacyRecord(Section):
         return ExitCode.MISSED if has_error or self.reached_target is False else ExitCode.OK
 
 
-class LegacyFolder:
+class SelfTimedFolder:
     """The folder of a self-timed run: `started` first, whole at every write."""
 
     def __init__(self, parent: Path, run_id: str) -> None:
@@ -143,26 +143,26 @@ class LegacyFolder:
             sentence = f"expected a folder for runs that can be written at {parent}, found: {error.strerror}"
             raise UserError(sentence) from error
 
-    def save(self, record: LegacyRecord) -> None:
+    def save(self, record: SelfTimedRecord) -> None:
         with full_disk_is_a_failure():
             replace_file(self.path / layout.LEGACY_FILE, [encode(record)])
             sync_folder(self.path)
 
 
-def encode(record: LegacyRecord) -> bytes:
+def encode(record: SelfTimedRecord) -> bytes:
     """One line per key, as run.json has it."""
     lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.model_dump(mode="json").items()]
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
-def read_legacy(path: Path) -> LegacyRecord:
+def read_self_timed(path: Path) -> SelfTimedRecord:
     """From a legacy.json, or a folder that holds one; `started` without its referee reads `abandoned`.
 
     Raises RecordError.
     """
     path = path / layout.LEGACY_FILE if path.is_dir() else path
     try:
-        record = LegacyRecord.model_validate_json(read_plain(path, MAX_LEGACY_BYTES, RecordError))
+        record = SelfTimedRecord.model_validate_json(read_plain(path, MAX_LEGACY_BYTES, RecordError))
     except ValidationError as error:
         raise RecordError(f"{path}: {first_problem(error)}") from error
     owner = record.owner
@@ -172,6 +172,6 @@ def read_legacy(path: Path) -> LegacyRecord:
     return record
 
 
-def legacy_dirs(parent: Path) -> list[Path]:
+def self_timed_dirs(parent: Path) -> list[Path]:
     """Self-timed runs below a folder, oldest first."""
     return sorted(path.parent for path in parent.glob(f"*/{layout.LEGACY_FILE}") if not os.path.islink(path))

@@ -10,18 +10,18 @@ from ..formats.track import Track
 from ..status import Status
 from ..system import clock
 from .grammars import Grammar
-from .observed_log import Testimony
-from .record import LegacyRecord, Measured, Observed, Script
-from .workcopy import Checkout
+from .observed_log import ObservedLog
+from .record import Measured, Observed, SelfTimedRecord, SelfTimedScript
+from .workcopy import ScriptCheckout
 
 NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LegacyRequest:
+class SelfTimedRequest:
     """A self-timed run somebody asks for; every string is parsed by now."""
 
-    checkout: Checkout
+    checkout: ScriptCheckout
     arguments: tuple[str, ...]
     launcher: Literal["python", "torchrun"]
     world_size: int
@@ -40,27 +40,27 @@ class LegacyRequest:
 
 
 @dataclass(slots=True)
-class Known:
+class SelfTimedState:
     """What is known so far; a failure at any point records what there is."""
 
     sandbox: str | None = None
     start_ns: int | None = None
     end_ns: int | None = None
-    testimony: Testimony = field(default_factory=lambda: Testimony(None, (), ()))
+    observed_log: ObservedLog = field(default_factory=lambda: ObservedLog(None, (), ()))
     observed: Observed | None = None
     measured: Measured | None = None
     broken_rules: tuple[Finding, ...] = ()  # of the model that was measured
     log_truncated: bool = False
 
 
-def first_record(request: LegacyRequest, run_id: str) -> LegacyRecord:
+def first_record(request: SelfTimedRequest, run_id: str) -> SelfTimedRecord:
     checkout = request.checkout
-    return LegacyRecord(
+    return SelfTimedRecord(
         run_id=run_id,
         status=Status.STARTED,
         sentence="the script is running",
         track=None if request.track is None else TrackRef.of(request.track),
-        script=Script(
+        script=SelfTimedScript(
             entry=checkout.entry.as_posix(),
             sha256=checkout.entry_sha256,
             checkout=checkout.name,
@@ -76,30 +76,30 @@ def first_record(request: LegacyRequest, run_id: str) -> LegacyRecord:
     )
 
 
-def closed(record: LegacyRecord, known: Known, status: Status, sentence: str) -> LegacyRecord:
+def closed(record: SelfTimedRecord, state: SelfTimedState, status: Status, sentence: str) -> SelfTimedRecord:
     return record.model_copy(
         update={
             "status": status,
             "sentence": sentence,
-            "sandbox": known.sandbox,
+            "sandbox": state.sandbox,
             "finished_at": clock.utc_now(),
-            "claim": known.testimony.claim,
-            "observed": known.observed,
-            "measured": known.measured,
-            "points": known.testimony.points,
-            "findings": (*known.broken_rules, *known.testimony.findings),
-            "log_truncated": known.log_truncated,
+            "claim": state.observed_log.claim,
+            "observed": state.observed,
+            "measured": state.measured,
+            "points": state.observed_log.points,
+            "findings": (*state.broken_rules, *state.observed_log.findings),
+            "log_truncated": state.log_truncated,
         }
     )
 
 
-def outcome(request: LegacyRequest, known: Known) -> str:
+def outcome(request: SelfTimedRequest, state: SelfTimedState) -> str:
     """What a script that ended well came to, in one sentence."""
-    claim, seen = known.testimony.claim, known.observed
+    claim, seen = state.observed_log.claim, state.observed
     assert seen is not None
     wall = f"in {seen.wall_ns / NS:.1f} s on the referee's clock"
-    if known.measured is not None:
-        loss, target = known.measured.score.val_loss, request.track.target_val_loss if request.track else None
+    if state.measured is not None:
+        loss, target = state.measured.score.val_loss, request.track.target_val_loss if request.track else None
         verdict = "" if target is None else f": {'reached' if loss <= target else 'missed'} the target {target:g}"
         return f"measured val_loss {loss:.4f} {wall}{verdict}"
     if claim is None:

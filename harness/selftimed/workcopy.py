@@ -22,7 +22,7 @@ MAX_SOURCE_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Checkout:
+class ScriptCheckout:
     """A script inside its checkout."""
 
     root: Path  # absolute
@@ -35,7 +35,7 @@ class Checkout:
         return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in self.root.name)[:200] or "root"
 
 
-def find_checkout(script: Path, root: Path | None = None) -> Checkout:
+def find_checkout(script: Path, root: Path | None = None) -> ScriptCheckout:
     """The checkout of a script: what is named, else the repository around it, else its folder. Raises UserError."""
     script = script.absolute()
     if script.suffix != ".py":
@@ -50,7 +50,7 @@ def find_checkout(script: Path, root: Path | None = None) -> Checkout:
     for path in find_sources(root):
         files[str(path.relative_to(root))] = hashlib.sha256(read_plain(path, MAX_SOURCE_BYTES)).hexdigest()
     entry = script.relative_to(root)
-    return Checkout(root, entry, hashlib.sha256(content).hexdigest(), source_digest(files))
+    return ScriptCheckout(root, entry, hashlib.sha256(content).hexdigest(), source_digest(files))
 
 
 def find_sources(root: Path) -> list[Path]:
@@ -58,7 +58,7 @@ def find_sources(root: Path) -> list[Path]:
     return [path for path in _files(root) if path.suffix == ".py" and not path.is_symlink()]
 
 
-def take_working_copy(checkout: Checkout, target: Path, data_root: Path) -> None:
+def take_working_copy(checkout: ScriptCheckout, target: Path, data_root: Path) -> None:
     """Copy a checkout into an empty folder. Raises UserError where there is too much of it."""
     for path in _files(checkout.root):
         place = target / path.relative_to(checkout.root)
@@ -78,8 +78,13 @@ def _offer_data(folder: Path, data_root: Path) -> None:
         return
     folder.mkdir(exist_ok=True)
     for dataset in sorted(data_root.iterdir()):
-        place = folder / dataset.name
-        if dataset.is_dir() and not dataset.name.startswith((".", "speedrun-")) and not os.path.lexists(place):
+        place, is_ours = folder / dataset.name, (dataset / "__init__.py").exists()  # a package beside the datasets
+        if (
+            dataset.is_dir()
+            and not is_ours
+            and not dataset.name.startswith((".", "speedrun-"))
+            and not os.path.lexists(place)
+        ):
             place.symlink_to(dataset.resolve())
 
 

@@ -29,7 +29,7 @@ from data.files import replace_file
 from harness.errors import RecordError
 from harness.formats import layout
 from harness.records.acceptance import in_order
-from harness.records.entry import Entry, entry_of
+from harness.records.entry import RecordEntry, entry_of
 from harness.system.plainfile import read_plain
 
 FORMAT = "speedrun index 2"
@@ -41,7 +41,7 @@ _UNREAD = frozenset({layout.README_FILE, layout.LOCK_FILE, layout.VERDICT_FILE})
 _SEPARATOR = "//"  # in no relative path
 _MASK = 2**64 - 1
 _TUPLES = ("authors", "techniques", "machine")
-_FIELDS = tuple(field.name for field in fields(Entry))
+_FIELDS = tuple(field.name for field in fields(RecordEntry))
 
 Remembered = tuple[str, str, Any]  # the files looked at, their fingerprint, and an encoded entry or what is wrong
 Known = dict[str, Remembered]  # by the name of the record's folder
@@ -50,7 +50,7 @@ OnRead = Callable[[int, int], None]  # (records done, all)
 
 def read_entries(
     track: str, *, fresh: bool = False, min_records: int = MIN_RECORDS, on_read: OnRead = lambda *_: None
-) -> tuple[list[Entry], list[str]]:
+) -> tuple[list[RecordEntry], list[str]]:
     """The records of a track in the order of acceptance, and a sentence for each folder that is not one.
 
     fresh: derive every entry again, whatever an index says.
@@ -61,14 +61,14 @@ def read_entries(
     else:
         with _seldom_collected():
             found = _through_index(layout.index_file(track), folders, fresh, on_read)
-    entries = [one for one in found if isinstance(one, Entry)]
+    entries = [one for one in found if isinstance(one, RecordEntry)]
     return in_order(entries), [one for one in found if isinstance(one, str)]
 
 
-def _through_index(place: Path, folders: Sequence[Path], fresh: bool, on_read: OnRead) -> list[Entry | str]:
+def _through_index(place: Path, folders: Sequence[Path], fresh: bool, on_read: OnRead) -> list[RecordEntry | str]:
     context = _context()
     known = {} if fresh else _load(place, context)
-    found: list[Entry | str] = []
+    found: list[RecordEntry | str] = []
     kept: Known = {}
     changed = False
     for number, folder in enumerate(folders):
@@ -85,7 +85,7 @@ def _through_index(place: Path, folders: Sequence[Path], fresh: bool, on_read: O
     return found
 
 
-def _recall(folder: Path, remembered: Remembered) -> Entry | str | None:
+def _recall(folder: Path, remembered: Remembered) -> RecordEntry | str | None:
     """What an index says of a record; None where that may not be so any more."""
     try:
         files, stamp, row = remembered
@@ -96,7 +96,7 @@ def _recall(folder: Path, remembered: Remembered) -> Entry | str | None:
         return None
 
 
-def _read(folder: Path) -> tuple[Remembered, Entry | str]:
+def _read(folder: Path) -> tuple[Remembered, RecordEntry | str]:
     """A record read, and what there is to remember of it. Looked at before it is read, so that no change is missed."""
     before_ns = time.time_ns()
     files = files_read(folder)
@@ -177,7 +177,7 @@ def fingerprint(looks: Sequence[int]) -> str:
     return hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
 
 
-def _derive(folder: Path) -> Entry | str:
+def _derive(folder: Path) -> RecordEntry | str:
     from harness.records.record import read_record  # with all that reads runs: not for a board that is remembered
 
     try:
@@ -229,7 +229,7 @@ def _head(context: str, body: bytes) -> str:
     return f"{FORMAT} {context} {hashlib.sha256(body).hexdigest()}"
 
 
-def _encode(one: Entry | str) -> Any:
+def _encode(one: RecordEntry | str) -> Any:
     if isinstance(one, str):
         return one
     values = asdict(one) | {
@@ -240,7 +240,7 @@ def _encode(one: Entry | str) -> Any:
     return [values[name] for name in _FIELDS]
 
 
-def _decode(row: Any) -> Entry | str:
+def _decode(row: Any) -> RecordEntry | str:
     if isinstance(row, str):
         return row
     values = dict(zip(_FIELDS, row, strict=True))
@@ -249,4 +249,4 @@ def _decode(row: Any) -> Entry | str:
     values["predecessors"] = frozenset(values["predecessors"])
     for name in _TUPLES:
         values[name] = tuple(values[name])
-    return Entry(**values)
+    return RecordEntry(**values)

@@ -7,7 +7,7 @@ from harness.formats import layout
 from harness.formats.run import RunRecord, read_run
 from harness.formats.track import Track
 from harness.records.standings import Standing, standings_of
-from harness.selftimed.record import LegacyRecord, legacy_dirs, read_legacy
+from harness.selftimed.record import SelfTimedRecord, read_self_timed, self_timed_dirs
 
 from .reported import local_standing
 
@@ -23,18 +23,18 @@ def local_standings(track: Track, most: int | None) -> tuple[list[Standing], lis
         if isinstance(found, str):
             broken.append(found)
         elif found.track is not None and found.track.name == track.name:
-            rows += [local_standing(found)] if isinstance(found, LegacyRecord) else standings_of((), (found,))
+            rows += [local_standing(found)] if isinstance(found, SelfTimedRecord) else standings_of((), (found,))
         if len(rows) == most:
             break
     return rows[::-1], broken[::-1]
 
 
-def _newest_runs() -> Iterator[RunRecord | LegacyRecord | str]:
+def _newest_runs() -> Iterator[RunRecord | SelfTimedRecord | str]:
     """Local runs, refereed and self-timed ones, and sentences about broken ones, newest first."""
     root = layout.runs_root()
-    refereed, self_timed = layout.local_run_dirs(root), set(legacy_dirs(root))
+    refereed, self_timed = layout.local_run_dirs(root), set(self_timed_dirs(root))
     for folder in sorted({*refereed, *self_timed}, key=lambda folder: folder.name, reverse=True):
         try:
-            yield read_legacy(folder) if folder in self_timed else read_run(folder)
+            yield read_self_timed(folder) if folder in self_timed else read_run(folder)
         except RecordError as error:
             yield str(error)

@@ -21,7 +21,7 @@ _LARGEST = 2**62
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class TrainingReport:
     """One report of rank 0. train_loss: nats per token, by the submission's own word."""
 
     step: int
@@ -30,7 +30,7 @@ class Report:
     tokens: int | None
 
 
-def read_progress(run_folder: Path) -> list[Report]:
+def read_progress(run_folder: Path) -> list[TrainingReport]:
     """Every readable report of a run, in order; none where the file cannot be read."""
     try:
         content = read_plain(run_folder / layout.PROGRESS_FILE, MAX_PROGRESS_BYTES)
@@ -39,7 +39,7 @@ def read_progress(run_folder: Path) -> list[Report]:
     return [report for line in content.splitlines() if (report := parse_report(line)) is not None]
 
 
-def parse_report(line: bytes) -> Report | None:
+def parse_report(line: bytes) -> TrainingReport | None:
     """A line of progress.jsonl; None for anything else."""
     try:
         found = json.loads(line)
@@ -52,14 +52,14 @@ def parse_report(line: bytes) -> Report | None:
     loss = float(loss) if isinstance(loss, int | float) and not isinstance(loss, bool) and abs(loss) < 1e300 else None
     if loss is not None and not math.isfinite(loss):
         loss = None
-    return Report(step, elapsed_ns / 1e9, loss, tokens if _is_count(tokens) else None)
+    return TrainingReport(step, elapsed_ns / 1e9, loss, tokens if _is_count(tokens) else None)
 
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
 
 
-def read_last_report(run_folder: Path) -> tuple[Report, float] | None:
+def read_last_report(run_folder: Path) -> tuple[TrainingReport, float] | None:
     """The newest whole report of a run and when the file was last written (Unix time, s); None where there is none.
 
     Only the end of the file is read, so that a long run costs a watcher nothing.

@@ -11,7 +11,7 @@ from harness.errors import RecordError
 from harness.formats import layout
 from harness.formats.track import Track
 from harness.records.standings import Standing
-from harness.selftimed.record import LegacyRecord, read_legacy
+from harness.selftimed.record import SelfTimedRecord, read_self_timed
 from harness.status import Status
 
 NS = 1_000_000_000
@@ -22,7 +22,7 @@ def reported_standings(track: Track) -> tuple[list[Standing], list[str]]:
     rows, broken = [], []
     for path in layout.reported_files(track.name):
         try:
-            record = read_legacy(path)
+            record = read_self_timed(path)
             if record.track is None or record.track.name != track.name or record.measured is None:
                 raise RecordError(f"expected a result on {track.name} with a measured loss, found none in {path}")
             rows.append(_row(path.stem, record))
@@ -31,13 +31,13 @@ def reported_standings(track: Track) -> tuple[list[Standing], list[str]]:
     return rows, broken
 
 
-def local_standing(record: LegacyRecord) -> Standing:
+def local_standing(record: SelfTimedRecord) -> Standing:
     """The row of a self-timed run that nobody handed in: `reported` too, because nobody refereed it."""
     row = _row(record.run_id, record)
     return replace(row, title=f"{row.title} (local)")
 
 
-def _row(name: str, record: LegacyRecord) -> Standing:
+def _row(name: str, record: SelfTimedRecord) -> Standing:
     measured, claim, machine = record.measured, record.claim, record.environment
     time_ns = None if measured is None else _time_ns(record)
     gpus = sorted({gpu.name for gpu in machine.gpus})
@@ -62,7 +62,7 @@ def _row(name: str, record: LegacyRecord) -> Standing:
     )
 
 
-def _time_ns(record: LegacyRecord) -> int | None:
+def _time_ns(record: SelfTimedRecord) -> int | None:
     if record.claim is not None and record.claim.train_time_ns:
         return record.claim.train_time_ns
     return None if record.observed is None else record.observed.wall_ns

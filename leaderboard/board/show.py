@@ -17,7 +17,7 @@ from harness.records.challenge import Challenge
 from harness.records.record import Record, read_records_of, source_files
 from harness.records.standings import Standing
 from harness.records.verdict import WaivedFinding, evidence_json
-from harness.records.verification import Report, verify_record
+from harness.records.verification import VerificationReport, verify_record
 
 from ..upstream.audit import AuditRow, audit
 from ..upstream.history import ImportedRow, ImportedRun
@@ -29,7 +29,7 @@ FileChange = tuple[str, int, int]  # name, lines added, lines removed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempted:
+class ShownAttempt:
     """One run of a record's campaign. time and loss only where it got so far."""
 
     run_id: str
@@ -52,8 +52,8 @@ class Shown:
     folder: Path
     standing: Standing | None  # None: it cannot be read, so it holds no place
     record: Record | None
-    report: Report
-    runs: tuple[Attempted, ...]
+    report: VerificationReport
+    runs: tuple[ShownAttempt, ...]
     environment: tuple[tuple[str, str], ...]
     challenges: tuple[Challenge, ...]
     differences: tuple[tuple[str, tuple[FileChange, ...]], ...]  # parent -> files
@@ -73,7 +73,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShownImport:
+class ImportView:
     """A record of another competition: what its table claims and what its logs hold."""
 
     track: str
@@ -110,7 +110,7 @@ def show_own(reference: OwnRecord) -> Shown:
     )
 
 
-def show_imported(reference: ImportedRow) -> ShownImport:
+def show_imported(reference: ImportedRow) -> ImportView:
     history, record, track = reference.history, reference.record, load_track(reference.track)
     runs = tuple(history.runs[index] for index in record.runs)
     machines = [history.machines[index] for index in dict.fromkeys(run.machine for run in runs)]
@@ -121,7 +121,7 @@ def show_imported(reference: ImportedRow) -> ShownImport:
         links.append(("folder of its logs", history.url(record.folder)))
     if record.link is not None:
         links.append(("linked by its table", history.url(record.link.path)))
-    return ShownImport(
+    return ImportView(
         track=reference.track,
         number=reference.number,
         standing=imported_standings(track, official_only=False)[reference.index],
@@ -146,13 +146,13 @@ def _standing(reference: OwnRecord) -> Standing | None:
     return next((row for row in rows if row.name == reference.folder.name and row.place is not None), None)
 
 
-def _attempts(record: Record) -> Iterable[Attempted]:
+def _attempts(record: Record) -> Iterable[ShownAttempt]:
     yield from (_attempted(a.run, a.slot.arm, a.counted) for a in record.bundle.attempts)
 
 
-def _attempted(run: RunRecord, arm: str, counted: bool) -> Attempted:
+def _attempted(run: RunRecord, arm: str, counted: bool) -> ShownAttempt:
     phases = run.phases
-    return Attempted(
+    return ShownAttempt(
         run_id=run.run_id, arm=arm, seed=run.seed, counted=counted, status=str(run.status),
         time_s=None if phases.train_ns is None else phases.train_ns / 1e9,
         prepare_s=None if phases.prepare_ns is None else phases.prepare_ns / 1e9,
@@ -221,9 +221,9 @@ def _shortest(folder: Path) -> str:
     return str(absolute.relative_to(layout.ROOT)) if absolute.is_relative_to(layout.ROOT) else str(absolute)
 
 
-def as_dict(found: Shown | ShownImport) -> dict[str, Any]:
+def as_dict(found: Shown | ImportView) -> dict[str, Any]:
     """The same as one object for a machine."""
-    return _imported_dict(found) if isinstance(found, ShownImport) else _own_dict(found)
+    return _imported_dict(found) if isinstance(found, ImportView) else _own_dict(found)
 
 
 def _own_dict(found: Shown) -> dict[str, Any]:
@@ -259,7 +259,7 @@ def _own_dict(found: Shown) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _imported_dict(found: ShownImport) -> dict[str, Any]:
+def _imported_dict(found: ImportView) -> dict[str, Any]:
     return {
         "kind": "imported",
         "track": found.track,

@@ -17,7 +17,7 @@ from harness.formats import layout
 from harness.formats.run import RunRecord, read_run
 from harness.status import Status
 
-from .progress import Report, read_last_report
+from .progress import TrainingReport, read_last_report
 
 QUIET_S = 10.0  # without a report: training may be over
 LEARNED_FROM = 40  # earlier runs that are asked how many steps the same source takes
@@ -30,7 +30,7 @@ class RunSight:
 
     run: RunRecord
     phase: str  # STARTING, PREPARE, TRAIN, SCORE, or its status
-    report: Report | None
+    report: TrainingReport | None
     clock_s: float | None  # since GO, as far as it can be told
     steps: int | None  # an earlier run of the same source took so many
     eta_s: float | None

@@ -17,8 +17,8 @@ from harness.records.verdict import WaivedFinding
 from harness.selftimed.grammars import Reading
 from harness.selftimed.logs import LogEnvironment, Oddity
 
-from ..board.show import Attempted
-from ..text.plots import CurvePoint, ProgressPoint, Scatter
+from ..board.show import ShownAttempt
+from ..text.plots import ProgressPoint, Scatter, TrainingPoint
 from ..upstream.audit import AuditRow
 
 
@@ -61,7 +61,7 @@ class ShownRecord(Section):
     standing: Standing | None
     statement: Statement | None
     evidence: Evidence | None
-    runs: list[Attempted]  # every attempt of its campaign, in order
+    runs: list[ShownAttempt]  # every attempt of its campaign, in order
     environment: Environment | None  # of its first run
     findings: list[Finding]
     waived: list[WaivedFinding]
@@ -120,7 +120,7 @@ class PlottedProgress(Section):
 class PlottedCurves(Section):
     """speedrun plot curves"""
 
-    points: list[CurvePoint]
+    points: list[TrainingPoint]
 
 
 class PlottedNoise(Section):

@@ -16,7 +16,7 @@ from harness.formats.track import Track, default_track, load_track
 from ..board.board import read_board
 from ..board.record_names import OwnRecord, Reference, find_record, references
 from ..text import plots, terminal_plot
-from ..text.plots import CurvePoint, ProgressPoint, Scatter
+from ..text.plots import ProgressPoint, Scatter, TrainingPoint
 from ..text.terminal_plot import Series, smoothed
 
 app = typer.Typer(
@@ -137,7 +137,7 @@ def _progress_lines(points: list[ProgressPoint], track: Track, width: int) -> li
     return [*lines, f"  {first:,.4g} to {last:,.4g} {unit} in {len(points)} records, {first / last:.3g} times"]
 
 
-def _curve_lines(points: list[CurvePoint], width: int) -> list[str]:
+def _curve_lines(points: list[TrainingPoint], width: int) -> list[str]:
     named = dict(zip(dict.fromkeys(point.record for point in points), terminal_plot.LETTERS, strict=False))
     runs = list(dict.fromkeys((point.record, point.run) for point in points))
     lines: list[str] = []
@@ -149,7 +149,7 @@ def _curve_lines(points: list[CurvePoint], width: int) -> list[str]:
     return [*lines, *(f"  {letter}  {name}" for name, letter in named.items())]
 
 
-def _curve_series(points: list[CurvePoint], record: str, run: str, field: str, letter: str) -> Series:
+def _curve_series(points: list[TrainingPoint], record: str, run: str, field: str, letter: str) -> Series:
     shown = [point for point in points if (point.record, point.run) == (record, run)]
     return Series([getattr(point, field) for point in shown], smoothed([point.loss for point in shown]), letter)
 

@@ -18,24 +18,24 @@ from rich.text import Text
 from data import datasets
 from data.printing import printable
 from harness.campaigns.bundle import Bundle, read_bundle
-from harness.campaigns.runner import Options, begin, conduct
+from harness.campaigns.runner import Options, begin, run_campaign
 from harness.campaigns.scoreboard import Scoreboard
 from harness.cli import options
 from harness.cli.campaigns import draft, prepare_data
 from harness.errors import RunFailure, UserError
 from harness.formats import environment, layout
 from harness.formats.track import Track, load_track
-from harness.records.environments import Lock, build, differences, find_python, place_for, read_lock
-from harness.records.lookup import find_contender
+from harness.records.environments import EnvironmentLock, build, differences, find_python, place_for, read_lock
+from harness.records.lookup import find_submission
 from harness.records.record import Record, read_record
-from harness.records.reproduction import Reproduction, judge
+from harness.records.reproduction import Reproduction, assess
 from harness.referee.display import Display
 from harness.status import ExitCode
 from harness.system import processes
 
 from ..board.record_names import OwnRecord, find_record
 from ..upstream.history import ImportedRow
-from ..upstream.recover import Dig, dig
+from ..upstream.recover import RecoveredRun, recover_run
 from ..upstream.replaying import Replay, replay
 
 SHOWN_DIFFERENCES = 8
@@ -117,13 +117,13 @@ def _own(found: OwnRecord, start: _Start, campaign: Path | None, dry_run: bool) 
         _show_own_plan(record, found, start, lock, differing, python, count)
         return
     if campaign is not None:
-        _tell(judge(record.name, record.runs, read_bundle(campaign), _track(found), None), start.as_json)
+        _tell(assess(record.name, record.runs, read_bundle(campaign), _track(found), None), start.as_json)
     if not start.here:
         _in_its_environment(found, start, lock, python, count)
     _say_differences(differing)
     main = _conduct(found, start, count, relabel=False)
     under_labels = _conduct(found, start, 1, relabel=True) if start.relabel else None
-    _tell(judge(record.name, record.runs, main, _track(found), under_labels), start.as_json)
+    _tell(assess(record.name, record.runs, main, _track(found), under_labels), start.as_json)
 
 
 def _track_name(found: OwnRecord) -> str:
@@ -138,19 +138,19 @@ def _track(found: OwnRecord) -> Track:
 
 def _conduct(found: OwnRecord, start: _Start, runs: int, *, relabel: bool) -> Bundle:
     """One campaign of the record's own source. Raises RunFailure when it is stopped before its end."""
-    contender = find_contender(str(found.folder), found.track)
+    named = find_submission(str(found.folder), found.track)
     drafted = draft(
-        _track_name(found), (contender,), runs, _ranks(found), start.require_sandbox, start.out,
+        _track_name(found), (named,), runs, _ranks(found), start.require_sandbox, start.out,
         purpose="reproduce", relabel=relabel,
     )  # fmt: skip
     console = Console(stderr=True)
     prepare_data(drafted.track, console)
-    folder = begin(drafted.plan, drafted.track_file, [contender.submission], drafted.parent)
+    folder = begin(drafted.plan, drafted.track_file, [named.submission], drafted.parent)
     console.print(Text(f"{'under other labels' if relabel else 'campaign'}: {folder}"), soft_wrap=True)
     with Scoreboard(console, drafted.plan).watching() as board:
-        sitting = conduct(folder, Options(data_root=datasets.data_root(), wait=start.wait), board)
-    if sitting.stopped_by is not None:
-        stopped = sitting.stopped_by
+        result = run_campaign(folder, Options(data_root=datasets.data_root(), wait=start.wait), board)
+    if result.stopped_by is not None:
+        stopped = result.stopped_by
         how = f"speedrun run --resume {folder}; then speedrun reproduce {found.key} --campaign {folder}"
         raise RunFailure(stopped.status, f"{stopped.sentence}; go on with {how}")
     return read_bundle(folder)
@@ -161,7 +161,7 @@ def _ranks(found: OwnRecord) -> int:
     return read_record(found.folder).runs[0].world_size
 
 
-def _in_its_environment(found: OwnRecord, start: _Start, lock: Lock, python: Path | None, runs: int) -> None:
+def _in_its_environment(found: OwnRecord, start: _Start, lock: EnvironmentLock, python: Path | None, runs: int) -> None:
     """Build the record's environment and run the same command in it; exits with its code."""
     if python is None:
         raise UserError(
@@ -183,7 +183,7 @@ def _show_own_plan(
     record: Record,
     found: OwnRecord,
     start: _Start,
-    lock: Lock,
+    lock: EnvironmentLock,
     differing: list[tuple[str, str, str]],
     python: Path | None,
     runs: int,
@@ -238,7 +238,7 @@ def _tell(found: Reproduction, as_json: bool) -> None:
 
 def _imported(row: ImportedRow, start: _Start, checkout: Path | None, *, dry_run: bool, anyway: bool) -> None:
     track = load_track(row.track)
-    found = dig(row, track, checkout, environment.gpus(), datasets.data_root())
+    found = recover_run(row, track, checkout, environment.gpus(), datasets.data_root())
     if dry_run or (found.missing and not anyway):
         _print_plan(as_plan(row, found), start.as_json)
     if dry_run:
@@ -266,7 +266,7 @@ def _imported(row: ImportedRow, start: _Start, checkout: Path | None, *, dry_run
     raise typer.Exit(int(done.exit_code))
 
 
-def as_plan(row: ImportedRow, found: Dig) -> dict[str, Any]:
+def as_plan(row: ImportedRow, found: RecoveredRun) -> dict[str, Any]:
     """What would be installed and run, and what is gone."""
     nearest = found.torch
     release = nearest.release if nearest else None

@@ -36,11 +36,11 @@ FORMS = {
     "challenge": Form("harness.records.challenge:ChallengeStatement", "challenge.json"),
     "track": Form("harness.formats.track:Track", "track.toml"),
     "dataset": Form("data.datasets:Dataset", "a manifest of a dataset, as TOML"),
-    "legacy": Form("harness.selftimed.record:LegacyRecord", "legacy.json, speedrun run --legacy --json"),
+    "legacy": Form("harness.selftimed.record:SelfTimedRecord", "legacy.json, speedrun run --legacy --json"),
     "refusal-output": Form("harness.cli.json_types:Refusal", "any command that fails with --json"),
     "dry-run-output": Form("harness.cli.json_types:DryRun", "speedrun run --dry-run --json"),
     "campaign-output": Form(
-        "harness.campaigns.summary:Summary", "speedrun run --runs N --json, speedrun compare --json"
+        "harness.campaigns.summary:CampaignSummary", "speedrun run --runs N --json, speedrun compare --json"
     ),
     "campaign-dry-run-output": Form("harness.cli.json_types:CampaignDryRun", "the same with --dry-run"),
     "plan-output": Form("harness.campaigns.forecast:Forecast", "speedrun plan --json"),

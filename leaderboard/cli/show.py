@@ -13,7 +13,7 @@ from harness.cli.reports import show_evidence, show_findings
 from harness.records.standings import Standing
 
 from ..board.record_names import find_record
-from ..board.show import Attempted, Shown, ShownImport, as_dict, show_imported, show_own
+from ..board.show import ImportView, Shown, ShownAttempt, as_dict, show_imported, show_own
 from ..upstream.history import ImportedRow
 
 SHOWN_RUNS = 60
@@ -35,7 +35,7 @@ def show(
         print(json.dumps(as_dict(found), indent=1, default=str))
         return
     console = Console()
-    if isinstance(found, ShownImport):
+    if isinstance(found, ImportView):
         _print_imported(console, found)
     else:
         _print_own(console, found)
@@ -87,7 +87,7 @@ def _print_challenges(console: Console, found: Shown) -> None:
         show_findings(console, one.findings)
 
 
-def _print_imported(console: Console, found: ShownImport) -> None:
+def _print_imported(console: Console, found: ImportView) -> None:
     row, audited = found.standing, found.audited
     _title(console, f"{found.track}/{found.number}")
     claimed = [_time(row), *([f"val_loss {audited.claimed_val_loss:g}"] if audited.claimed_val_loss else [])]
@@ -148,7 +148,7 @@ def _logged(mean_s: float | None, sd_s: float | None, runs: int) -> str:
     return f"{mean_s:.4g} s, mean of {runs} run{'' if runs == 1 else 's'}{spread}, by the scripts' own clock"
 
 
-def _loss(found: ShownImport) -> str:
+def _loss(found: ImportView) -> str:
     audited = found.audited
     if audited.val_loss is None:
         return ""
@@ -157,7 +157,7 @@ def _loss(found: ShownImport) -> str:
     return f"mean {audited.val_loss:.5f} of {audited.runs} runs{spread}, {low:.4f} to {high:.4f}"
 
 
-def _run_lines(runs: tuple[Attempted, ...]) -> list[str]:
+def _run_lines(runs: tuple[ShownAttempt, ...]) -> list[str]:
     lines = [f"  {'run':<28} {'arm':<9} {'seed':>10} {'time':>10} {'val_loss':>9}  became"]
     for run in runs[:SHOWN_RUNS]:
         became = run.status + ("" if run.counted else ", does not count")

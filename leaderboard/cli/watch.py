@@ -121,7 +121,7 @@ def _tell_ended(folder: Path, told: set[str], screen: "Screen") -> None:
 
 
 def _stopped_by(folder: Path) -> Status | None:
-    """What ended a sitting early, if it was a run."""
+    """What ended a campaign early, if it was a run."""
     runs = layout.run_dirs(folder / layout.RECORD_RUNS_DIR)
     try:
         last = read_run(runs[-1]).status if runs else None

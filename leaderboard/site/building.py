@@ -16,11 +16,11 @@ from .audit_page import audit_page
 from .charts import Draw
 from .feed import feed
 from .imported_page import imported_view
-from .record_page import MAX_RUNS, Attempted, attempted, challenge_attempts, record_view
+from .record_page import MAX_RUNS, AttemptRow, attempted, challenge_attempts, record_view
 from .rendering import ASSETS, Page, Renderer
-from .rows import Row, address_of, rows_of
-from .shared_pages import Summary, shared_pages
-from .site_folder import Group, Output, files_below, fingerprint, open_output
+from .rows import BoardRow, address_of, rows_of
+from .shared_pages import TrackSummary, shared_pages
+from .site_folder import FileGroup, Output, files_below, fingerprint, open_output
 from .source_pages import diff_view, read_source, source_view
 from .track_data import Collection, Own, read_collection, track_folders
 from .track_page import track_pages
@@ -44,7 +44,7 @@ class Built:
 def build(out: Path, *, base_url: str = "", full: bool = False, on_progress: Progress = lambda *_: None) -> Built:
     """Build or bring up to date the site in `out`. Raises UserError where that folder is something else."""
     renderer, code, folders = Renderer(), code_fingerprint(), track_folders()
-    summaries: list[Summary] = []
+    summaries: list[TrackSummary] = []
     made: list[str] = []
     with open_output(out, full=full) as output:
         for number, folder in enumerate(folders):
@@ -90,7 +90,7 @@ def site_fingerprint() -> str:
     return fingerprint(documents(), *(track_fingerprint(folder, code) for folder in track_folders()))
 
 
-def _sentences(summaries: list[Summary]) -> Iterator[str]:
+def _sentences(summaries: list[TrackSummary]) -> Iterator[str]:
     for summary in summaries:
         if summary.problem:
             yield f"{summary.name}: {summary.problem}"
@@ -100,7 +100,7 @@ def _sentences(summaries: list[Summary]) -> Iterator[str]:
 # ------------------------------------------------------------------------------------------------- one track
 
 
-def _build_track(folder: Path, group: Group, output: Output, renderer: Renderer) -> Summary:
+def _build_track(folder: Path, group: FileGroup, output: Output, renderer: Renderer) -> TrackSummary:
     def draw(key: str, make: Callable[[], str]) -> str:
         return output.fragment(group, key, make)
 
@@ -119,7 +119,7 @@ def _build_track(folder: Path, group: Group, output: Output, renderer: Renderer)
     for address, content in files.items():
         output.put(group, address, content)
     summary = _summary(collection, rows)
-    group.summary = json.loads(TypeAdapter(Summary).dump_json(summary))
+    group.summary = json.loads(TypeAdapter(TrackSummary).dump_json(summary))
     return summary
 
 
@@ -158,7 +158,7 @@ def _files_of(own: Own, collection: Collection) -> dict[str, bytes]:
         return {}
     track, name = collection.name, own.name
     files = {addresses.raw_source(track, name, n): content for n, content in enumerate(read_source(own).values())}
-    campaigns: list[tuple[int | None, Path, list[Attempted]]] = [(None, own.report.path, attempted(own.record))]
+    campaigns: list[tuple[int | None, Path, list[AttemptRow]]] = [(None, own.report.path, attempted(own.record))]
     campaigns += [(n, report.path, challenge_attempts(report)) for n, report in enumerate(own.challenges)]
     for challenge, folder, attempts in campaigns:
         for found in attempts[:MAX_RUNS]:
@@ -174,10 +174,10 @@ def _bytes_of(path: Path) -> bytes:
         return b'{"error": "expected a run.json in the record, found none that can be read"}\n'
 
 
-def _summary(collection: Collection, rows: list[Row]) -> Summary:
+def _summary(collection: Collection, rows: list[BoardRow]) -> TrackSummary:
     track, reigning = collection.track, collection.reigning
     address = address_of(collection, reigning) if reigning else ""
-    return Summary(
+    return TrackSummary(
         name=collection.name,
         title=track.title if track else collection.name,
         metric=track.metric if track else "train_time",
@@ -202,10 +202,10 @@ def _device(collection: Collection) -> str:
     return f"{hardware.world_size}x {what}"
 
 
-def _summary_from(group: Group) -> Summary | None:
+def _summary_from(group: FileGroup) -> TrackSummary | None:
     """Of a group that is kept; None where it is not what this build would write, so that it is written again."""
     try:
-        return TypeAdapter(Summary).validate_python(group.summary)
+        return TypeAdapter(TrackSummary).validate_python(group.summary)
     except ValidationError:
         return None
 
@@ -213,8 +213,8 @@ def _summary_from(group: Group) -> Summary | None:
 # ------------------------------------------------------------------------------------------------- all tracks
 
 
-def _build_shared(summaries: list[Summary], output: Output, renderer: Renderer, code: str, base_url: str) -> None:
-    known = json.dumps(json.loads(TypeAdapter(list[Summary]).dump_json(summaries)), sort_keys=True)
+def _build_shared(summaries: list[TrackSummary], output: Output, renderer: Renderer, code: str, base_url: str) -> None:
+    known = json.dumps(json.loads(TypeAdapter(list[TrackSummary]).dump_json(summaries)), sort_keys=True)
     print_ = fingerprint(documents(), code, known, base_url)
     if output.unchanged("shared", print_) is not None:
         return

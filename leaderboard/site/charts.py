@@ -46,7 +46,7 @@ _ATTRIBUTES = frozenset({
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class ChartPoint:
     """One record of a progression."""
 
     when: str | int  # an ISO date, or a place
@@ -58,7 +58,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class CurvePoint:
+class CurveDot:
     run: str
     arm: str
     step: int
@@ -95,7 +95,7 @@ class Figure:
 Draw = Callable[[str, Callable[[], str]], str]  # (key, how to draw) -> SVG, perhaps from a cache
 
 
-def progress(points: Sequence[Point], unit: str, here: str, draw: Draw) -> Figure | None:
+def progress(points: Sequence[ChartPoint], unit: str, here: str, draw: Draw) -> Figure | None:
     """A track's records over time, the value on a log axis; None for fewer than two."""
     if len(points) < 2:
         return None
@@ -109,7 +109,7 @@ def progress(points: Sequence[Point], unit: str, here: str, draw: Draw) -> Figur
     return Figure("Progress of the record", caption, drawings)
 
 
-def curves(points: Sequence[CurvePoint], here: str, draw: Draw) -> Figure | None:
+def curves(points: Sequence[CurveDot], here: str, draw: Draw) -> Figure | None:
     """Training loss of every run, as the runs reported it."""
     if not points:
         return None
@@ -260,7 +260,7 @@ def _configured(chart: "alt.LayerChart | alt.Chart") -> "alt.TopLevelMixin":
     return found
 
 
-def _thinned(points: Sequence[Point]) -> list[Point]:
+def _thinned(points: Sequence[ChartPoint]) -> list[ChartPoint]:
     """At most MAX_POINTS of them, evenly, the first and the last among them."""
     if len(points) <= MAX_POINTS:
         return list(points)

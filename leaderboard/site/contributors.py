@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from . import addresses, numbers
-from .rows import Row
+from .rows import BoardRow
 from .tables import Cell, Column, Table, cell
 from .visible import one_line
 
@@ -17,7 +17,7 @@ class Credit:
 
     name: str
     address: str
-    rows: tuple[Row, ...]
+    rows: tuple[BoardRow, ...]
 
     @property
     def savings(self) -> list[float]:
@@ -39,18 +39,20 @@ class Credit:
         return sorted({row.track for row in self.rows})
 
 
-def authors(rows: Iterable[Row]) -> list[Credit]:
+def authors(rows: Iterable[BoardRow]) -> list[Credit]:
     """By number of records, most first."""
     return _credits(rows, lambda row: row.standing.authors, addresses.author)
 
 
-def techniques(rows: Iterable[Row]) -> list[Credit]:
+def techniques(rows: Iterable[BoardRow]) -> list[Credit]:
     """By number of records, most first."""
     return _credits(rows, lambda row: row.standing.techniques, addresses.technique)
 
 
-def _credits(rows: Iterable[Row], names: Callable[[Row], Iterable[str]], address: Callable[[str], str]) -> list[Credit]:
-    found: dict[str, list[Row]] = {}
+def _credits(
+    rows: Iterable[BoardRow], names: Callable[[BoardRow], Iterable[str]], address: Callable[[str], str]
+) -> list[Credit]:
+    found: dict[str, list[BoardRow]] = {}
     for row in rows:
         for name in dict.fromkeys(names(row)):
             found.setdefault(name, []).append(row)

@@ -25,7 +25,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class DiffLine:
     """A line of both versions beside each other; None where one has none."""
 
     kind: Kind
@@ -41,7 +41,7 @@ class FileDiff:
     status: Literal["unchanged", "changed", "added", "removed", "too large"]
     added: int = 0  # lines
     removed: int = 0
-    hunks: tuple[tuple[Line, ...], ...] = ()
+    hunks: tuple[tuple[DiffLine, ...], ...] = ()
     cut: bool = False  # not every row is shown
 
 
@@ -75,18 +75,20 @@ def _diff_file(name: str, old: bytes | None, new: bytes | None, allowance: Allow
 
 def _lines(
     group: Sequence[tuple[str, int, int, int, int]], old: Sequence[Markup], new: Sequence[Markup]
-) -> Iterator[Line]:
+) -> Iterator[DiffLine]:
     for tag, old_start, old_end, new_start, new_end in group:
         for i in range(max(old_end - old_start, new_end - new_start)):
             left = Side(old_start + i + 1, old[old_start + i]) if old_start + i < old_end else None
             right = Side(new_start + i + 1, new[new_start + i]) if new_start + i < new_end else None
             kind: Kind = "same" if tag == "equal" else "added" if not left else "removed" if not right else "changed"
-            yield Line(kind, left, right)
+            yield DiffLine(kind, left, right)
 
 
-def _within(hunks: Sequence[tuple[Line, ...]], allowance: Allowance) -> tuple[tuple[tuple[Line, ...], ...], bool]:
+def _within(
+    hunks: Sequence[tuple[DiffLine, ...]], allowance: Allowance
+) -> tuple[tuple[tuple[DiffLine, ...], ...], bool]:
     """The hunks that the page has room for, and whether that left any line out."""
-    kept: list[tuple[Line, ...]] = []
+    kept: list[tuple[DiffLine, ...]] = []
     for hunk in hunks:
         fits = list(takewhile(lambda line: allowance.take([s.html for s in (line.old, line.new) if s]), hunk))
         if fits:

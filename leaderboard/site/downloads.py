@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.campaigns.evidence import measure
 
-from .rows import Row, address_of
+from .rows import BoardRow, address_of
 from .track_data import Collection, Imported, Own
 
 ROW_KEYS = (
@@ -20,14 +20,14 @@ ROW_KEYS = (
 RUN_KEYS = ("record", "run", "arm", "slot", "counted", "seed", "status", "train_time_s", "val_loss", "steps", "page")
 
 
-def standings_json(track: str, rows: Sequence[Row]) -> bytes:
+def standings_json(track: str, rows: Sequence[BoardRow]) -> bytes:
     """The same rows as in the table, all columns."""
     return (
         json.dumps({"track": track, "standings": [_row(row) for row in rows]}, default=str, indent=1) + "\n"
     ).encode()
 
 
-def standings_csv(rows: Sequence[Row]) -> bytes:
+def standings_csv(rows: Sequence[BoardRow]) -> bytes:
     return _csv(ROW_KEYS, (_joined(_row(row)) for row in rows))
 
 
@@ -36,7 +36,7 @@ def runs_csv(collection: Collection) -> bytes:
     return _csv(RUN_KEYS, _runs(collection))
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: BoardRow) -> dict[str, Any]:
     values = asdict(row.standing) | {"official": row.official, "page": row.address}
     values["date"] = None if row.date is None else row.date.isoformat()
     return {key: values[key] for key in ROW_KEYS}

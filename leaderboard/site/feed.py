@@ -5,14 +5,14 @@ from datetime import date
 from xml.etree import ElementTree
 
 from . import addresses, numbers
-from .rows import Row
+from .rows import BoardRow
 from .visible import one_line
 
 MAX_ENTRIES = 50
 ATOM = "http://www.w3.org/2005/Atom"
 
 
-def feed(rows: Sequence[Row], base_url: str = "") -> bytes:
+def feed(rows: Sequence[BoardRow], base_url: str = "") -> bytes:
     """Of the newest records that have a date. base_url: of the published site; without it links are relative."""
     dated = [(row.date, row) for row in rows if row.date is not None and row.official]
     newest = sorted(dated, key=lambda pair: (pair[0], pair[1].track, pair[1].standing.place or 0), reverse=True)
@@ -30,7 +30,7 @@ def feed(rows: Sequence[Row], base_url: str = "") -> bytes:
     return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
-def _entry(root: ElementTree.Element, day: date, row: Row) -> None:
+def _entry(root: ElementTree.Element, day: date, row: BoardRow) -> None:
     entry = ElementTree.SubElement(root, "entry")
     _text(entry, "title", one_line(f"{row.track}: {row.standing.title}"))
     _text(entry, "id", f"urn:speedrun:{row.address.removesuffix('.html').replace('/', ':')}")
@@ -42,7 +42,7 @@ def _entry(root: ElementTree.Element, day: date, row: Row) -> None:
     _text(entry, "summary", summary(row))
 
 
-def summary(row: Row) -> str:
+def summary(row: BoardRow) -> str:
     """A record in one sentence."""
     found = row.standing
     what = f"{found.steps:,} steps" if found.steps is not None else numbers.seconds(found.train_time_s) or "no time"

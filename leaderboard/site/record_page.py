@@ -17,11 +17,11 @@ from harness.formats.run import Finding, RunRecord
 from harness.formats.track import Track
 from harness.records.challenge import ChallengeStatement
 from harness.records.record import Record
-from harness.records.verification import Report
+from harness.records.verification import VerificationReport
 from harness.system.plainfile import read_plain
 
 from . import addresses, numbers
-from .charts import CurvePoint, Draw, Figure, RunPoint, curves, scatter
+from .charts import CurveDot, Draw, Figure, RunPoint, curves, scatter
 from .prose import prose, without_title
 from .sparklines import Strip, strip
 from .tables import Cell, Column, Part, Table, cell
@@ -36,7 +36,7 @@ NS = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempted:
+class AttemptRow:
     """One run of a record as the page shows it."""
 
     number: int
@@ -60,10 +60,10 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Challenged:
+class ChallengeRow:
     """A challenge, what it says, and its runs."""
 
-    report: Report
+    report: VerificationReport
     statement: ChallengeStatement | None
     runs: Table | None
 
@@ -83,7 +83,7 @@ class RecordView:
     figures: tuple[Figure, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     packages: tuple[tuple[str, str], ...] = ()
-    challenges: tuple[Challenged, ...] = ()
+    challenges: tuple[ChallengeRow, ...] = ()
     parents: tuple[Part, ...] = ()
     raced: Part | None = None
     readme: Markup | None = None
@@ -127,14 +127,14 @@ def record_view(own: Own, collection: Collection, draw: Draw) -> RecordView:
     )
 
 
-def attempted(record: Record) -> list[Attempted]:
+def attempted(record: Record) -> list[AttemptRow]:
     """Every attempt of its campaign in the order of the ledger."""
     return _attempts(record.bundle)
 
 
-def _attempts(bundle: Bundle) -> list[Attempted]:
+def _attempts(bundle: Bundle) -> list[AttemptRow]:
     return [
-        Attempted(number=i, run=a.run, arm=a.slot.arm, slot=a.slot.index, pair=a.slot.pair, counted=a.counted)
+        AttemptRow(number=i, run=a.run, arm=a.slot.arm, slot=a.slot.index, pair=a.slot.pair, counted=a.counted)
         for i, a in enumerate(bundle.attempts)
     ]
 
@@ -144,15 +144,15 @@ def _packages(environment: Environment) -> tuple[tuple[str, str], ...]:
     return tuple((one_line(name, 80), one_line(version, 80)) for name, version in found)
 
 
-def _challenge(number: int, report: Report, own: Own, track: str) -> Challenged:
+def _challenge(number: int, report: VerificationReport, own: Own, track: str) -> ChallengeRow:
     """With its runs, where its campaign can be read."""
     found = own.record.challenges if own.record else ()
     told = next((challenge.statement for challenge in found if challenge.name == report.path.name), None)
     runs = _runs_table(challenge_attempts(report), track, own.name, number) if report.evidence else None
-    return Challenged(report=report, statement=told, runs=runs)
+    return ChallengeRow(report=report, statement=told, runs=runs)
 
 
-def challenge_attempts(report: Report) -> list[Attempted]:
+def challenge_attempts(report: VerificationReport) -> list[AttemptRow]:
     """Every attempt of a challenge's campaign; none where it cannot be read."""
     try:
         return _attempts(read_bundle(report.path))[:MAX_RUNS]
@@ -180,7 +180,7 @@ RUN_COLUMNS = (
 )
 
 
-def _runs_table(attempts: list[Attempted], track: str, name: str, challenge: int | None = None) -> Table:
+def _runs_table(attempts: list[AttemptRow], track: str, name: str, challenge: int | None = None) -> Table:
     rows = tuple(_run_cells(found, addresses.run(track, name, found.number, challenge)) for found in attempts)
     anchors = tuple(found.anchor if challenge is None else f"c{challenge}-{found.anchor}" for found in attempts)
     id, caption = (
@@ -189,7 +189,7 @@ def _runs_table(attempts: list[Attempted], track: str, name: str, challenge: int
     return Table(id, caption, RUN_COLUMNS, rows, (), anchors).without_empty_columns()
 
 
-def _run_cells(found: Attempted, address: str) -> tuple[Cell, ...]:
+def _run_cells(found: AttemptRow, address: str) -> tuple[Cell, ...]:
     run, (time_s, loss) = found.run, measure(found.run) or (None, None)
     score, phases = run.score, run.phases
     status = run.errors[0].id if run.errors else str(run.status)
@@ -214,7 +214,7 @@ def _ns(value: int | None) -> str:
     return "" if value is None else numbers.seconds(value / NS)
 
 
-def _figures(folder: Path, attempts: list[Attempted], track: Track, here: str, draw: Draw) -> Iterator[Figure]:
+def _figures(folder: Path, attempts: list[AttemptRow], track: Track, here: str, draw: Draw) -> Iterator[Figure]:
     counted = [found for found in attempts if found.counted]
     points = [point for found in counted[:CURVE_RUNS] for point in _curve(folder, found)]
     measured = [(found, measure(found.run)) for found in counted]
@@ -227,7 +227,7 @@ def _figures(folder: Path, attempts: list[Attempted], track: Track, here: str, d
     yield from (figure for figure in figures if figure is not None)
 
 
-def _curve(folder: Path, found: Attempted) -> list[CurvePoint]:
+def _curve(folder: Path, found: AttemptRow) -> list[CurveDot]:
     """Finite points of a run's progress.jsonl, thinned; none where it cannot be read."""
     if found.run.run_id != Path(found.run.run_id).name:
         return []  # an id that leaves its folder
@@ -242,7 +242,7 @@ def _curve(folder: Path, found: Attempted) -> list[CurvePoint]:
     return [points[i * (len(points) - 1) // (CURVE_POINTS - 1)] for i in range(CURVE_POINTS)]
 
 
-def _curve_point(line: bytes, found: Attempted) -> CurvePoint | None:
+def _curve_point(line: bytes, found: AttemptRow) -> CurveDot | None:
     try:
         row = json.loads(line)
         step, elapsed_s, loss = int(row["step"]), row["elapsed_ns"] / NS, float(row["train_loss"])
@@ -250,7 +250,7 @@ def _curve_point(line: bytes, found: Attempted) -> CurvePoint | None:
         return None
     if not all(map(math.isfinite, (elapsed_s, loss))):
         return None
-    return CurvePoint(found.run.run_id, found.arm, step, round(elapsed_s, 4), round(loss, 5))
+    return CurveDot(found.run.run_id, found.arm, step, round(elapsed_s, 4), round(loss, 5))
 
 
 def _environment(run: RunRecord) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ SAVED = "share of the previous record's time that this one saves"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class BoardRow:
     """A standing, the track it stands on and the page that tells everything about it."""
 
     track: str
@@ -29,17 +29,17 @@ class Row:
         return None if self.standing.date == UNDATED else self.standing.date
 
 
-def rows_of(collection: Collection) -> list[Row]:
+def rows_of(collection: Collection) -> list[BoardRow]:
     """Imported rows, then ours, oldest first."""
     imported = [
-        Row(
+        BoardRow(
             track=collection.name, address=addresses.imported(collection.name, found.key),
             standing=found.standing, official=found.record.official,
         )
         for found in collection.imported
     ]  # fmt: skip
     own = [
-        Row(track=collection.name, address=addresses.record(collection.name, found.name), standing=found.standing)
+        BoardRow(track=collection.name, address=addresses.record(collection.name, found.name), standing=found.standing)
         for found in collection.own
         if found.standing is not None
     ]
@@ -70,7 +70,7 @@ COLUMNS = (
 TRACK = Column("track", "track", "short")
 
 
-def standings_table(id: str, caption: str, rows: Sequence[Row], *, with_track: bool = False) -> Table:
+def standings_table(id: str, caption: str, rows: Sequence[BoardRow], *, with_track: bool = False) -> Table:
     """One row per standing, in the order given; columns that nobody fills are left out.
 
     with_track: rows of several tracks, each named; techniques give way to that.
@@ -83,7 +83,7 @@ def standings_table(id: str, caption: str, rows: Sequence[Row], *, with_track: b
     return Table(id, caption, columns, tuple(lines), tiers if len(tiers) > 1 else ()).without_empty_columns()
 
 
-def _cells(row: Row) -> tuple[Cell, ...]:
+def _cells(row: BoardRow) -> tuple[Cell, ...]:
     found, runs = row.standing, f"{row.address}#runs"
     return (
         cell(_place(row), sort=found.place),
@@ -103,7 +103,7 @@ def _cells(row: Row) -> tuple[Cell, ...]:
     )  # fmt: skip
 
 
-def _place(row: Row) -> str:
+def _place(row: BoardRow) -> str:
     if row.standing.place is not None:
         return str(row.standing.place)
     return f"({row.standing.name.rpartition(' ')[2]})" if row.standing.tier == "reported" else ""
@@ -128,5 +128,5 @@ def _tier(found: Standing, address: str) -> Cell:
     return cell(found.tier, addresses.ABOUT + "#tiers", notes=notes)
 
 
-def _track_cell(row: Row) -> Cell:
+def _track_cell(row: BoardRow) -> Cell:
     return cell(row.track, addresses.track(row.track))

@@ -9,7 +9,7 @@ from . import addresses
 from .contributors import Credit, authors, credits_table, techniques
 from .prose import prose, without_title
 from .rendering import Page
-from .rows import Row, standings_table
+from .rows import BoardRow, standings_table
 from .sparklines import spark
 from .tables import Column, Part, Table, cell
 
@@ -19,7 +19,7 @@ MAX_ROWS = 300  # of an author's or a technique's table: the page must stay ligh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class TrackSummary:
     """What other pages need to know of a track; kept from one build to the next."""
 
     name: str
@@ -29,8 +29,8 @@ class Summary:
     device: str
     refereed: bool
     problem: str
-    rows: tuple[Row, ...]  # oldest first
-    reigning: Row | None
+    rows: tuple[BoardRow, ...]  # oldest first
+    reigning: BoardRow | None
     runs: int  # in all of its records
     broken: tuple[tuple[str, str, str], ...]  # name, address, what is wrong
     flagged: int  # imported records with something to look at
@@ -41,7 +41,7 @@ class Summary:
 class Card:
     """A track on the home page."""
 
-    summary: Summary
+    summary: TrackSummary
     records: int
     spark: str
 
@@ -78,11 +78,11 @@ class DataView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFrontView:
-    summaries: tuple[Summary, ...]
+    summaries: tuple[TrackSummary, ...]
     notes: Markup
 
 
-def shared_pages(summaries: Sequence[Summary], museum: str, notes: str) -> Iterator[Page]:
+def shared_pages(summaries: Sequence[TrackSummary], museum: str, notes: str) -> Iterator[Page]:
     """Every page but those of tracks and records. museum, notes on the audit: Markdown, empty where there is none."""
     rows = [row for summary in summaries for row in summary.rows]
     yield Page(addresses.HOME, "home.html", "Training speedruns", _home(summaries, rows))
@@ -99,7 +99,7 @@ def shared_pages(summaries: Sequence[Summary], museum: str, notes: str) -> Itera
     yield from _credit_pages(techniques(rows), "technique", addresses.TECHNIQUES, "Techniques")
 
 
-def _home(summaries: Sequence[Summary], rows: list[Row]) -> HomeView:
+def _home(summaries: Sequence[TrackSummary], rows: list[BoardRow]) -> HomeView:
     newest = sorted((row for row in rows if row.official and row.date), key=_freshness, reverse=True)[:NEWEST]
     broken = [(Part(name, address), why) for s in summaries for name, address, why in s.broken]
     broken += [(Part(s.name, addresses.track(s.name)), s.problem) for s in summaries if s.problem]
@@ -112,11 +112,11 @@ def _home(summaries: Sequence[Summary], rows: list[Row]) -> HomeView:
     )
 
 
-def _freshness(row: Row) -> tuple[str, str, int]:
+def _freshness(row: BoardRow) -> tuple[str, str, int]:
     return (str(row.date), row.track, row.standing.place or 0)
 
 
-def _card(summary: Summary) -> Card:
+def _card(summary: TrackSummary) -> Card:
     official = [row for row in summary.rows if row.official]
     values = [row.standing.steps or row.standing.board_time_s or 0.0 for row in official]
     kept = values[:: max(len(values) // SPARK_VALUES, 1)]
@@ -136,7 +136,7 @@ def _document(markdown: str) -> Markup:
     return prose(without_title(markdown), heading=2)
 
 
-def _downloads(summaries: Sequence[Summary]) -> Table:
+def _downloads(summaries: Sequence[TrackSummary]) -> Table:
     columns = (
         Column("track", "track", wide=True), Column("records", "records", "number"), Column("runs", "runs", "number"),
         Column("json", "standings"), Column("csv", "as a table"), Column("all", "every run"),

@@ -22,7 +22,7 @@ STATE, FRAGMENTS = "state.json", "fragments"
 
 
 @dataclass(slots=True)
-class Group:
+class FileGroup:
     """Files that follow from the same inputs."""
 
     fingerprint: str
@@ -34,7 +34,7 @@ class Group:
 @dataclass(slots=True)
 class State:
     version: int = VERSION
-    groups: dict[str, Group] = field(default_factory=dict)
+    groups: dict[str, FileGroup] = field(default_factory=dict)
 
 
 @contextmanager
@@ -69,7 +69,7 @@ class Output:
     def pages(self) -> int:
         return sum(len(group.files) for group in self._state.groups.values())
 
-    def unchanged(self, name: str, fingerprint: str) -> Group | None:
+    def unchanged(self, name: str, fingerprint: str) -> FileGroup | None:
         """The group as the last build left it, kept, if its inputs are the same and its files still there."""
         group = self._before.groups.get(name)
         if self._full or group is None or group.fingerprint != fingerprint:
@@ -79,12 +79,12 @@ class Output:
         self._state.groups[name] = group
         return group
 
-    def begin(self, name: str, fingerprint: str) -> Group:
+    def begin(self, name: str, fingerprint: str) -> FileGroup:
         """A group to be written anew."""
-        group = self._state.groups[name] = Group(fingerprint)
+        group = self._state.groups[name] = FileGroup(fingerprint)
         return group
 
-    def put(self, group: Group, address: str, content: bytes) -> None:
+    def put(self, group: FileGroup, address: str, content: bytes) -> None:
         """Write a file, unless it holds that already."""
         digest, path = hashlib.sha256(content).hexdigest(), self.folder / address
         group.files[address] = digest
@@ -94,7 +94,7 @@ class Output:
         _replace(path, content)
         self.written.append(address)
 
-    def fragment(self, group: Group, key: str, make: Callable[[], str]) -> str:
+    def fragment(self, group: FileGroup, key: str, make: Callable[[], str]) -> str:
         """A piece that takes long to make, by the digest of everything it is made of."""
         group.fragments.append(key)
         path = self._private / FRAGMENTS / key

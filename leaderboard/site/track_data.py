@@ -10,7 +10,7 @@ from harness.formats.track import Track, load_track
 from harness.records.acceptance import in_order
 from harness.records.record import Record
 from harness.records.standings import Standing, standings
-from harness.records.verification import Report, verify_track
+from harness.records.verification import VerificationReport, verify_track
 
 from ..upstream.audit import AuditRow, audit
 from ..upstream.history import History, ImportedRecord, read_history
@@ -21,8 +21,8 @@ from ..upstream.imported import imported_standings
 class Own:
     """A record folder of this checkout and what verification found out about it."""
 
-    report: Report
-    challenges: tuple[Report, ...] = ()
+    report: VerificationReport
+    challenges: tuple[VerificationReport, ...] = ()
     standing: Standing | None = None  # None: it does not verify, so it holds no place
 
     @property
@@ -100,7 +100,7 @@ def read_collection(folder: Path) -> Collection:
     )
 
 
-def _group(reports: list[Report]) -> list[Own]:
+def _group(reports: list[VerificationReport]) -> list[Own]:
     """The records among the reports of a track, each with its challenges."""
     found: list[Own] = []
     for report in reports:

@@ -8,9 +8,9 @@ from harness.rules.registry import RULES
 from harness.rules.source_rules import SOURCE_RULES
 
 from . import addresses
-from .charts import Draw, Figure, Point, progress
+from .charts import ChartPoint, Draw, Figure, progress
 from .rendering import Page
-from .rows import Row, rows_of, standings_table
+from .rows import BoardRow, rows_of, standings_table
 from .tables import Part, Table, chunk_script
 from .track_data import Collection
 from .visible import one_line
@@ -40,8 +40,8 @@ class TrackView:
     number: int
     pages: tuple[str, ...]  # addresses
     chunks: tuple[str, ...]
-    reigning: Row | None
-    rows: tuple[Row, ...]
+    reigning: BoardRow | None
+    rows: tuple[BoardRow, ...]
     figure: Figure | None
     rules: tuple[RuleView, ...]
     broken: tuple[tuple[Part, str], ...]  # a record that does not verify, and why
@@ -99,13 +99,13 @@ def _unit(track: Track | None) -> str:
     return "steps" if track is not None and track.metric == "steps" else "seconds"
 
 
-def _points(rows: list[Row]) -> list[Point]:
+def _points(rows: list[BoardRow]) -> list[ChartPoint]:
     """The progression, oldest first: by date, or by place where all happened within a week."""
     official = [row for row in rows[::-1] if row.official and _value(row) is not None]
     days = [row.date for row in official if row.date is not None]
     dated = len(days) == len(official) and bool(days) and (max(days) - min(days)).days >= 7
     return [
-        Point(
+        ChartPoint(
             when=row.date.isoformat() if dated and row.date is not None else number,
             value=_value(row) or 0.0,
             label=f"{row.standing.title}: {_value(row):,.4g} {'steps' if row.standing.steps else 's'}, "
@@ -118,7 +118,7 @@ def _points(rows: list[Row]) -> list[Point]:
     ]
 
 
-def _value(row: Row) -> float | None:
+def _value(row: BoardRow) -> float | None:
     return row.standing.steps or row.standing.board_time_s or row.standing.train_time_s
 
 

@@ -12,7 +12,7 @@ from data.files import replace_file
 from data.printing import printable
 from harness.errors import UserError
 
-from .plots import CurvePoint, ProgressPoint, Scatter, largest_steps
+from .plots import ProgressPoint, Scatter, TrainingPoint, largest_steps
 
 if TYPE_CHECKING:
     import altair as alt
@@ -83,7 +83,7 @@ def progress_chart(points: Sequence[ProgressPoint], title: str, unit: str, *, lo
     return _sized(line + dots + labels, title)
 
 
-def curves_chart(points: Sequence[CurvePoint], title: str) -> "alt.TopLevelMixin":
+def curves_chart(points: Sequence[TrainingPoint], title: str) -> "alt.TopLevelMixin":
     """Training loss over steps and, beside it, over time."""
     import altair as alt
 

@@ -41,7 +41,7 @@ class ProgressPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class CurvePoint:
+class TrainingPoint:
     """One report of one run. loss: of training, nats per token."""
 
     record: str
@@ -97,7 +97,7 @@ def largest_steps(points: Sequence[ProgressPoint], most: int = MOST_LABELS) -> l
     return sorted(chosen)
 
 
-def curve_points(reference: Reference) -> list[CurvePoint]:
+def curve_points(reference: Reference) -> list[TrainingPoint]:
     """What the candidate's counted runs of a record reported. Raises UserError where there is nothing to draw."""
     if isinstance(reference, ImportedRow):
         raise UserError(
@@ -105,13 +105,13 @@ def curve_points(reference: Reference) -> list[CurvePoint]:
             "`speedrun log FILE --plot` draws one"
         )
     record = read_record(reference.folder)
-    found: list[CurvePoint] = []
+    found: list[TrainingPoint] = []
     for run in record.runs:
         reports = read_progress(reference.folder / layout.RECORD_RUNS_DIR / Path(run.run_id).name)
         losses = [(report, report.train_loss) for report in reports if report.train_loss is not None]
         thinned = losses if len(losses) <= CURVE_POINTS else losses[:: -(-len(losses) // CURVE_POINTS)]
         found += [
-            CurvePoint(record.name, run.run_id, report.step, report.elapsed_s, loss) for report, loss in thinned
+            TrainingPoint(record.name, run.run_id, report.step, report.elapsed_s, loss) for report, loss in thinned
         ]  # fmt: skip
     if not found:
         raise UserError(f"expected runs that report their training loss, found none in {reference.key}")

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from harness.errors import RecordError, UserError, first_problem
 from harness.formats import layout
 
-from .history import Claim, Quoted, Section
+from .history import Claim, HistorySection, Quoted
 
 MAX_ROWS = 10_000
 _ROW = re.compile(r"^\|?\s*(\d{1,4})\s*\|(.+)$", re.MULTILINE)
@@ -30,7 +30,7 @@ MIN_QUOTED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ClaimedRow:
     """One row of a table, as typed."""
 
     number: int
@@ -45,7 +45,7 @@ class Row:
 Words = Annotated[tuple[str, ...], Field(strict=False)]  # TOML has lists
 
 
-class Entry(Section):
+class CatalogueEntry(HistorySection):
     """What the catalogue says about a row: our words, and which logs are its own."""
 
     number: int
@@ -60,9 +60,9 @@ class Entry(Section):
     note: str = ""
 
 
-def timed_rows(text: str) -> list[list[Row]]:
+def timed_rows(text: str) -> list[list[ClaimedRow]]:
     """The tables of a README whose second cell is a time, one list each."""
-    tables: list[list[Row]] = []
+    tables: list[list[ClaimedRow]] = []
     for match in list(_ROW.finditer(text))[:MAX_ROWS]:
         cells = [cell.strip() for cell in match[2].split("|")]
         time = _TIME.match(cells[0])
@@ -76,7 +76,7 @@ def timed_rows(text: str) -> list[list[Row]]:
     return tables
 
 
-def step_rows(text: str, folder: str) -> list[Row]:
+def step_rows(text: str, folder: str) -> list[ClaimedRow]:
     """The rows of the README of the optimizer track, whose links are relative to its folder."""
     rows = []
     for match in list(_ROW.finditer(text))[:MAX_ROWS]:
@@ -88,11 +88,11 @@ def step_rows(text: str, folder: str) -> list[Row]:
     return rows
 
 
-def _row(number: int, claim: Claim, cells: list[str], folder: str, *, held_record: bool) -> Row:
+def _row(number: int, claim: Claim, cells: list[str], folder: str, *, held_record: bool) -> ClaimedRow:
     links = [link for cell in cells[-2:] for link in _LINK.findall(cell)]
     inside = [link for link in links if not link.startswith(("http:", "https:", "#"))]
     requests = re.findall(r"/pull/(\d{1,6})", " ".join(links))
-    return Row(
+    return ClaimedRow(
         number=number,
         claim=claim,
         date=next((found for cell in cells if (found := _date(cell))), None),
@@ -129,12 +129,12 @@ def quoted_losses(text: str, target: float) -> list[Quoted]:
     return list(dict.fromkeys(found))
 
 
-def catalogue() -> dict[str, list[Entry]]:
+def catalogue() -> dict[str, list[CatalogueEntry]]:
     """Our words on each row, by track, in the order of its table."""
     path = layout.CATALOGUE
     try:
         tables = tomllib.loads(path.read_text())
-        return {track: [Entry.model_validate(row) for row in rows] for track, rows in tables.items()}
+        return {track: [CatalogueEntry.model_validate(row) for row in rows] for track, rows in tables.items()}
     except OSError as error:
         raise UserError(f"expected the catalogue at {path}, found none ({error.strerror})") from error
     except tomllib.TOMLDecodeError as error:

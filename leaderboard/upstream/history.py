@@ -21,11 +21,11 @@ from harness.system.plainfile import read_plain
 MAX_HISTORY_BYTES = 16 * 2**20
 
 
-class Section(BaseModel):
+class HistorySection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Source(Section):
+class Source(HistorySection):
     """Where it was read from."""
 
     repository: str
@@ -44,7 +44,7 @@ class Machine(NamedTuple):
     driver: str
 
 
-class Script(NamedTuple):
+class EmbeddedScript(NamedTuple):
     """An embedded script: its digest, and whether that text ever was the repository's training script."""
 
     sha256: str  # the first 16 digits, of the text without trailing space; empty: the log embeds none
@@ -71,7 +71,7 @@ class ImportedRun(NamedTuple):
         return self.total is None or self.step == self.total
 
 
-class Claim(Section):
+class Claim(HistorySection):
     """What the table says."""
 
     train_time_s: float | None = None
@@ -95,7 +95,7 @@ class Quoted(NamedTuple):
     mean_val_loss: float
 
 
-class ImportedRecord(Section):
+class ImportedRecord(HistorySection):
     """One row of a table."""
 
     number: int
@@ -118,7 +118,7 @@ class ImportedRecord(Section):
     note: str = ""
 
 
-class History(Section):
+class History(HistorySection):
     """A track's imported records and every run of every log."""
 
     schema_version: Literal[1] = 1
@@ -126,7 +126,7 @@ class History(Section):
     source: Source
     folders: tuple[str, ...]
     machines: tuple[Machine, ...]
-    scripts: tuple[Script, ...]
+    scripts: tuple[EmbeddedScript, ...]
     runs: tuple[ImportedRun, ...]
     records: tuple[ImportedRecord, ...]
 

@@ -16,10 +16,10 @@ from harness.selftimed.grammars import MODDED_NANOGPT
 from harness.selftimed.logs import TrainingLog, read_log
 
 from .checkout import Checkout, TrackedFile
-from .claims import Entry, Row, catalogue, quoted_losses, step_rows, timed_rows
+from .claims import CatalogueEntry, ClaimedRow, catalogue, quoted_losses, step_rows, timed_rows
 from .embedded import digest, split_source
 from .groups import README, Member, linked_runs, own_runs, record_folder, runs_at_step
-from .history import History, ImportedRecord, ImportedRun, Link, Machine, Quoted, Script, Source
+from .history import EmbeddedScript, History, ImportedRecord, ImportedRun, Link, Machine, Quoted, Source
 
 REPOSITORY = "https://github.com/KellerJordan/modded-nanogpt"
 LOG_SUFFIXES = (".txt", ".log", ".out", ".stdout")
@@ -134,12 +134,12 @@ def _committed(checkout: Checkout) -> frozenset[str] | None:
     return frozenset(digest(b"".join(itertools.islice(chunks, MAX_TEXT_CHUNKS))) for _, chunks in scripts)
 
 
-def _described(rows: list[Row], entries: list[Entry]) -> list[tuple[Row, Entry]]:
+def _described(rows: list[ClaimedRow], entries: list[CatalogueEntry]) -> list[tuple[ClaimedRow, CatalogueEntry]]:
     """Each row with its entry: the first of its number, then the second, as re-timings repeat a number."""
-    waiting: dict[int, list[Entry]] = defaultdict(list)
+    waiting: dict[int, list[CatalogueEntry]] = defaultdict(list)
     for entry in entries:
         waiting[entry.number].append(entry)
-    unknown = [Entry(number=row.number, title=f"row {row.number}") for row in rows]
+    unknown = [CatalogueEntry(number=row.number, title=f"row {row.number}") for row in rows]
     return [(row, (waiting[row.number] or [new]).pop(0)) for row, new in zip(rows, unknown, strict=True)]
 
 
@@ -147,7 +147,7 @@ def _history(
     track: str,
     commit: str,
     archive: _Archive,
-    rows: list[tuple[Row, Entry]],
+    rows: list[tuple[ClaimedRow, CatalogueEntry]],
     quoted: Quotes,
     committed: frozenset[str] | None,
 ) -> History:
@@ -156,7 +156,7 @@ def _history(
         source=Source(repository=REPOSITORY, commit=commit),
         folders=tuple(archive.folders),
         machines=tuple(archive.machines),
-        scripts=tuple(Script(sha, _is_committed(archive.sources[sha], committed)) for sha in archive.scripts),
+        scripts=tuple(EmbeddedScript(sha, _is_committed(archive.sources[sha], committed)) for sha in archive.scripts),
         runs=tuple(run.row for run in archive.runs),
         records=tuple(_record(row, entry, archive.runs, quoted) for row, entry in rows),
     )
@@ -169,7 +169,7 @@ def _is_committed(source: bytes, committed: frozenset[str] | None) -> bool | Non
     return all(digest(text) in committed for text in split_source(source).values())
 
 
-def _record(row: Row, entry: Entry, runs: list[Member], quoted: Quotes) -> ImportedRecord:
+def _record(row: ClaimedRow, entry: CatalogueEntry, runs: list[Member], quoted: Quotes) -> ImportedRecord:
     linked, exists = linked_runs(row.link, runs)
     is_log = len({run.path for run in linked}) == 1
     folder = record_folder(linked[0].path if linked else row.link) if row.link else None

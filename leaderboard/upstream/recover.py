@@ -1,4 +1,4 @@
-"""Excavation: an imported record's source and environment, from the user's own checkout.
+"""Recovery: an imported record's source and environment, from the user's own checkout.
 
 The log embeds the script; a banner divides it into files. The environment is what the log says; what of it can no
 longer be installed is replaced by the nearest release, and every difference is a sentence. What this machine lacks is
@@ -33,7 +33,7 @@ IMPORTS = {b"kernels": "kernels", b"datasets": "datasets", b"flash_attn": "flash
 
 
 @dataclass(frozen=True, slots=True)
-class Dig:
+class RecoveredRun:
     """What it takes to run an imported record again, and what of it is not here."""
 
     track: str
@@ -49,7 +49,9 @@ class Dig:
     missing: tuple[str, ...]
 
 
-def dig(row: ImportedRow, track: Track, checkout: Path | None, gpus: tuple[Gpu, ...], data_root: Path) -> Dig:
+def recover_run(
+    row: ImportedRow, track: Track, checkout: Path | None, gpus: tuple[Gpu, ...], data_root: Path
+) -> RecoveredRun:
     """Everything that can be told before something starts. Raises UserError where the checkout is no checkout."""
     record, history = row.record, row.history
     run = _best_run(row)
@@ -67,7 +69,7 @@ def dig(row: ImportedRow, track: Track, checkout: Path | None, gpus: tuple[Gpu, 
         *_missing_attention(files, record),
         *_missing_shards(track, data_root),
     ]
-    return Dig(
+    return RecoveredRun(
         track=row.track,
         record=record,
         log=log,
@@ -167,7 +169,7 @@ def _missing_shards(track: Track, data_root: Path) -> list[str]:
     return [f"{len(absent)} shards of {dataset.name}; `speedrun data download {dataset.name}`"] if absent else []
 
 
-def write_source(found: Dig, folder: Path) -> Path:
+def write_source(found: RecoveredRun, folder: Path) -> Path:
     """Put the source into an empty folder; returns its entry. Raises UserError without one."""
     if not found.files:
         raise UserError(f"expected a log that embeds its source, found none for record {found.record.number}")

@@ -13,10 +13,10 @@ from harness.formats.environment import gpus
 from harness.formats.observer import Observer
 from harness.formats.track import Track
 from harness.records.reproduction import Verdict
-from harness.selftimed.execution import execute_legacy
+from harness.selftimed.execution import execute_self_timed
 from harness.selftimed.grammars import MODDED_NANOGPT
-from harness.selftimed.record import LegacyRecord
-from harness.selftimed.run_state import LegacyRequest
+from harness.selftimed.record import SelfTimedRecord
+from harness.selftimed.run_state import SelfTimedRequest
 from harness.selftimed.workcopy import find_checkout
 from harness.stats.comparison import CONFIDENCE, Span
 from harness.stats.significance import DegenerateSample, equivalence_test, welch_interval
@@ -24,7 +24,7 @@ from harness.status import ExitCode, Status
 from harness.system.clock import utc_now
 
 from .history import ImportedRow
-from .recover import Dig, write_source
+from .recover import RecoveredRun, write_source
 
 NS = 1_000_000_000
 
@@ -58,7 +58,7 @@ class Replay:
 
 def replay(
     row: ImportedRow,
-    found: Dig,
+    found: RecoveredRun,
     track: Track,
     *,
     runs: int,
@@ -75,7 +75,7 @@ def replay(
     folder.mkdir(parents=True)
     script = write_source(found, folder)
     ranks = found.machine.gpu_count or 1 if found.machine else 1
-    request = LegacyRequest(
+    request = SelfTimedRequest(
         checkout=find_checkout(script, folder),
         arguments=(),
         launcher="torchrun",
@@ -92,14 +92,14 @@ def replay(
     )
     done = []
     for _ in range(runs):
-        record, place = execute_legacy(request, observer)
+        record, place = execute_self_timed(request, observer)
         if record.status != Status.COMPLETE:
             raise RunFailure(record.status, f"{record.sentence}; {place}")
         done.append(record)
     return compare(row, found, track, done)
 
 
-def compare(row: ImportedRow, found: Dig, track: Track, done: list[LegacyRecord]) -> Replay:
+def compare(row: ImportedRow, found: RecoveredRun, track: Track, done: list[SelfTimedRecord]) -> Replay:
     """What the runs printed beside what the logs of the record say."""
     claims = [record.claim for record in done if record.claim is not None]
     losses = tuple(claim.val_loss for claim in claims if claim.val_loss is not None)

@@ -34,7 +34,7 @@ from data.tokenize.importing import import_files
 from harness.errors import RunFailure, UserError
 from harness.formats.run import RunRecord, read_run
 from harness.formats.track import load_track
-from harness.selftimed.record import LegacyRecord, read_legacy
+from harness.selftimed.record import SelfTimedRecord, read_self_timed
 from harness.stats.significance import ratio_interval
 from harness.status import ExitCode, Status
 
@@ -127,7 +127,7 @@ def test_a_log_that_does_not_add_up_is_refused(tmp_path: Path, text: str, senten
 
 
 def test_the_recipe_is_the_one_on_the_board() -> None:
-    script = read_legacy(REPORTED).script
+    script = read_self_timed(REPORTED).script
     assert script.arguments == recipe.ARGUMENTS
     assert script.checkout_sha256 == recipe.SOURCE_SHA256
 
@@ -278,7 +278,7 @@ def test_exit_code(plan: Plan, last: Run | None, code: ExitCode) -> None:
 
 
 def test_a_reported_run_becomes_a_row(tmp_path: Path) -> None:
-    record, log = read_legacy(REPORTED), tmp_path / "log.txt"
+    record, log = read_self_timed(REPORTED), tmp_path / "log.txt"
     log.write_text(LOG)
     run = nanogpt_run(1, 1337, record, log)
     assert (run.val_loss, run.status, run.reached, run.ranks) == (1.8983385, "complete", None, 1)
@@ -292,7 +292,7 @@ def test_a_reported_run_becomes_a_row(tmp_path: Path) -> None:
     log.write_text("lost\n")
     lost = nanogpt_run(1, 1337, record, log)
     assert lost.seconds is None and "one run of nanoGPT" in lost.sentence
-    failed = LegacyRecord.model_validate(record.model_dump() | {"status": Status.TRAIN_FAILED})
+    failed = SelfTimedRecord.model_validate(record.model_dump() | {"status": Status.TRAIN_FAILED})
     assert nanogpt_run(1, 1337, failed, log).seconds is None
 
 

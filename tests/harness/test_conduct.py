@@ -21,7 +21,7 @@ from harness.campaigns import runner as conducting
 from harness.campaigns.bundle import Bundle, read_bundle
 from harness.campaigns.campaign import Plan, Slot, make_plan
 from harness.campaigns.ledger import read_ledger
-from harness.campaigns.runner import Options, Sitting, begin, conduct, open_campaigns
+from harness.campaigns.runner import CampaignResult, Options, begin, open_campaigns, run_campaign
 from harness.errors import RunFailure, UserError
 from harness.formats import environment
 from harness.formats.environment import Environment, collect
@@ -106,9 +106,9 @@ class Stand:
     def digests(self) -> dict[str, str]:
         return datasets.verify(datasets.load_dataset("embedded-tiny"), self.options.data_root)
 
-    def go(self, *endings: Status | Callable[[Path, RunRecord], None], resumed: bool = False) -> Sitting:
+    def go(self, *endings: Status | Callable[[Path, RunRecord], None], resumed: bool = False) -> CampaignResult:
         self.endings = iter(endings)
-        return conduct(self.folder, self.options, Watch(), resumed)
+        return run_campaign(self.folder, self.options, Watch(), resumed)
 
     def bundle(self) -> Bundle:
         return read_bundle(self.folder)
@@ -131,7 +131,7 @@ def stand(tmp_path: Path, data_root: Path, bundles: ModuleType, monkeypatch: pyt
 
 
 def test_slots_are_filled_in_their_order_and_every_attempt_is_logged_before_it_starts(stand: Stand) -> None:
-    assert stand.go() == Sitting(stand.folder, None)
+    assert stand.go() == CampaignResult(stand.folder, None)
     bundle = stand.bundle()
     assert (bundle.findings, bundle.closed, len(bundle.attempts)) == ((), True, 4)
     assert [request.seed for request in stand.requests] == [slot.seed for slot in bundle.plan.slots]
@@ -232,7 +232,7 @@ def test_a_campaign_whose_ledger_was_edited_is_not_continued(stand: Stand) -> No
 def test_a_closed_campaign_stays_closed(stand: Stand) -> None:
     stand.go()
     before = (stand.folder / "ledger.jsonl").read_bytes()
-    assert stand.go(resumed=True) == Sitting(stand.folder, None)
+    assert stand.go(resumed=True) == CampaignResult(stand.folder, None)
     assert (stand.folder / "ledger.jsonl").read_bytes() == before
     assert len(stand.requests) == 4
 
@@ -284,7 +284,7 @@ def test_a_signal_between_two_runs_ends_the_sitting(stand: Stand, number: signal
     stand.endings = iter(())
     watch = type("Signalled", (Watch,), {"ended": signalled})()
     with pytest.raises(RunFailure) as stopped:
-        conduct(stand.folder, stand.options, watch)
+        run_campaign(stand.folder, stand.options, watch)
     assert stopped.value.status == {signal.SIGINT: Status.INTERRUPTED, signal.SIGTERM: Status.TERMINATED}[number]
     assert len(stand.requests) == 2
     assert len(stand.bundle().attempts) == 2, "the run that was over is in the ledger"

@@ -12,7 +12,7 @@ import pytest
 from harness.sandbox import landlock, levels
 from harness.sandbox.landlock import EXECUTE, READ, READ_DIR, WRITE
 from harness.sandbox.policy import View
-from harness.sandbox.process_tree import Cell
+from harness.sandbox.process_tree import ProcessTree
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 has_landlock = pytest.mark.skipif(landlock.lacking() is not None, reason=str(landlock.lacking()))
@@ -151,7 +151,7 @@ def test_what_a_child_can_do(tmp_path: Path) -> None:
 def test_gloo_finds_its_network(tmp_path: Path) -> None:
     """What every run of two ranks begins with."""
     script = "import torch.distributed as d; d.init_process_group('gloo', store=d.HashStore(), rank=0, world_size=1)"
-    cell = Cell("landlock", View(readable=(), home=tmp_path))
+    cell = ProcessTree("landlock", View(readable=(), home=tmp_path))
     process = cell.start([sys.executable, "-c", script])
     said = process.communicate(timeout=120)[0].decode()
     cell.close()

@@ -21,8 +21,8 @@ from harness.errors import RecordError, UserError
 from harness.formats.run import Owner
 from harness.sandbox.usage import Meter, read_gpu_samples
 from harness.selftimed.grammars import GRAMMARS
-from harness.selftimed.observed_log import Transcript, hear
-from harness.selftimed.record import LegacyRecord, Script, encode, read_legacy
+from harness.selftimed.observed_log import LineStamper, read_observed_log
+from harness.selftimed.record import SelfTimedRecord, SelfTimedScript, encode, read_self_timed
 from harness.selftimed.workcopy import LINKED_BYTES, find_checkout, take_out, take_working_copy
 from harness.status import Status
 
@@ -122,10 +122,10 @@ def test_a_forged_loss_is_a_claim_and_never_more(legacy: Any) -> None:
     record = json.loads(done.stdout)
     assert record == found(folder)
     assert (record["tier"], record["measured"], record["claim"]["val_loss"]) == ("reported", None, 0.0001)
-    assert read_legacy(folder).reached_target is None
+    assert read_self_timed(folder).reached_target is None
     raised = {**record, "tier": "refereed"}
     with pytest.raises(ValidationError):
-        LegacyRecord.model_validate_json(json.dumps(raised))
+        SelfTimedRecord.model_validate_json(json.dumps(raised))
     assert not list(folder.parent.glob("*/run.json"))  # nothing that a board or a campaign would read
 
 
@@ -165,11 +165,11 @@ def test_a_killed_referee_leaves_an_abandoned_run_and_no_process(
 ) -> None:
     process = start(speedrun, tmp_path, "say(1, 3.5, 1)\ntime.sleep(600)")
     folder = speedrun.wait_for("val_loss:3.5")
-    assert read_legacy(folder).status == Status.STARTED
+    assert read_self_timed(folder).status == Status.STARTED
     process.kill()
     process.communicate(timeout=120)
     until(lambda: not speedrun.processes() or None, "the script's death")
-    assert read_legacy(folder).status == Status.ABANDONED
+    assert read_self_timed(folder).status == Status.ABANDONED
 
 
 def test_it_works_in_a_copy_and_reaches_nothing_else(legacy: Any, speedrun: Any, tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ LOG = b"".join(
 @given(st.lists(st.integers(0, len(LOG)), max_size=30))
 def test_lines_are_the_same_in_pieces_of_any_size(cuts: list[int]) -> None:
     bounds = [0, *sorted(cuts), len(LOG)]
-    transcript = Transcript(GRAMMARS)
+    transcript = LineStamper(GRAMMARS)
     for number, (a, b) in enumerate(itertools.pairwise(bounds)):
         transcript.feed(LOG[a:b], number)
     assert [stamp.reading.step for stamp in transcript.stamped if stamp.line.kind == "val"] == list(range(9))
@@ -271,7 +271,7 @@ def test_lines_are_the_same_in_pieces_of_any_size(cuts: list[int]) -> None:
 
 @given(st.binary(max_size=400), st.binary(max_size=400))
 def test_no_bytes_break_a_transcript(a: bytes, b: bytes) -> None:
-    transcript = Transcript(GRAMMARS)
+    transcript = LineStamper(GRAMMARS)
     for chunk in (a, b"\n" + LOG[:80], b):
         transcript.feed(chunk, 1)
     assert len(transcript.stamped) <= 3
@@ -281,10 +281,10 @@ def test_stamps_belong_to_the_lines_that_count(tmp_path: Path) -> None:
     """The embedded source holds a line like a result: it is stamped as it comes, and must not shift the rest."""
     source = b"step:1/9 val_loss:0.5 train_time:1ms step_avg:1ms\n" + b"=" * 100 + b"\n"
     (tmp_path / "log.txt").write_bytes(source + LOG)
-    transcript = Transcript(GRAMMARS)
+    transcript = LineStamper(GRAMMARS)
     for number, line in enumerate((source + LOG).splitlines(keepends=True)):
         transcript.feed(line, number * SECOND)
-    heard = hear(tmp_path / "log.txt", transcript, 0, 100 * SECOND)
+    heard = read_observed_log(tmp_path / "log.txt", transcript, 0, 100 * SECOND)
     first = next(point for point in heard.points if point.kind == "val")
     assert (first.step, first.loss, first.arrived_ns) == (0, 10.5, 3 * SECOND)
     assert "log_oddity" in [finding.id for finding in heard.findings]
@@ -360,16 +360,16 @@ def test_the_schema_is_closed(bundles: ModuleType, tmp_path: Path, key: str, val
     record = json.loads(sample)
     (tmp_path / "legacy.json").write_text(json.dumps({**record, key: value}))
     with pytest.raises(RecordError, match=r"legacy\.json"):
-        read_legacy(tmp_path)
+        read_self_timed(tmp_path)
     (tmp_path / "legacy.json").write_text(sample)
-    assert json.loads(encode(read_legacy(tmp_path))) == record
+    assert json.loads(encode(read_self_timed(tmp_path))) == record
 
 
-def a_record(bundles: ModuleType) -> LegacyRecord:
+def a_record(bundles: ModuleType) -> SelfTimedRecord:
     """A script that ended, with invented numbers."""
-    return LegacyRecord(
+    return SelfTimedRecord(
         run_id="2026-01-02T03-04-05Z-abcdef", status=Status.COMPLETE, sentence="ended", track=None, device="cpu",
-        script=Script(
+        script=SelfTimedScript(
             entry="train.py", sha256="0" * 64, checkout="theirs", checkout_sha256="1" * 64, launcher="python",
             world_size=1,
         ),

@@ -15,7 +15,7 @@ from harness.sandbox import cgroups, levels, namespaces
 from harness.sandbox import process_tree as cells
 from harness.sandbox.levels import LEVELS
 from harness.sandbox.policy import Limits, View
-from harness.sandbox.process_tree import Cell
+from harness.sandbox.process_tree import ProcessTree
 from harness.status import Status
 from harness.system import processes
 
@@ -35,15 +35,15 @@ def python(script: str) -> list[str]:
 @pytest.fixture
 def cell_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """cell_of(level, limits...): a cell with a home; killed and closed at the end, and nobody left."""
-    made: list[Cell] = []
+    made: list[ProcessTree] = []
     for module in (processes, cgroups):
         monkeypatch.setattr(module, "KILL_S", 60.0)  # however slow the machine is
     processes.adopt_orphans()
     (tmp_path / "home").mkdir()
 
-    def make(level: str, **limits: int) -> Cell:
+    def make(level: str, **limits: int) -> ProcessTree:
         require(level)
-        made.append(Cell(level, View(readable=(), home=tmp_path / "home", limits=Limits(**limits))))
+        made.append(ProcessTree(level, View(readable=(), home=tmp_path / "home", limits=Limits(**limits))))
         return made[-1]
 
     yield make
@@ -59,7 +59,7 @@ def cell_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     ]
 
 
-def watched(cell: Cell, script: str, seconds: float = 100) -> RunFailure:
+def watched(cell: ProcessTree, script: str, seconds: float = 100) -> RunFailure:
     """Start a script and watch it until a limit is passed."""
     process, deadline = cell.start(python(script)), time.monotonic() + seconds
     try:
@@ -110,7 +110,7 @@ print("kept", kept, flush=True)
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_too_many_processes_are_seen_without_control_groups(
-    cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch, level: str
+    cell_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch, level: str
 ) -> None:
     monkeypatch.setattr(cgroups, "parents", dict)
     failure = watched(cell_of(level, processes=100), SLOW_BOMB)
@@ -127,7 +127,9 @@ def our_memory() -> tuple[int, int]:
 
 
 @pytest.fixture
-def full_looks(cell_of: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Cell, list[int]]:
+def full_looks(
+    cell_of: Callable[..., ProcessTree], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[ProcessTree, list[int]]:
     """A cell without control groups, and a one for each of its looks at every process; none is due by the clock.
 
     On a machine that nobody else uses, and with a file in its home once it has been looked at.
@@ -152,7 +154,7 @@ def full_looks(cell_of: Callable[..., Cell], tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize(("script", "status"), [(SLOW_BOMB, Status.PROCESS_LIMIT), (HOG, Status.MEMORY_LIMIT)])
 def test_every_process_is_looked_at_when_the_machine_takes_more(
-    full_looks: tuple[Cell, list[int]], script: str, status: Status
+    full_looks: tuple[ProcessTree, list[int]], script: str, status: Status
 ) -> None:
     cell, full = full_looks
     wait = "import os, time\nwhile not os.path.exists(os.environ['HOME'] + '/seen'): time.sleep(0.01)\n"
@@ -161,7 +163,7 @@ def test_every_process_is_looked_at_when_the_machine_takes_more(
 
 
 def test_a_still_machine_is_looked_at_whole_only_once(
-    full_looks: tuple[Cell, list[int]], monkeypatch: pytest.MonkeyPatch
+    full_looks: tuple[ProcessTree, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (cell, full), looks, look = full_looks, [], full_looks[0]._look
     monkeypatch.setattr(cell, "_look", lambda: (looks.append(1), look()))
@@ -174,7 +176,7 @@ def test_a_still_machine_is_looked_at_whole_only_once(
 
 @pytest.mark.parametrize(("processes", "status"), [(20, Status.PROCESS_LIMIT), (1000, Status.PREPARE_FAILED)])
 def test_a_failure_is_explained_by_a_limit_that_is_passed(
-    cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch, processes: int, status: Status
+    cell_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch, processes: int, status: Status
 ) -> None:
     """Whoever fails at a fork the kernel refused may tell so before the referee's next look."""
     monkeypatch.setattr(cgroups, "parents", dict)
@@ -188,7 +190,7 @@ def test_a_failure_is_explained_by_a_limit_that_is_passed(
 
 @pytest.mark.skipif(not namespaces.can_hold_processes(), reason="no pid_max for each namespace in this kernel")
 def test_a_fork_bomb_meets_the_pid_max_of_its_namespace(
-    cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch
+    cell_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cgroups, "parents", dict)
     before = Path("/proc/sys/kernel/pid_max").read_text()
@@ -201,7 +203,7 @@ def test_a_fork_bomb_meets_the_pid_max_of_its_namespace(
 
 @needs_groups
 @pytest.mark.parametrize("level", LEVELS)
-def test_a_fork_bomb_meets_the_kernel(cell_of: Callable[..., Cell], level: str) -> None:
+def test_a_fork_bomb_meets_the_kernel(cell_of: Callable[..., ProcessTree], level: str) -> None:
     cell = cell_of(level, processes=150)
     failure = watched(cell, BOMB)
     assert failure.status == Status.PROCESS_LIMIT
@@ -209,13 +211,13 @@ def test_a_fork_bomb_meets_the_kernel(cell_of: Callable[..., Cell], level: str) 
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_a_memory_hog_is_seen(cell_of: Callable[..., Cell], level: str) -> None:
+def test_a_memory_hog_is_seen(cell_of: Callable[..., ProcessTree], level: str) -> None:
     failure = watched(cell_of(level, memory_bytes=200 * MIB), HOG)
     assert failure.status == Status.MEMORY_LIMIT
     assert "209,715,200 bytes of memory" in failure.sentence
 
 
-def test_files_in_memory_count(cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_in_memory_count(cell_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch) -> None:
     """Three file systems of a quarter each, and a process that holds the rest."""
     monkeypatch.setattr(cgroups, "parents", dict)
     cell = cell_of("namespaces", memory_bytes=256 * MIB)
@@ -223,7 +225,9 @@ def test_files_in_memory_count(cell_of: Callable[..., Cell], monkeypatch: pytest
     assert failure.status == Status.MEMORY_LIMIT
 
 
-def test_files_in_memory_count_beside_a_zombie(cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_in_memory_count_beside_a_zombie(
+    cell_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A dead child that nobody has reaped has the highest pid, and no root to look below."""
     monkeypatch.setattr(cgroups, "parents", dict)  # which would not name it
     cell = cell_of("namespaces", memory_bytes=256 * MIB)
@@ -235,7 +239,7 @@ def test_files_in_memory_count_beside_a_zombie(cell_of: Callable[..., Cell], mon
     assert cell._file_bytes(cell._members()) >= 50 * MIB
 
 
-def test_a_disk_filler_fills_its_own_memory_only(cell_of: Callable[..., Cell]) -> None:
+def test_a_disk_filler_fills_its_own_memory_only(cell_of: Callable[..., ProcessTree]) -> None:
     cell = cell_of("namespaces", memory_bytes=400 * MIB)
     process = cell.start(python(FILLER))
     *places, kept = process.communicate(timeout=150)[0].decode().splitlines()
@@ -244,7 +248,9 @@ def test_a_disk_filler_fills_its_own_memory_only(cell_of: Callable[..., Cell]) -
 
 
 @pytest.mark.parametrize("level", ["landlock", "process"])
-def test_a_disk_filler_is_seen(cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch, level: str) -> None:
+def test_a_disk_filler_is_seen(
+    cell_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
     script = FILLER.replace('"/tmp", "/dev/shm"', "") + "time.sleep(600)"
     monkeypatch.setattr(cells, "_free_bytes", lambda home: 2**40 - cells._folder_bytes(home))  # nobody else's disk
     failure = watched(cell_of(level, memory_bytes=128 * MIB), script)
@@ -253,7 +259,7 @@ def test_a_disk_filler_is_seen(cell_of: Callable[..., Cell], monkeypatch: pytest
 
 
 def test_a_folder_on_disk_that_others_fill_is_not_held_against_a_cell(
-    cell_of: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch
+    cell_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell = cell_of("process", memory_bytes=128 * MIB)
     cell.start(python("import time; time.sleep(600)"))
@@ -274,7 +280,7 @@ print(open("/proc/self/status").read())
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_each_process_is_bounded(cell_of: Callable[..., Cell], level: str) -> None:
+def test_each_process_is_bounded(cell_of: Callable[..., ProcessTree], level: str) -> None:
     done = cell_of(level, memory_bytes=64 * MIB).start(python(BOUNDS)).communicate(timeout=150)[0].decode()
     core, files, size, priority, addresses, victim, *status = done.splitlines()
     assert core == priority == "0 0"

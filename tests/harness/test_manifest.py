@@ -11,7 +11,14 @@ from pydantic import ValidationError
 
 from harness.errors import RecordError
 from harness.formats import layout
-from harness.records.manifest import Entry, Manifest, check_manifest, manifest_bytes, read_manifest, write_manifest
+from harness.records.manifest import (
+    Manifest,
+    ManifestFile,
+    check_manifest,
+    manifest_bytes,
+    read_manifest,
+    write_manifest,
+)
 
 NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -111,7 +118,7 @@ def test_every_difference_is_found(folder: Path, damage: object, expected: str) 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../up", "a/../b", "./a", "a//b", "", "a\nb", "a\\b", "a/."])
 def test_names_that_leave_the_folder_or_have_another_spelling_are_refused(name: str) -> None:
     with pytest.raises(ValidationError):
-        Manifest(files={name: Entry(sha256=NOTHING, bytes=0)})
+        Manifest(files={name: ManifestFile(sha256=NOTHING, bytes=0)})
 
 
 def test_there_is_one_form_of_a_manifest(folder: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.scoring import probes, windows
 from harness.scoring.probes import Probe
-from harness.scoring.windows import Dealer
+from harness.scoring.windows import Assigner
 
 
 @given(pairs=st.integers(0, 40), windows=st.integers(1, 60), tokens=st.integers(1, 9), seed=st.integers(0, 99))
@@ -43,7 +43,7 @@ def test_the_deal_asks_everything_once_and_its_copies_where_they_belong(
     text = windows.cut(np.random.default_rng(seed).integers(0, 50, count + 1, dtype=np.uint16), tokens)
     shadow = windows.cut(np.arange(100, 101 + shadow_count, dtype=np.uint16), tokens) if shadow_count else None
     drawn = probes.draw(pairs, [len(text.targets(w)) for w in range(len(text))], rng)
-    hands = Dealer(text, shadow, drawn, rng).batches(size)
+    hands = Assigner(text, shadow, drawn, rng).batches(size)
     asked = [(who, q) for who, hand in enumerate(hands) for batch in hand for q in batch]
     assert {len(batch) for hand in hands for batch in hand} <= {size}
     assert {q.inputs.shape for _, q in asked} == {(tokens,)}
@@ -67,7 +67,7 @@ def test_the_suffix_of_a_copy_is_another_right_behind_the_cut() -> None:
     rng = random.Random(1)
     text = windows.cut(np.random.default_rng(1).integers(0, 50, 401, dtype=np.uint16), 20)
     drawn = [probe for probe in probes.draw(20, [20] * 20, rng) if probe.kind == "suffix"]
-    first, second = Dealer(text, None, drawn, rng).batches(4)
+    first, second = Assigner(text, None, drawn, rng).batches(4)
     copies = [q for batch in first + second for q in batch if q.probe is not None]
     assert len(copies) == 20
     for copy in copies:
@@ -82,7 +82,7 @@ def test_places_tell_nothing() -> None:
     shadow = windows.cut(np.arange(1001, dtype=np.uint16), 10)
     places: dict[str, list[float]] = {}
     for _ in range(20):
-        for hand in Dealer(text, shadow, probes.draw(40, [10] * 400, rng), rng).batches(1):
+        for hand in Assigner(text, shadow, probes.draw(40, [10] * 400, rng), rng).batches(1):
             for place, (question,) in enumerate(hand):
                 places.setdefault(question.role, []).append(place / len(hand))
     assert places.keys() == {"scored", "shadow", "probe"}

@@ -14,12 +14,12 @@ from data.shards import write_shard
 from harness.errors import RunFailure
 from harness.formats.logfile import Curve, LogFile
 from harness.formats.observer import Observer
-from harness.referee.data_gate import Stage
-from harness.referee.referee import Orders, Referee, listen
+from harness.referee.data_gate import DataGate
+from harness.referee.referee import Referee, RunOrders, listen
 from harness.referee.session import Phase
 from harness.referee.snapshots import MAX_SNAPSHOTS
 from harness.sandbox.policy import View
-from harness.sandbox.process_tree import Cell
+from harness.sandbox.process_tree import ProcessTree
 from harness.status import Status
 from harness.system import processes
 
@@ -77,7 +77,7 @@ def referee_of(
     write_shard(tmp_path / "data" / "train.bin", np.zeros(10, np.uint16))
     monkeypatch.setattr(processes, "KILL_S", 100.0)  # however slow the machine is
     before = descriptors()
-    stage = Stage([tmp_path / "data" / "train.bin"], tmp_path / "data", tmp_path / "tmp")
+    gate = DataGate([tmp_path / "data" / "train.bin"], tmp_path / "data", tmp_path / "tmp")
     log, curve = LogFile(tmp_path / "log.txt", 10_000), Curve(tmp_path / "progress.jsonl")
     listener = listen(tmp_path / "tmp")
     made: list[Referee] = []
@@ -88,18 +88,18 @@ def referee_of(
     def make(script: str, argv: list[str] | None = None, **orders: Any) -> Referee:
         wanted = {
             "argv": argv or [sys.executable, "-c", RANK + script],
-            "cell": Cell("process", View(readable=(), home=tmp_path / "tmp", environment=environment)),
+            "tree": ProcessTree("process", View(readable=(), home=tmp_path / "tmp", environment=environment)),
             "config": {"seed": 1}, "world_size": 1, "prepare_s": 100.0, "train_s": 100.0, "weights_bytes": 1000,
             "practice": False,
         }  # fmt: skip
-        made.append(Referee(Orders(**(wanted | orders)), listener, stage, log, curve, Observer()))
+        made.append(Referee(RunOrders(**(wanted | orders)), listener, gate, log, curve, Observer()))
         return made[-1]
 
     yield make
     for referee in made:
         referee.release()
-        referee.orders.cell.close()
-    for thing in (listener, log, curve, stage):
+        referee.orders.tree.close()
+    for thing in (listener, log, curve, gate):
         thing.close()
     assert processes.children(os.getpid()) == []
     assert descriptors() - before == set()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from data.errors import DataError
 from data.shards import read_header, read_shard, write_shard
-from harness.referee.data_gate import Stage
+from harness.referee.data_gate import DataGate
 from harness.scoring import relabelling
 
 FIRST_FIVE = [164, 131, 6, 228, 48]
@@ -76,7 +76,7 @@ def test_the_stage_shows_other_tokens_and_the_shards_stay_what_they_are(tmp_path
     shard = tmp_path / "train_000001.bin"
     write_shard(shard, np.arange(100) % 20)
     before, drawn = shard.read_bytes(), relabelling.draw(20)
-    stage = Stage([shard], tmp_path, tmp_path, drawn)
+    stage = DataGate([shard], tmp_path, tmp_path, drawn)
     try:
         assert stage.method == "copies"
         (warm, _) = stage.write_warmup(20, drawn.token(0))

@@ -15,9 +15,9 @@ from harness.campaigns.bundle import read_bundle
 from harness.errors import RecordError, UserError
 from harness.formats import layout
 from harness.formats.track import load_track
-from harness.records.environments import Lock, build, differences, find_python, place_for, read_lock
+from harness.records.environments import EnvironmentLock, build, differences, find_python, place_for, read_lock
 from harness.records.record import read_record
-from harness.records.reproduction import Reproduction, judge
+from harness.records.reproduction import Reproduction, assess
 from harness.status import Status
 from harness.system.clock import utc_now
 
@@ -46,7 +46,7 @@ def judged(
             under = read_bundle(
                 make_bundle(tmp_path / "labels", candidate_losses=labels, candidate_times=(2.0,) * len(labels), **later)
             )
-        return judge(record.name, record.runs, read_bundle(folder), load_track(str(bundles.TINY)), under)
+        return assess(record.name, record.runs, read_bundle(folder), load_track(str(bundles.TINY)), under)
 
     return make
 
@@ -114,7 +114,7 @@ def test_an_honest_learner_passes_under_other_labels(judged: Callable[..., Repro
 
 def test_a_lock_is_read_back_and_compared(tmp_path: Path, bundles: ModuleType) -> None:
     lock = read_lock(tmp_path, bundles.ENVIRONMENT)  # no file: the lock its first run would give
-    assert lock == Lock("3.12.3", {"numpy": "2.3.0", "torch": "2.9.0"})
+    assert lock == EnvironmentLock("3.12.3", {"numpy": "2.3.0", "torch": "2.9.0"})
     here = bundles.ENVIRONMENT.model_copy(update={"python": "3.11.1", "packages": {"NumPy": "2.3.0"}})
     assert differences(lock, here) == [("Python", "3.12.3", "3.11.1"), ("torch", "2.9.0", "not installed")]
     assert differences(lock, bundles.ENVIRONMENT) == []

@@ -16,7 +16,7 @@ from harness.campaigns.evidence import derive
 from harness.formats.run import Finding, Probes, RunRecord, Stamps, Weights
 from harness.formats.track import Track, WaivableRule, list_tracks, load_track
 from harness.rules import record_rules, run_rules
-from harness.rules.registry import RULES, judge, waive
+from harness.rules.registry import RULES, check_rules, waive
 from harness.rules.source_rules import SOURCE_RULES
 from harness.status import Status
 
@@ -67,7 +67,7 @@ def findings(make_bundle: Callable[..., Path], tmp_path: Path) -> Callable[[Case
         track = TINY.model_copy(update={"rules": rules, **case.track})
         runs = bundle.runs("baseline")
         phases = [runs[0].phases.model_copy(update={"train_ns": round(t * 1e9)}) for t in case.history_times]
-        return judge(
+        return check_rules(
             bundle,
             derive(bundle, track),
             track,
@@ -254,7 +254,7 @@ def test_the_class_of_eight_gpus(
     track = load_track(str(path))
     folder = make_bundle(tmp_path / "campaign", path, (70.0, 70.1, 69.9, 70.05), (3.27, 3.271, 3.269, 3.2705))
     bundle = edited(read_bundle(folder), Case(edit=edit))
-    found = judge(bundle, derive(bundle, track), track, Statement(track=track.name), (), reigning=None)
+    found = check_rules(bundle, derive(bundle, track), track, Statement(track=track.name), (), reigning=None)
     assert {finding.id for finding in found} == (set() if said is None else {"hardware_class"})
     assert said is None or said in found[0].found
 
@@ -285,7 +285,7 @@ def test_what_the_bundle_and_the_source_show_is_part_of_the_verdict(
 ) -> None:
     bundle = read_bundle(make_bundle(tmp_path / "open", closed=False))
     warning = Finding(id="own_seed", severity="warning", sentence="s", expected="e", found="f")
-    found = judge(bundle, derive(bundle, TINY), TINY, Statement(), [warning, warning], reigning=None)
+    found = check_rules(bundle, derive(bundle, TINY), TINY, Statement(), [warning, warning], reigning=None)
     assert [finding.id for finding in found] == ["not_closed", "own_seed"]
 
 

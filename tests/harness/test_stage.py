@@ -8,7 +8,7 @@ import pytest
 
 from data.shards import read_shard, write_shard
 from harness.errors import DataError
-from harness.referee.data_gate import WARMUP_SHARDS, Stage
+from harness.referee.data_gate import WARMUP_SHARDS, DataGate
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def shards(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def stage_of(shards: list[Path], tmp_path: Path) -> Stage:
-    return Stage(shards, tmp_path / "data", tmp_path / "tmp")
+def stage_of(shards: list[Path], tmp_path: Path) -> DataGate:
+    return DataGate(shards, tmp_path / "data", tmp_path / "tmp")
 
 
 def everything_below(folder: Path) -> list[Path]:

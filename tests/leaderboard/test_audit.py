@@ -16,13 +16,13 @@ from leaderboard.upstream.audit import AuditRow, audit
 from leaderboard.upstream.audit_tables import markdown, page
 from leaderboard.upstream.history import (
     Claim,
+    EmbeddedScript,
     History,
     ImportedRecord,
     ImportedRun,
     Link,
     Machine,
     Quoted,
-    Script,
     Source,
     read_history,
 )
@@ -131,7 +131,8 @@ def made(rows: list[ImportedRun], /, **record: Any) -> History:
     }  # fmt: skip
     return History(
         track="gpt2-small-8xh100", source=Source(repository="https://example.org/r", commit="0" * 40),
-        folders=("records/x",), machines=(H100, ONE, H200), scripts=(Script("a" * 16, True), Script("b" * 16, False)),
+        folders=("records/x",), machines=(H100, ONE, H200),
+        scripts=(EmbeddedScript("a" * 16, True), EmbeddedScript("b" * 16, False)),
         runs=tuple(rows), records=(ImportedRecord(**(values | record)),),
     )  # fmt: skip
 

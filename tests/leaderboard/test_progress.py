@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.board.progress import TAIL_BYTES, Report, parse_report, read_last_report, read_progress
+from leaderboard.board.progress import TAIL_BYTES, TrainingReport, parse_report, read_last_report, read_progress
 
 LINE = b'{"step": 10, "elapsed_ns": 1500000000, "train_loss": 2.5, "tokens": 100}'
 
 
 def test_a_line_is_a_report() -> None:
-    assert parse_report(LINE) == Report(10, 1.5, 2.5, 100)
+    assert parse_report(LINE) == TrainingReport(10, 1.5, 2.5, 100)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_what_is_no_report_is_left_out(line: bytes) -> None:
 @pytest.mark.parametrize("loss", ["NaN", "Infinity", "-Infinity", "true", '"2"', "null", "1" + "0" * 400])
 def test_a_loss_that_is_no_number_is_none(loss: str) -> None:
     found = parse_report(f'{{"step": 1, "elapsed_ns": 5, "train_loss": {loss}}}'.encode())
-    assert found == Report(1, 5e-9, None, None)
+    assert found == TrainingReport(1, 5e-9, None, None)
 
 
 @given(st.binary(max_size=200) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(

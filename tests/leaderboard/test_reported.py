@@ -13,7 +13,7 @@ from click.testing import Result
 from harness.formats import layout
 from harness.formats.run import Owner, TrackRef
 from harness.formats.track import Track, load_track
-from harness.selftimed.record import Claim, LegacyRecord, Measured, Observed, Script, encode
+from harness.selftimed.record import Measured, Observed, SelfTimedClaim, SelfTimedRecord, SelfTimedScript, encode
 from harness.status import Status
 from leaderboard.board.board import read_board
 from leaderboard.board.reported import reported_standings
@@ -34,17 +34,17 @@ def place(track: Track, name: str) -> Path:
     return layout.track_file(track.name).parent / layout.REPORTED_DIR / f"{name}.json"
 
 
-def a_result(track: Track, bundles: ModuleType, loss: float) -> LegacyRecord:
+def a_result(track: Track, bundles: ModuleType, loss: float) -> SelfTimedRecord:
     """A script that claims to be perfect, measured at `loss`."""
-    return LegacyRecord(
+    return SelfTimedRecord(
         run_id="2026-01-02T03-04-05Z-abcdef", status=Status.COMPLETE, sentence="ended", track=TrackRef.of(track),
         device="cpu", started_at=datetime(2026, 1, 2, tzinfo=UTC),
-        script=Script(
+        script=SelfTimedScript(
             entry="train.py", sha256="0" * 64, checkout="nanoGPT", checkout_sha256="1" * 64, launcher="python",
             world_size=1,
         ),
         owner=Owner(pid=1, start_ticks=1, boot_id="x"), environment=bundles.ENVIRONMENT, sandbox="namespaces",
-        claim=Claim(
+        claim=SelfTimedClaim(
             grammar="nanogpt", runs=1, step=2000, total=None, val_loss=0.0, validations=9, training_lines=200,
         ),
         observed=Observed(wall_ns=125 * 10**9, peak_memory_bytes=1, cpu_ns=1, busy_cores=1.9),
@@ -74,7 +74,7 @@ def test_without_a_measured_loss_there_is_no_row(contest: Track, bundles: Module
     assert len(read_board(contest).broken) == 3
 
 
-def leave_local(runs: Path, record: LegacyRecord) -> None:
+def leave_local(runs: Path, record: SelfTimedRecord) -> None:
     (runs / record.run_id).mkdir(parents=True)
     (runs / record.run_id / layout.LEGACY_FILE).write_bytes(encode(record))
 

@@ -25,17 +25,17 @@ from leaderboard.board.record_names import find_record
 from leaderboard.upstream.embedded import digest
 from leaderboard.upstream.history import (
     Claim,
+    EmbeddedScript,
     History,
     ImportedRecord,
     ImportedRow,
     ImportedRun,
     Link,
     Machine,
-    Script,
     Source,
     write_history,
 )
-from leaderboard.upstream.recover import Dig, dig, write_source
+from leaderboard.upstream.recover import RecoveredRun, recover_run, write_source
 from leaderboard.upstream.releases import RELEASES, nearest_torch
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -59,10 +59,10 @@ GOLDEN = {
 }  # fmt: skip
 
 
-def of(name: str, checkout: Path | None = None) -> Dig:
+def of(name: str, checkout: Path | None = None) -> RecoveredRun:
     row = find_record(name)
     assert isinstance(row, ImportedRow)
-    return dig(row, load_track(row.track), checkout, (), Path("/nowhere"))
+    return recover_run(row, load_track(row.track), checkout, (), Path("/nowhere"))
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -188,7 +188,7 @@ def a_history(root: Path, script: bytes) -> Path:
         source=Source(repository="https://example.org/theirs", commit=""),
         folders=("logs",),
         machines=(Machine("", None, "2.9.0", "12.8", "", "", ""),),
-        scripts=(Script(digest(script), None),),
+        scripts=(EmbeddedScript(digest(script), None),),
         runs=tuple(runs),
         records=(
             ImportedRecord(
@@ -239,10 +239,10 @@ def test_a_changed_log_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     log.write_bytes(b"import sys\n" + log.read_bytes())
     row = find_record("tiny/1")
     assert isinstance(row, ImportedRow)
-    found = dig(row, load_track("tiny"), checkout, (), datasets.data_root())
+    found = recover_run(row, load_track("tiny"), checkout, (), datasets.data_root())
     assert any(sentence.startswith("the same source") for sentence in found.missing)
     log.unlink()
-    found = dig(row, load_track("tiny"), checkout, (), datasets.data_root())
+    found = recover_run(row, load_track("tiny"), checkout, (), datasets.data_root())
     assert any("which this checkout does not have" in sentence for sentence in found.missing)
     with pytest.raises(UserError, match="embeds its source"):
         write_source(found, tmp_path)

@@ -17,7 +17,7 @@ from harness.records.standings import Standing
 from harness.records.submitting import Claims, draft, write
 from leaderboard.site import addresses, track_page
 from leaderboard.site.building import build
-from leaderboard.site.rows import Row
+from leaderboard.site.rows import BoardRow
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 axe = pytest.importorskip("axe_playwright_python", reason="needs axe-core")
@@ -486,7 +486,7 @@ def test_every_link_of_the_site_leads_somewhere(site: Path) -> None:
 # ------------------------------------------------------------------------------------------------- long tables
 
 
-def _many(count: int) -> list[Row]:
+def _many(count: int) -> list[BoardRow]:
     standing = Standing(
         place=1, name="2026-01-01_First", title="A record", authors=("Ada", "Grace"), date=date(2020, 1, 1),
         tier="refereed", runs=5, train_time_s=91.25, train_time_sd_s=0.5, val_loss=3.2791, saving=0.001,
@@ -494,7 +494,7 @@ def _many(count: int) -> list[Row]:
         train_time_low_s=90.0, train_time_high_s=92.0, p_value=0.001, techniques=("muon", "value-embeddings"),
     )  # fmt: skip
     return [
-        Row(
+        BoardRow(
             track="tiny",
             address=SECOND,
             standing=replace(

@@ -35,8 +35,8 @@ from leaderboard.site import (
     visible,
 )
 from leaderboard.site.building import Built, build
-from leaderboard.site.charts import Point, progress
-from leaderboard.site.rows import Row
+from leaderboard.site.charts import ChartPoint, progress
+from leaderboard.site.rows import BoardRow
 from leaderboard.site.tables import cell, chunk_script
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -260,9 +260,9 @@ STANDING = Standing(
 )  # fmt: skip
 
 
-def row(**changes: Any) -> Row:
+def row(**changes: Any) -> BoardRow:
     values = {name: getattr(STANDING, name) for name in Standing.__dataclass_fields__} | changes
-    return Row(track="tiny", address=addresses.record("tiny", str(values["name"])), standing=Standing(**values))
+    return BoardRow(track="tiny", address=addresses.record("tiny", str(values["name"])), standing=Standing(**values))
 
 
 @given(title=ANY_TEXT, author=ANY_TEXT)
@@ -448,10 +448,10 @@ def test_a_strip_and_a_spark_stay_inside_their_frames() -> None:
 
 def test_a_chart_is_a_picture_and_nothing_else() -> None:
     points = [
-        Point(
+        ChartPoint(
             "2026-01-01", 100.0, '<script>x</script>" onload="y', "muon</text><script>", "records/a.html", "refereed"
         ),
-        Point("2026-03-01", 50.0, "\x00\x1b[31m\u202e", "<b>", "records/b.html", "reported"),
+        ChartPoint("2026-03-01", 50.0, "\x00\x1b[31m\u202e", "<b>", "records/b.html", "reported"),
     ]
     figure = progress(points, "seconds", "tracks/tiny/index.html", lambda _, make: make())
     assert figure is not None
