@@ -41,6 +41,7 @@ from harness.sandbox.policy import View
 from harness.scoring import probes
 from harness.scoring.scorer import EvaluatorSettings, Scorer, ScoreRequest
 from harness.system import processes
+from harness.system.clock import NS
 
 ROOT = Path(__file__).resolve().parent.parent
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I64": torch.int64, "F64": torch.float64}
@@ -82,7 +83,7 @@ def judged(script: Path, track: Track, runs: str) -> tuple[float, float, Path]:
     out = subprocess.run([*command, "--out", runs], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
     record = json.loads(out)
     score = record["score"]
-    return score["count"] / score["eval_ns"] * 1e9, score["val_loss"], Path(runs) / record["run_id"]
+    return score["count"] / score["eval_ns"] * NS, score["val_loss"], Path(runs) / record["run_id"]
 
 
 SYNTHETIC = """
@@ -150,7 +151,7 @@ def usage() -> dict[int, Usage]:
         )
         if b"python" in words[0] and name is not None:
             nanoseconds = sum(int(task.split()[0]) for task in tasks)
-            found[pid] = Usage(name, nanoseconds / 1e9, int(status["VmHWM"].split()[0]) // 1024)
+            found[pid] = Usage(name, nanoseconds / NS, int(status["VmHWM"].split()[0]) // 1024)
     return found
 
 
@@ -189,7 +190,7 @@ def measure_vocabulary(options: argparse.Namespace) -> None:
                 score, watcher = synthetic(options, count, Path(name) / "exam")
             batch = score.eval_batch * score.windows.tokens
             rates.append(watcher.rate("judge") * batch)
-            wall, evaluators = watcher.total * batch / score.eval_ns * 1e9, watcher.rate("evaluator") * batch
+            wall, evaluators = watcher.total * batch / score.eval_ns * NS, watcher.rate("evaluator") * batch
             print(
                 f"{count:,} scored of {watcher.total * batch:,} tokens x {options.vocab:,} bf16 logits: "
                 f"{wall:,.0f} tokens/s, {wall * options.vocab * 2 / 1e9:.2f} GB/s through the ring; "

@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from harness.system.clock import NS
+
 ROOT = Path(__file__).resolve().parent.parent
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262, 11: 2.228,
         12: 2.201, 16: 2.131, 20: 2.093, 24: 2.069}  # two-sided, by number of blocks  # fmt: skip
@@ -29,7 +31,7 @@ def refereed(script: Path, track: str, sandbox: str, runs: str) -> float:
     out = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     record = json.loads(out)
     assert record["status"] == "complete", record
-    return record["phases"]["train_ns"] / 1e9
+    return record["phases"]["train_ns"] / NS
 
 
 def bare(script: Path, dataset: str) -> float:

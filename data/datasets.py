@@ -5,6 +5,7 @@ making, and lies under a root folder in the layout of the NanoGPT speedrun: `ROO
 shard and training shards numbered from 1.
 """
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from . import lockfile
 from .digests import Digest, Progress, measure
 from .errors import DataError
-from .files import TEMPORARY_SUFFIX, FileName, locked
+from .files import TEMPORARY_SUFFIX, FileName, locked, replace_file
 
 ROOT_VARIABLE = "SPEEDRUN_DATA"
 FIRST_SHARD = 1
@@ -116,6 +117,23 @@ def read_manifest(path: Path) -> Dataset:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
         found = " ".join(str(error).split())
         raise DataError(f"{path}: expected a manifest of schema 1, found {found}; mend the file.") from error
+
+
+def write_manifest(path: Path, dataset: Dataset) -> None:
+    """Write `dataset` to `path`, atomically; what is None stays out."""
+    fields = dataset.model_dump(exclude_none=True)
+    digests: dict[str, str] = fields.pop("sha256")
+    lines = [f"{key} = {_toml(value)}" for key, value in fields.items()]
+    if digests:
+        lines += ["", "[sha256]", *(f"{_toml(name)} = {_toml(sha256)}" for name, sha256 in digests.items())]
+    replace_file(path, ["\n".join([*lines, ""]).encode()])
+
+
+def _toml(value: str | int) -> str:
+    """TOML's basic strings escape as JSON does, save for the one control character that JSON lets through."""
+    if isinstance(value, int):
+        return f"{value:_}"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def data_root() -> Path:

@@ -1,6 +1,12 @@
 """Printable text: what a stranger wrote must not move a cursor, change colours or break a line."""
 
+import unicodedata
+
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_KEPT = frozenset("\n\t")
+_HIDING = frozenset(
+    {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+)  # control, format, surrogate, private, none, line breaks
 
 
 def printable(text: str) -> str:
@@ -8,7 +14,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else REPLACEMENT for c in text)
 
 
-def one_line(text: str, limit: int) -> str:
+def visible(text: str) -> str:
+    """Lines with every invisible, direction-changing or unassigned character shown as a replacement character."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in _KEPT or unicodedata.category(c) not in _HIDING else REPLACEMENT for c in text)
+
+
+def one_line(text: str, limit: int = 200) -> str:
     """The text as one printable line of at most `limit` characters."""
     line = printable(" ".join(text.split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -10,11 +10,11 @@ from harness.formats.run import RunRecord
 from harness.selftimed.record import SelfTimedRecord
 from harness.stats.significance import DegenerateSample, ratio_interval
 from harness.status import ExitCode, Status
+from harness.system.clock import NS
 
 from . import recipe
 
 NANOGPT = "nanoGPT"
-NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

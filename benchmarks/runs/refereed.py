@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness.system.clock import NS
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAM_TOKENS = {"cuda": 2_097_152, "cpu": 16_384}
 WHOLE_EXAM = {
@@ -49,10 +51,10 @@ def rows(record: dict[str, Any], vocab: int) -> Iterator[tuple[str, str]]:
     yield "status, sandbox", f"{record.get('status')}, {record.get('sandbox')}"
     for name, ns in (record.get("phases") or {}).items():
         if ns is not None:
-            yield name.removesuffix("_ns"), f"{ns / 1e9:.2f} s"
+            yield name.removesuffix("_ns"), f"{ns / NS:.2f} s"
     if score := record.get("score"):
         yield "val_loss", f"{score['val_loss']:.4f}"
-        window, rate = score["windows"]["tokens"], tokens_read(score) / score["eval_ns"] * 1e9
+        window, rate = score["windows"]["tokens"], tokens_read(score) / score["eval_ns"] * NS
         whole = WHOLE_EXAM["scored"] + WHOLE_EXAM["shadow"] + WHOLE_EXAM["copies"] * window
         yield (
             "SCORE",

@@ -15,13 +15,12 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from .. import datasets
-from ..datasets import Dataset
+from ..datasets import Dataset, write_manifest
 from ..digests import measure
 from ..errors import DataError
 from ..files import locked
 from ..shards import MAGIC, make_header, read_shard, write_shard
 from . import gpt2
-from .manifest import write_manifest
 from .order import SHARD_TOKENS
 
 TRAIN_SHARE = 0.9  # of the characters of a text, as nanoGPT splits it

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import digests
-from ..datasets import Dataset, manifest_path, own_manifest_path, read_manifest
+from ..datasets import Dataset, manifest_path, own_manifest_path, read_manifest, write_manifest
 from ..errors import DataError
 from ..files import TEMPORARY_SUFFIX, locked
 from ..shards import MAX_TOKENS
@@ -23,7 +23,6 @@ from .cutting import InputState, Journal, Resumption, Shard, ShardFile
 from .documents import locate, read_batches
 from .encoders import Encoded
 from .gpt2 import Tokens
-from .manifest import write_manifest
 from .order import Order, expect_sizes, settings_of
 from .repeats import RepeatedDocuments
 

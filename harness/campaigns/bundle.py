@@ -19,7 +19,7 @@ from ..formats.run import Finding, RunRecord, SubmissionRef
 from ..formats.submission import IGNORED, source_digest
 from ..status import Status
 from ..system.plainfile import read_plain
-from . import alike
+from . import comparable
 from .campaign import Arm, ArmPlan, Plan, Slot, fills_slot
 from .consistency import run_findings
 from .ledger import AttemptEntry, Ledger, OutcomeEntry, read_ledger
@@ -89,7 +89,9 @@ def read_bundle(folder: Path, sources: Mapping[Arm, Path | None] | None = None) 
     if not ledger.closed:
         filled = sum(attempt.counted for attempt in reading.attempts)
         sentence = "the campaign is not closed"
-        findings.append(_finding("not_closed", sentence, f"{len(plan.slots)} filled slots and an end", f"{filled}"))
+        findings.append(
+            Finding.error("not_closed", sentence, f"{len(plan.slots)} filled slots and an end", f"{filled}")
+        )
     return Bundle(folder, plan, tuple(reading.attempts), ledger.closed, tuple(findings), reading.lost)
 
 
@@ -180,17 +182,17 @@ class _Reading:
             self._found("run_extra", f"the ledger knows nothing of {name!r}", "only runs of the ledger", f"{name!r}")
 
     def _found(self, id: str, sentence: str, expected: str, found: str) -> None:
-        self.findings.append(_finding(id, sentence, expected, found))
+        self.findings.append(Finding.error(id, sentence, expected, found))
 
 
 def _alike(attempts: list[Attempt]) -> Iterator[Finding]:
     """Every counted run against the first one: it names the key and both values."""
     counted = [attempt.run for attempt in attempts if attempt.counted]
-    known: alike.Fingerprint = {}
+    known: comparable.Fingerprint = {}
     for run in counted:
-        facts = alike.fingerprint(run)
-        for key, expected, found in alike.compare(known, facts):
-            yield _finding("not_alike", f"{run.run_id} is not alike: {key}", expected, found)
+        facts = comparable.fingerprint(run)
+        for key, expected, found in comparable.compare(known, facts):
+            yield Finding.error("not_alike", f"{run.run_id} is not alike: {key}", expected, found)
         known = {**{key: value for key, value in facts.items() if value is not None}, **known}
 
 
@@ -198,11 +200,11 @@ def _track(folder: Path, plan: Plan) -> Iterator[Finding]:
     try:
         content = read_plain(folder / layout.TRACK_FILE, MAX_TRACK_BYTES, RecordError)
     except UserError as error:
-        yield _finding("track_digest", "the track's file cannot be read", plan.track.sha256[:12], str(error))
+        yield Finding.error("track_digest", "the track's file cannot be read", plan.track.sha256[:12], str(error))
         return
     found = hashlib.sha256(content).hexdigest()
     if found != plan.track.sha256:
-        yield _finding("track_digest", "the track is not the planned one", plan.track.sha256[:12], found[:12])
+        yield Finding.error("track_digest", "the track is not the planned one", plan.track.sha256[:12], found[:12])
 
 
 def _sources(folder: Path, plan: Plan, sources: Mapping[Arm, Path | None] | None) -> Iterator[Finding]:
@@ -210,11 +212,11 @@ def _sources(folder: Path, plan: Plan, sources: Mapping[Arm, Path | None] | None
         whole = source_digest(arm.submission.files)
         if whole != arm.submission.sha256:
             sentence = f"{arm.arm}: the plan's digests of files do not make its digest of the source"
-            yield _finding("source_digest", sentence, arm.submission.sha256[:12], whole[:12])
+            yield Finding.error("source_digest", sentence, arm.submission.sha256[:12], whole[:12])
         if sources is None:
             yield from source_findings(folder / arm.arm, arm)
             for name in sorted(_names(folder / arm.arm) - set(arm.submission.files)):
-                yield _finding(
+                yield Finding.error(
                     "source_digest", f"{arm.arm}: {name!r} is no file of the plan", "nothing else", f"{name!r}"
                 )
         elif (place := sources.get(arm.arm)) is not None:
@@ -226,19 +228,23 @@ def source_findings(place: Path, arm: ArmPlan, taken: frozenset[str] = frozenset
     for name, expected in arm.submission.files.items():
         if name.partition("/")[0] in taken:
             sentence = f"{arm.arm}: {name!r} is no name for source"
-            yield _finding("source_digest", sentence, "a name of its own", f"{name!r}")
+            yield Finding.error("source_digest", sentence, "a name of its own", f"{name!r}")
             continue
         if not _stays_inside(name):
-            yield _finding("source_digest", f"{arm.arm}: {name!r} leaves the folder", "a path inside it", f"{name!r}")
+            yield Finding.error(
+                "source_digest", f"{arm.arm}: {name!r} leaves the folder", "a path inside it", f"{name!r}"
+            )
             continue
         try:
             content = read_plain(place / name, MAX_SOURCE_BYTES, RecordError)
         except UserError as error:
-            yield _finding("source_digest", f"{arm.arm}: {name!r} cannot be read", expected[:12], str(error))
+            yield Finding.error("source_digest", f"{arm.arm}: {name!r} cannot be read", expected[:12], str(error))
             continue
         found = hashlib.sha256(content).hexdigest()
         if found != expected:
-            yield _finding("source_digest", f"{arm.arm}: {name!r} is not what was planned", expected[:12], found[:12])
+            yield Finding.error(
+                "source_digest", f"{arm.arm}: {name!r} is not what was planned", expected[:12], found[:12]
+            )
 
 
 def _stays_inside(name: str) -> bool:
@@ -253,7 +259,3 @@ def _names(place: Path) -> set[str]:
         folders[:] = [name for name in folders if name not in IGNORED]
         found |= {os.path.relpath(os.path.join(parent, name), place) for name in [*files, *links]}
     return found
-
-
-def _finding(id: str, sentence: str, expected: str, found: str) -> Finding:
-    return Finding(id=id, severity="error", sentence=sentence, expected=expected, found=found)

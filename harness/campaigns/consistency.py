@@ -30,7 +30,7 @@ def run_findings(run: RunRecord, plan: Plan, slot: Slot) -> Iterator[Finding]:
         "practice": (False, run.practice),
         "relabelled": (plan.relabel, run.relabelled),
         "sandbox": (run.sandbox and plan.sandbox, run.sandbox),  # a run that failed early has none
-        "phases": (_phases(run), run.phases),
+        "phases": (Phases.of(run.stamps, run.phases.score_ns), run.phases),
     }
     for key, (expected, found) in claims.items():
         if expected != found:
@@ -39,25 +39,6 @@ def run_findings(run: RunRecord, plan: Plan, slot: Slot) -> Iterator[Finding]:
         yield from _completeness(run)
     if run.score is not None:
         yield from _score_findings(run, run.score)
-
-
-def _phases(run: RunRecord) -> Phases:
-    """The phases as the stamps give them; score_ns is measured on its own."""
-    stamps = run.stamps
-    if stamps is None:
-        return Phases(score_ns=run.phases.score_ns)
-    return Phases(
-        prepare_ns=_between(stamps.start_ns, stamps.go_ns),
-        train_ns=_between(stamps.go_ns, stamps.stop_ns),
-        teardown_ns=_between(stamps.stop_ns, stamps.dead_ns),
-        score_ns=run.phases.score_ns,
-    )
-
-
-def _between(start_ns: int | None, end_ns: int | None) -> int | None:
-    if start_ns is None or end_ns is None or end_ns < start_ns:
-        return None
-    return end_ns - start_ns
 
 
 def _completeness(run: RunRecord) -> Iterator[Finding]:
@@ -89,6 +70,4 @@ def _score_findings(run: RunRecord, score: Score) -> Iterator[Finding]:
 
 
 def _edited(run: RunRecord, sentence: str, expected: str, found: str) -> Finding:
-    return Finding(
-        id="run_edited", severity="error", sentence=f"{run.run_id}: {sentence}", expected=expected, found=found
-    )
+    return Finding.error("run_edited", f"{run.run_id}: {sentence}", expected, found)

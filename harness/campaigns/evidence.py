@@ -13,7 +13,6 @@ from ..formats.run import RunRecord
 from ..formats.track import Track
 from ..stats.comparison import CONFIDENCE, Comparison, Span, compare
 from ..stats.significance import DegenerateSample, mean_interval, t_test, z_test
-from ..status import Status
 from .campaign import Arm
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def derive(bundle: "Bundle", track: Track) -> Evidence:
 
 def arm_evidence(arm: Arm, runs: Sequence[RunRecord], track: Track) -> ArmEvidence:
     """What these counted runs show."""
-    measured = [found for run in runs if (found := measure(run)) is not None]
+    measured = [found for run in runs if (found := run.result) is not None]
     times_s, losses = tuple(time_s for time_s, _ in measured), tuple(loss for _, loss in measured)
     p_value, failed = _p_value(losses, track), len(runs) - len(measured)
     passed = track.target_val_loss is None or (p_value is not None and p_value < track.significance.alpha)
@@ -81,16 +80,6 @@ def arm_evidence(arm: Arm, runs: Sequence[RunRecord], track: Track) -> ArmEviden
         p_value=p_value,
         valid=bool(measured) and not failed and passed,
     )
-
-
-def measure(run: RunRecord) -> tuple[float, float] | None:
-    """Time (s) and loss (nats per token) of a valid run; None of any other.
-
-    Runs under a relabelled vocabulary are measured too: a bundle holds either all of them or none.
-    """
-    if run.status != Status.COMPLETE or run.practice or run.errors or run.score is None or not run.phases.train_ns:
-        return None
-    return run.phases.train_ns / 1e9, run.score.val_loss
 
 
 def _p_value(losses: Sequence[float], track: Track) -> float | None:
@@ -119,7 +108,7 @@ def _comparison(bundle: "Bundle", track: Track) -> Comparison | None:
     sides: dict[int, dict[Arm, tuple[float, float] | None]] = {}
     for attempt in bundle.attempts:
         if attempt.counted and attempt.slot.pair is not None:
-            sides.setdefault(attempt.slot.pair, {})[attempt.slot.arm] = measure(attempt.run)
+            sides.setdefault(attempt.slot.pair, {})[attempt.slot.arm] = attempt.run.result
     whole = [pair for _, pair in sorted(sides.items()) if len(pair) == 2]
     both = [(a, b) for pair in whole if (a := pair["candidate"]) is not None and (b := pair["baseline"]) is not None]
     return compare(

@@ -16,6 +16,7 @@ from pydantic import Field
 from ..formats.run import RunRecord, Section
 from ..formats.track import Track
 from ..stats.power import DEFAULT_POWER, LOSS_SD_NATS, TIME_SD, Design, log_saving, paired_times, saved_share
+from ..system.clock import NS
 
 MARGIN_NATS = 0.0015  # upstream keeps its records 0.001 to 0.002 below the target
 ENOUGH_DEGREES = 4  # five runs of one submission, or of several a few each
@@ -119,7 +120,7 @@ def alike(runs: Iterable[RunRecord]) -> list[Group]:
     groups: dict[tuple[Any, ...], list[RunRecord]] = {}
     once = {run.run_id: run for run in runs}
     for run in sorted(once.values(), key=lambda run: run.started_at):
-        if run.is_valid and run.score is not None and run.phases.train_ns:
+        if run.is_valid and run.result is not None:
             here = run.environment
             gpus = tuple(gpu.name for gpu in here.gpus)
             key = (run.submission.sha256, run.world_size, run.device, here.cpu_model, here.cpu_cores, gpus, run.sandbox)
@@ -222,7 +223,7 @@ def _run_seconds(track: Track, groups: list[Group], standing: Group) -> Assumpti
         total_ns = sum(
             (p.prepare_ns or 0) + (p.train_ns or 0) + (p.teardown_ns or 0) + (p.score_ns or 0) for p in phases
         )
-        return Assumption(value=total_ns / len(phases) / 1e9, source=f"{whose}, mean of {_runs(len(phases))}")
+        return Assumption(value=total_ns / len(phases) / NS, source=f"{whose}, mean of {_runs(len(phases))}")
     budget = track.budget
     most_s = budget.prepare_s + budget.train_s + budget.score_s
     return Assumption(

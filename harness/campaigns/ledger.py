@@ -120,7 +120,9 @@ def read_ledger(path: Path) -> Ledger:
         if entry is not None:
             entries.append(entry)
     if torn:
-        problems.append(_problem("ledger_truncated", "the last line is cut off", "a whole line", f"{len(torn)} bytes"))
+        problems.append(
+            Finding.error("ledger_truncated", "the last line is cut off", "a whole line", f"{len(torn)} bytes")
+        )
     problems += StateMachine().read(entries)
     return Ledger(tuple(entries), prev, tuple(problems), len(torn))
 
@@ -140,18 +142,22 @@ def _read_line(line: bytes, number: int, prev: str, problems: list[Finding]) -> 
     try:
         entry = _ENTRY.validate_json(line)
     except ValidationError as error:
-        problems.append(_problem("ledger_chain", f"line {number + 1} is no entry", "an entry", first_problem(error)))
+        problems.append(
+            Finding.error("ledger_chain", f"line {number + 1} is no entry", "an entry", first_problem(error))
+        )
         return None
     if entry.prev != prev:
         sentence = f"line {number + 1} does not continue the line before it"
-        problems.append(_problem("ledger_chain", sentence, f"prev {prev[:12]}", f"prev {entry.prev[:12]}"))
+        problems.append(Finding.error("ledger_chain", sentence, f"prev {prev[:12]}", f"prev {entry.prev[:12]}"))
     if entry.seq != number:
-        problems.append(_problem("ledger_chain", f"line {number + 1} is misnumbered", f"{number}", f"{entry.seq}"))
+        problems.append(Finding.error("ledger_chain", f"line {number + 1} is misnumbered", f"{number}", f"{entry.seq}"))
     if encode(entry) != line:
         sentence = f"line {number + 1} is not written as the harness writes it"
-        problems.append(_problem("ledger_chain", sentence, digest(encode(entry))[:12], digest(line)[:12]))
+        problems.append(Finding.error("ledger_chain", sentence, digest(encode(entry))[:12], digest(line)[:12]))
     if isinstance(entry, ClosedEntry) and entry.seal != (seal := _seal(entry)):
-        problems.append(_problem("ledger_chain", "the seal of the last line is broken", seal[:12], entry.seal[:12]))
+        problems.append(
+            Finding.error("ledger_chain", "the seal of the last line is broken", seal[:12], entry.seal[:12])
+        )
     return entry
 
 
@@ -177,7 +183,7 @@ class StateMachine:
             wrong = self.step(entry)
             if wrong is not None:
                 expected, found = wrong
-                problems.append(_problem("ledger_order", f"entry {number} is out of order", expected, found))
+                problems.append(Finding.error("ledger_order", f"entry {number} is out of order", expected, found))
         return problems
 
     def step(self, entry: Entry) -> tuple[str, str] | None:
@@ -294,7 +300,3 @@ def open_ledger(folder: Path) -> Iterator[tuple[Ledger, Writer]]:
         if ledger.torn_bytes:
             os.truncate(path, path.stat().st_size - ledger.torn_bytes)
         yield ledger, Writer(path, ledger)
-
-
-def _problem(id: str, sentence: str, expected: str, found: str) -> Finding:
-    return Finding(id=id, severity="error", sentence=sentence, expected=expected, found=found)

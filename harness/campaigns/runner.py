@@ -28,7 +28,7 @@ from ..status import Status
 from ..system import clock
 from ..system.interrupts import Interrupts
 from ..system.plainfile import read_plain
-from . import alike
+from . import comparable
 from .bundle import file_digests, source_findings
 from .campaign import ArmPlan, Plan, Slot, fills_slot
 from .ledger import Ledger, StateMachine, Writer, create_ledger, open_ledger, read_ledger
@@ -139,7 +139,7 @@ class _Runner:
         self.plan, self.state, self.ledger = ledger.plan, _replay(ledger), ledger
         self.track = self._load_track()
         self.dataset = datasets.load_dataset(self.track.data.dataset)
-        self.known: alike.Fingerprint = {}  # of the counted runs
+        self.known: comparable.Fingerprint = {}  # of the counted runs
 
     @property
     def next_slot(self) -> Slot | None:
@@ -172,8 +172,8 @@ class _Runner:
         machine.pick_world_size(self.track, plan.world_size, plan.device)
         levels.choose(plan.sandbox)
         data = datasets.verify(self.dataset, self.options.data_root, self.track.data.train_shards)
-        here = alike.machine_fingerprint(environment.collect(), plan.device, plan.world_size)
-        self._check_alike({**here, "sandbox": plan.sandbox, **alike.data_fingerprint(data)})
+        here = comparable.machine_fingerprint(environment.collect(), plan.device, plan.world_size)
+        self._check_alike({**here, "sandbox": plan.sandbox, **comparable.data_fingerprint(data)})
         return self._request(slot, arm)
 
     def attempt(self, slot: Slot, request: Request) -> RunRecord:
@@ -206,12 +206,12 @@ class _Runner:
 
     def _remember(self, run: RunRecord) -> None:
         self.known = {
-            **{key: value for key, value in alike.fingerprint(run).items() if value is not None},
+            **{key: value for key, value in comparable.fingerprint(run).items() if value is not None},
             **self.known,
         }
 
-    def _check_alike(self, here: alike.Fingerprint) -> None:
-        for key, before, now in alike.compare(self.known, here):
+    def _check_alike(self, here: comparable.Fingerprint) -> None:
+        for key, before, now in comparable.compare(self.known, here):
             raise UserError(
                 f"expected the campaign's runs to be alike, found {key} {before} before and {now} now; "
                 "restore it and resume, or start another campaign"

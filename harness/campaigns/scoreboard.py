@@ -11,7 +11,6 @@ from ..formats.observer import Observer
 from ..formats.run import RunRecord
 from ..referee.display import Display
 from .campaign import Arm, Plan, Slot
-from .evidence import measure
 
 
 class Scoreboard:
@@ -41,7 +40,7 @@ class Scoreboard:
     def ended(self, slot: Slot, run: RunRecord) -> None:
         """One line: which run, what it came to, and the mean of its arm so far."""
         self._stop()
-        measured = measure(run)
+        measured = run.result
         if measured is None:
             result = f"[red]{run.errors[0].id if run.errors else run.status}[/]: {escape(run.sentence)}"
         else:

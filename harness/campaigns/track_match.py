@@ -40,10 +40,12 @@ def contest_findings(bundle: Bundle, track: Track) -> Iterator[Finding]:
     """What in a campaign is not as its track has it; the plan's and the runs' own words for it are not believed."""
     ref, test = TrackRef.of(track), track.significance
     if bundle.plan.track != ref:
-        yield _error("track_digest", "the plan tells of another track", str(ref), str(bundle.plan.track))
+        yield Finding.error("track_digest", "the plan tells of another track", str(ref), str(bundle.plan.track))
     planned = PlannedTest(name=test.test, alpha=test.alpha, sigma=test.sigma)
     if bundle.plan.test != planned:
-        yield _error("planned_test", "the plan has another significance test", str(planned), str(bundle.plan.test))
+        yield Finding.error(
+            "planned_test", "the plan has another significance test", str(planned), str(bundle.plan.test)
+        )
     yield from _data_findings(bundle, track)
 
 
@@ -51,16 +53,14 @@ def _data_findings(bundle: Bundle, track: Track) -> Iterator[Finding]:
     try:
         known = load_dataset(track.data.dataset).sha256
     except DataError as error:
-        yield _error("dataset", str(error), "a dataset of this checkout", track.data.dataset)
+        yield Finding.error("dataset", str(error), "a dataset of this checkout", track.data.dataset)
         return
     for run in (attempt.run for attempt in bundle.attempts):
         for name, digest in run.data.items():
             if known.get(name, digest) != digest:
-                yield _error("dataset", f"run {run.run_id} had another {name}", known[name][:12], digest[:12])
+                yield Finding.error("dataset", f"run {run.run_id} had another {name}", known[name][:12], digest[:12])
         if run.score is not None and run.score.count != track.data.val_tokens:
             expected, found = f"{track.data.val_tokens:,}", f"{run.score.count:,}"
-            yield _error("val_tokens", f"run {run.run_id} was scored on another number of tokens", expected, found)
-
-
-def _error(id: str, sentence: str, expected: str, found: str) -> Finding:
-    return Finding(id=id, severity="error", sentence=sentence, expected=expected, found=found)
+            yield Finding.error(
+                "val_tokens", f"run {run.run_id} was scored on another number of tokens", expected, found
+            )

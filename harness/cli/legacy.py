@@ -27,11 +27,11 @@ from ..selftimed.grammars import BY_NAME, GRAMMARS, Grammar
 from ..selftimed.record import SelfTimedRecord
 from ..selftimed.run_state import SelfTimedRequest
 from ..selftimed.workcopy import find_checkout
+from ..system.clock import NS
 from . import options
 from .campaigns import prepare_data
 from .reports import show_findings
 
-NS = 1_000_000_000
 DAY_S = 86_400.0
 
 Script = Annotated[Path, typer.Option("--legacy", help="The script; it is run unmodified, from its own folder.")]

@@ -25,6 +25,7 @@ from ..referee.execution import execute
 from ..referee.run_state import Request
 from ..rules import source_rules
 from ..sandbox import levels
+from ..system.clock import NS
 from . import options
 from .campaigns import Start, check_runs, draft, prepare_data, race, refereed_track, resume_campaign
 from .reports import exit_on_errors, findings_json, show_findings
@@ -166,7 +167,7 @@ def _show(record: RunRecord, folder: Path, console: Console) -> None:
         sentence = f"{finding.id}: {finding.sentence}; expected {finding.expected}, found {finding.found}"
         console.print(f"  [red]{finding.severity}[/] {escape(sentence)}", soft_wrap=True)
     for point in record.curve:
-        console.print(f"  step {point.step:>6}  {point.elapsed_ns / 1e9:8.2f} s  val_loss {point.val_loss:.4f}")
+        console.print(f"  step {point.step:>6}  {point.elapsed_ns / NS:8.2f} s  val_loss {point.val_loss:.4f}")
     kind = "practice" if record.practice else "relabelled run" if record.relabelled else "local run"
     console.print(
         f"  {kind} of {escape(record.submission.entry)} {record.submission.sha256[:8]}, seed {record.seed}, "

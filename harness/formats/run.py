@@ -6,6 +6,7 @@ Schema history (never edited, only added to):
 """
 
 import errno
+import itertools
 import json
 import os
 import secrets
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,6 +23,7 @@ from data.files import replace_file, sync_folder
 from ..errors import RecordError, RunFailure, UserError, first_problem
 from ..status import ExitCode, Status
 from ..system import clock, processes
+from ..system.clock import NS
 from ..system.plainfile import read_plain
 from ..system.processes import ProcessId
 from ..system.scratch import remove_tree
@@ -93,6 +95,17 @@ class Phases(Section):
     train_ns: Nanoseconds | None = None
     teardown_ns: Nanoseconds | None = None  # STOP until the last process of the submission was gone
     score_ns: Nanoseconds | None = None
+
+    @classmethod
+    def of(cls, stamps: Stamps | None, score_ns: int | None) -> Self:
+        """The phases as the stamps give them; score_ns is measured on its own."""
+        if stamps is None:
+            return cls(score_ns=score_ns)
+        times = (stamps.start_ns, stamps.go_ns, stamps.stop_ns, stamps.dead_ns)
+        prepare, train, teardown = (
+            None if a is None or b is None or b < a else b - a for a, b in itertools.pairwise(times)
+        )
+        return cls(prepare_ns=prepare, train_ns=train, teardown_ns=teardown, score_ns=score_ns)
 
 
 class Weights(Section):
@@ -170,6 +183,16 @@ class Finding(Section):
     expected: str
     found: str
 
+    @classmethod
+    def error(cls, id: str, sentence: str, expected: str, found: str) -> Self:
+        """A finding that makes a run, a bundle or a record invalid."""
+        return cls(id=id, severity="error", sentence=sentence, expected=expected, found=found)
+
+    @classmethod
+    def warning(cls, id: str, sentence: str, expected: str, found: str) -> Self:
+        """A finding for people to look at."""
+        return cls(id=id, severity="warning", sentence=sentence, expected=expected, found=found)
+
 
 class Owner(Section):
     """The referee's process, so that a reader can tell a run in progress from an abandoned one."""
@@ -225,7 +248,19 @@ class RunRecord(Section):
     @property
     def is_valid(self) -> bool:
         """May count on a board: complete, neither practice nor relabelled, and without an error-level finding."""
-        return self.status == Status.COMPLETE and not (self.practice or self.relabelled or self.errors)
+        return self.counts and not self.relabelled
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts in its campaign, where either all runs are relabelled or none."""
+        return self.status == Status.COMPLETE and not (self.practice or self.errors)
+
+    @property
+    def result(self) -> tuple[float, float] | None:
+        """Time (s) and loss (nats per token) of a run that counts and was measured; None of any other."""
+        if not self.counts or self.score is None or not self.phases.train_ns:
+            return None
+        return self.phases.train_ns / NS, self.score.val_loss
 
     @property
     def exit_code(self) -> ExitCode:

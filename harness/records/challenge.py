@@ -70,7 +70,7 @@ def read_challenge(folder: Path, source_sha256: str, signers: Path, name: str | 
     """
     name = name or folder.name
     if folder.is_symlink() or not folder.is_dir():
-        finding = _error("challenge_place", f"{folder.name} is no challenge", "a folder", "something else")
+        finding = Finding.error("challenge_place", f"{folder.name} is no challenge", "a folder", "something else")
         return Challenge(
             name=folder.name, statement=None, signature=Signature(status="unsigned"), evidence=None, findings=(finding,)
         )
@@ -87,7 +87,7 @@ def read_challenge(folder: Path, source_sha256: str, signers: Path, name: str | 
         evidence = derive(bundle, track)
         findings += _check_statement(folder, statement, bundle, evidence, source_sha256)
     except RecordError as error:
-        findings.append(_error("challenge_unreadable", str(error), "a challenge", "none that can be read"))
+        findings.append(Finding.error("challenge_unreadable", str(error), "a challenge", "none that can be read"))
     return Challenge(name=name, statement=statement, signature=signature, evidence=evidence, findings=tuple(findings))
 
 
@@ -143,24 +143,24 @@ def _check_files(manifest: Manifest | None, bundle: Bundle) -> list[Finding]:
     found = manifest.files if manifest else {}
     sources = {f"{arm.arm}/{name}" for arm in bundle.plan.arms for name in arm.submission.files}
     foreign = sorted(found.keys() - campaign_files(bundle) - sources - {layout.CHALLENGE_FILE})
-    findings = [_error("foreign", f"{name} does not belong into a challenge", "no such file", name) for name in foreign]
+    findings = [Finding.error("foreign", f"{name} does not belong into a challenge", "no such file", name) for name in foreign]
     total = sum(entry.bytes for entry in found.values())
     if total > layout.MAX_RECORD_BYTES:
         limit = f"{layout.MAX_RECORD_BYTES:,} bytes"
-        findings.append(_error("challenge_size", "the challenge is too big", limit, f"{total:,}"))
+        findings.append(Finding.error("challenge_size", "the challenge is too big", limit, f"{total:,}"))
     return findings
 
 
 def signature_findings(signature: Signature, named: str | None, demanded: bool) -> list[Finding]:
     """What is wrong with a signature, given the signer its manifest names and whether the track demands one."""
     if signature.status == "bad":
-        return [_error("signature", "the signature does not hold", "a signature of the manifest", signature.problem)]
+        return [Finding.error("signature", "the signature does not hold", "a signature of the manifest", signature.problem)]
     if signature.key != named:
         found = signature.key or "no signature"
-        return [_error("signature", "the manifest names another signer", named or "no signature", found)]
+        return [Finding.error("signature", "the manifest names another signer", named or "no signature", found)]
     if demanded and signature.status != "good":
         expected = f"a signature by a key of {layout.SIGNERS_FILE}"
-        return [_error("signature", "this track wants signatures by keys it knows", expected, str(signature))]
+        return [Finding.error("signature", "this track wants signatures by keys it knows", expected, str(signature))]
     return []
 
 
@@ -176,7 +176,7 @@ def _check_name(folder: Path, name: str) -> list[Finding]:
         return []  # said already
     if name == expected:
         return []
-    return [_error("challenge_place", "the folder is not named after its manifest", expected, name)]
+    return [Finding.error("challenge_place", "the folder is not named after its manifest", expected, name)]
 
 
 def _check_statement(
@@ -193,7 +193,7 @@ def _check_statement(
         ("source", source_sha256, bundle.plan.arms[0].submission.sha256),
     ):
         if expected != found:
-            findings.append(_error("challenge_subject", f"it challenges another {what}", expected, found))
+            findings.append(Finding.error("challenge_subject", f"it challenges another {what}", expected, found))
     if not findings and not bundle.findings:
         try:
             shown = ": ".join(what_it_shows(bundle, evidence, bundle_track(folder)))
@@ -201,9 +201,5 @@ def _check_statement(
             shown = str(error)
         said = f"{statement.kind}: {statement.sentence}"
         if shown != said:
-            findings.append(_error("challenge_kind", "its runs show something else", shown, said))
+            findings.append(Finding.error("challenge_kind", "its runs show something else", shown, said))
     return findings
-
-
-def _error(id: str, sentence: str, expected: str, found: str) -> Finding:
-    return Finding(id=id, severity="error", sentence=sentence, expected=expected, found=found)

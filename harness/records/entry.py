@@ -4,6 +4,7 @@ import statistics
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
+from ..system.clock import NS
 
 if TYPE_CHECKING:  # a board whose entries an index knows needs none of them
     from ..formats.run import RunRecord
@@ -101,9 +102,8 @@ def machine(run: "RunRecord") -> tuple[str, str]:
 
 def _measured(record: "Record") -> tuple[list[float], list[float]]:
     """Times (s) and losses (nats per token) of the valid runs."""
-    valid = [run for run in record.runs if run.is_valid]
-    times = [run.phases.train_ns / 1e9 for run in valid if run.phases.train_ns is not None]
-    return times, [run.score.val_loss for run in valid if run.score is not None]
+    results = [run.result for run in record.runs if run.is_valid and run.result is not None]
+    return [time for time, _ in results], [loss for _, loss in results]
 
 
 def _shared(values: list[str]) -> str:

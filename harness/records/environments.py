@@ -1,4 +1,7 @@
-"""Environments rebuilt from a record's lock, and how they differ from this one.
+"""The environment of a record: its lock, derived from its runs, rebuilt, and how it differs from this one.
+
+`pip install -r requirements.lock` makes the environment again as far as packages go; what else it was stands in the
+comments. The same run gives the same bytes.
 
 Packages come by pip with the user's own configuration, into a folder named after the digest of what was asked for; a
 folder that is complete is used again.
@@ -15,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.files import replace_file
+from data.printing import printable
 
 from ..errors import RecordError, UserError
 from ..formats import layout
@@ -22,9 +26,11 @@ from ..formats.environment import Environment
 from ..system import processes
 from ..system.plainfile import read_plain
 from ..system.scratch import remove_tree
-from .lock import lock_bytes
 
 MAX_LOCK_BYTES = 2**20
+OURS = "speedrun-referee"
+_PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_VERSION = re.compile(r"[A-Za-z0-9.!+_-]+")
 COMPLETE = "complete"
 _LINE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9.!+_-]+")
 _PYTHON = re.compile(r"# Python: (3\.\d{1,3}(?:\.\d{1,3})?)\b")
@@ -40,6 +46,38 @@ class EnvironmentLock:
     @property
     def requirements(self) -> tuple[str, ...]:
         return tuple(f"{name}=={version}" for name, version in self.packages.items())
+
+
+def lock_bytes(environment: Environment) -> bytes:
+    """`name==version` lines sorted by normalised name, after comments that say what the machine was.
+
+    Raises RecordError where a name or a version is not one: the lines are handed to pip by whoever reproduces.
+    """
+    packages: dict[str, str] = {}
+    for name, version in environment.packages.items():
+        if not _PACKAGE.fullmatch(name) or not _VERSION.fullmatch(version):
+            raise RecordError(
+                f"expected names and versions of packages in a run's environment, found {name!r} {version!r}"
+            )
+        packages[re.sub(r"[-_.]+", "-", name).lower()] = version
+    ours = packages.pop(OURS, None)
+    comments = {
+        "Python": environment.python,
+        "CUDA torch was built for": environment.cuda or "none",
+        "GPU": ", ".join(_gpus(environment)) or "none",
+        "CPU": f"{environment.cpu_model}, {environment.cpu_cores} cores",
+        "Linux": environment.kernel,
+        OURS: f"{ours or 'not installed'}, commit {environment.commit or 'unknown'}",
+    }
+    # printable: a comment must not end early, what follows would be read as a package
+    lines = [f"# {key}: {printable(value)}" for key, value in comments.items()]
+    lines += [f"{name}=={packages[name]}" for name in sorted(packages)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _gpus(environment: Environment) -> list[str]:
+    names = [f"{gpu.name} (driver {gpu.driver})" for gpu in environment.gpus]
+    return [f"{names.count(name)}x {name}" for name in sorted(set(names))]
 
 
 def read_lock(record: Path, environment: Environment) -> EnvironmentLock:

@@ -155,7 +155,7 @@ def _shown(path: Path, folder: Path) -> str:
 
 
 def _finding(id: str, sentence: str, expected: str, found: str) -> Finding:
-    return Finding(id=id, severity="error", sentence=_clean(sentence), expected=_clean(expected), found=_clean(found))
+    return Finding.error(id, _clean(sentence), _clean(expected), _clean(found))
 
 
 def _clean(text: str) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from ..campaigns import alike
+from ..campaigns import comparable
 from ..campaigns.bundle import Bundle
-from ..campaigns.evidence import derive, measure
+from ..campaigns.evidence import derive
 from ..errors import UserError
 from ..formats.run import RunRecord
 from ..formats.track import Track
@@ -142,7 +142,7 @@ def _verdict(
 
 
 def _measured(runs: Sequence[RunRecord]) -> list[tuple[float, float]]:
-    return [found for run in runs if (found := measure(run)) is not None]
+    return [found for run in runs if (found := run.result) is not None]
 
 
 def _relabelled(bundle: Bundle, track: Track) -> Relabelled:
@@ -180,4 +180,4 @@ def _differences(bundle: Bundle, original: Sequence[RunRecord]) -> tuple[str, ..
     runs = bundle.runs("candidate")
     if not runs or not original:
         return ()
-    return tuple(dict.fromkeys(key for key, _, _ in alike.differences(original[0], runs[0])))
+    return tuple(dict.fromkeys(key for key, _, _ in comparable.differences(original[0], runs[0])))

@@ -12,6 +12,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Literal
 
 from .entry import RecordEntry, entry_of, hardware
+from ..system.clock import NS
 
 if TYPE_CHECKING:
     from ..formats.run import RunRecord
@@ -131,7 +132,7 @@ def _of_run(run: "RunRecord") -> Standing:
         date=run.started_at.date(),
         tier="local",
         runs=1,
-        train_time_s=None if train_ns is None or run.score is None else train_ns / 1e9,
+        train_time_s=None if train_ns is None or run.score is None else train_ns / NS,
         train_time_sd_s=None,
         val_loss=None if run.score is None else run.score.val_loss,
         saving=None,

@@ -26,7 +26,7 @@ from ..system import scratch
 from ..system.plainfile import read_plain
 from .acceptance import in_order
 from .challenge import campaign_files
-from .lock import lock_bytes
+from .environments import lock_bytes
 from .manifest import write_manifest
 from .readme import readme_bytes
 from .record import Record, Statement, Waiver, read_records_of, signers_of, source_files
@@ -251,17 +251,17 @@ def _place_findings(
     try:
         current = load_track(str(place.parent / layout.TRACK_FILE))
     except UserError as error:
-        return [_error("track_unknown", str(error), "a track of this checkout", track.name)]
+        return [Finding.error("track_unknown", str(error), "a track of this checkout", track.name)]
     if not same_rules(track, current):
         expected = f"the rules of {place.parent / layout.TRACK_FILE}, {current.rules_version}"
         sentence = "the campaign was run under other rules than this checkout's"
-        findings.append(_error("track_changed", sentence, expected, f"{track.name} {track.rules_version}"))
+        findings.append(Finding.error("track_changed", sentence, expected, f"{track.name} {track.rules_version}"))
     if os.path.lexists(place):
-        findings.append(_error("place_taken", "there is a record of this name", "another --name", place.name))
+        findings.append(Finding.error("place_taken", "there is a record of this name", "another --name", place.name))
     elif in_order([*before, record])[-1] is not record:
         sentence = "it would stand before a record that was accepted earlier"
         findings.append(
-            _error(
+            Finding.error(
                 "order",
                 sentence,
                 f"a date, or a parent, that puts it after {before[-1].name}",
@@ -273,7 +273,7 @@ def _place_findings(
     known = {other.name for other in before}
     for parent in record.statement.parents:
         if parent not in known:
-            findings.append(_error("parent_unknown", "a parent is no record of this track", "a record", parent))
+            findings.append(Finding.error("parent_unknown", "a parent is no record of this track", "a record", parent))
     return findings
 
 
@@ -281,13 +281,9 @@ def _missing_signature(place: Path, key: Path | None) -> list[Finding]:
     if key is not None or not signers_of(place).exists():
         return []
     expected = f"--key with a key of {layout.SIGNERS_FILE}"
-    return [_error("signature", "this track wants signatures by keys it knows", expected, "no key")]
+    return [Finding.error("signature", "this track wants signatures by keys it knows", expected, "no key")]
 
 
 def _foreign(broken: Sequence[str]) -> list[Finding]:
     """A record that cannot be read might be the reigning one: nothing is accepted over it."""
-    return [_error("record_unreadable", sentence, "records that can be read", "one that cannot") for sentence in broken]
-
-
-def _error(id: str, sentence: str, expected: str, found: str) -> Finding:
-    return Finding(id=id, severity="error", sentence=sentence, expected=expected, found=found)
+    return [Finding.error("record_unreadable", sentence, "records that can be read", "one that cannot") for sentence in broken]

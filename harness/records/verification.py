@@ -24,14 +24,13 @@ from ..system import clock, scratch
 from ..system.plainfile import read_plain
 from .acceptance import in_order
 from .challenge import Challenge, campaign_files, signature_findings
-from .lock import lock_bytes
+from .environments import lock_bytes
 from .manifest import Manifest, check_manifest
 from .record import Record, Statement, load_record, read_records_of, signers_of
 from .signing import Signature, check_signature
 from .verdict import WaivedFinding, derive_verdict, difference, read_verdict
 
 NOT_IN_MANIFEST = frozenset({layout.README_FILE, layout.CHALLENGES_DIR})
-MAX_BUNDLE_BYTES = 2**26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +93,12 @@ def _each_of_track(track_dir: Path) -> Iterator[VerificationReport]:
     others = [p for p in sorted(track_dir.iterdir()) if p.name not in allowed and not layout.RECORD_NAME.match(p.name)]
     foreign = [p for p in others if p not in being_made]
     findings = [
-        _error("foreign", f"{p.name} is no record", "records and the track's own files", p.name) for p in foreign
+        Finding.error("foreign", f"{p.name} is no record", "records and the track's own files", p.name) for p in foreign
     ]
     try:
         load_track(str(track_dir / layout.TRACK_FILE))
     except TrackError as error:
-        findings.append(_error("track", str(error), "a track", "none that can be read"))
+        findings.append(Finding.error("track", str(error), "a track", "none that can be read"))
     records, _ = read_records_of(track_dir)
     yield VerificationReport(path=track_dir, kind="track", findings=(*findings, *_reported(track_dir)))
     for folder in layout.record_dirs_of(track_dir):
@@ -113,12 +112,12 @@ def _reported(track_dir: Path) -> Iterator[Finding]:
         try:
             result = read_self_timed(path)
         except UserError as error:
-            yield _error("reported", f"{path.name} is no reported result", "a legacy.json", str(error))
+            yield Finding.error("reported", f"{path.name} is no reported result", "a legacy.json", str(error))
             continue
         found = "none" if result.track is None else result.track.name
         if found != track_dir.name or result.measured is None:
             expected = f"a measured loss on {track_dir.name}"
-            yield _error("reported", f"{path.name} has no place on this board", expected, f"track {found}")
+            yield Finding.error("reported", f"{path.name} has no place on this board", expected, f"track {found}")
 
 
 def verify_bundle(folder: Path) -> VerificationReport:
@@ -134,7 +133,7 @@ def verify_bundle(folder: Path) -> VerificationReport:
 def verify_record(folder: Path, records: list[Record]) -> list[VerificationReport]:
     """A record and its challenges. `records` are those of its track; those before it are what it is judged against."""
     if folder.is_symlink() or not folder.is_dir():
-        finding = _error("not_plain", f"{folder.name} is no record", "a folder", "something else")
+        finding = Finding.error("not_plain", f"{folder.name} is no record", "a folder", "something else")
         return [VerificationReport(path=folder, kind="record", findings=(finding,))]
     scratch.sweep(folder / layout.CHALLENGES_DIR)
     manifest, findings = check_manifest(folder, NOT_IN_MANIFEST)
@@ -174,7 +173,7 @@ def _judged(report: VerificationReport, record: Record, manifest: Manifest | Non
     kept = read_verdict(folder)
     differs = difference(kept, derived, rules_hold)
     if differs is not None:
-        findings.append(_error("verdict_differs", "verdict.json is not what its runs show", differs[1], differs[0]))
+        findings.append(Finding.error("verdict_differs", "verdict.json is not what its runs show", differs[1], differs[0]))
     judged = derived.findings if rules_hold else (*kept.findings, *bundle.findings)
     return replace(
         report,
@@ -202,24 +201,24 @@ def _check_contest(folder: Path, track: Track) -> tuple[bool, list[Finding]]:
     try:
         tracks = [load_track(str(path)) for path in known]
     except TrackError as error:
-        return False, [_error("track", str(error), "the track beside the record", "none that can be read")]
+        return False, [Finding.error("track", str(error), "the track beside the record", "none that can be read")]
     if any(same_rules(track, other) for other in tracks):
         return same_rules(track, tracks[0]), []
     expected = f"{layout.TRACK_FILE} as beside the record, or a file of {layout.PAST_RULES_DIR}/"
     found = f"other rules that call themselves {track.name} {track.rules_version}"
-    return True, [_error("track_changed", "the record was made under rules that this track never had", expected, found)]
+    return True, [Finding.error("track_changed", "the record was made under rules that this track never had", expected, found)]
 
 
 def _check_statement(folder: Path, statement: Statement, before: list[Record]) -> list[Finding]:
     findings = check_date(statement)
     if statement.name != folder.name or not statement.name.startswith(f"{statement.date}_"):
-        findings.append(_error("renamed", "the folder is not named as its statement says", statement.name, folder.name))
+        findings.append(Finding.error("renamed", "the folder is not named as its statement says", statement.name, folder.name))
     if statement.track != folder.parent.name:
-        findings.append(_error("own_track", "the statement names another track", folder.parent.name, statement.track))
+        findings.append(Finding.error("own_track", "the statement names another track", folder.parent.name, statement.track))
     names = {record.name for record in before}
     for parent in statement.parents:
         if parent not in names:
-            findings.append(_error("parent_unknown", "a parent is no earlier record of this track", "a record", parent))
+            findings.append(Finding.error("parent_unknown", "a parent is no earlier record of this track", "a record", parent))
     return findings
 
 
@@ -228,24 +227,24 @@ def check_date(statement: Statement) -> list[Finding]:
     last = clock.utc_now().date() + timedelta(days=1)  # a day: the author's time zone
     if statement.date <= last:
         return []
-    return [_error("date_to_come", "the record is dated in the future", f"{last} or earlier", str(statement.date))]
+    return [Finding.error("date_to_come", "the record is dated in the future", f"{last} or earlier", str(statement.date))]
 
 
 def _check_files(folder: Path, record: Record, manifest: Manifest | None) -> list[Finding]:
     """A record holds what it needs, and nothing else."""
     findings: list[Finding] = []
     if not (folder / layout.README_FILE).is_file() or (folder / layout.README_FILE).is_symlink():
-        findings.append(_error("readme", "there is no README.md for people", "a README.md", "none"))
+        findings.append(Finding.error("readme", "there is no README.md for people", "a README.md", "none"))
     challenges = folder / layout.CHALLENGES_DIR
     if os.path.lexists(challenges) and (challenges.is_symlink() or not challenges.is_dir()):
-        findings.append(_error("foreign", "challenges is no folder", "a folder", "something else"))
+        findings.append(Finding.error("foreign", "challenges is no folder", "a folder", "something else"))
     wanted = set(record_files(record.bundle, baseline=(folder / layout.BASELINE_DIR).is_dir()))
     found = set(manifest.files) if manifest else wanted
     optional = {name for name in wanted if name.endswith(layout.PROGRESS_FILE)}
     for name in sorted(found - wanted):
-        findings.append(_error("foreign", f"{name} does not belong into a record", "no such file", name))
+        findings.append(Finding.error("foreign", f"{name} does not belong into a record", "no such file", name))
     for name in sorted(wanted - found - optional):
-        findings.append(_error("incomplete", f"{name} belongs into the record", name, "no such file"))
+        findings.append(Finding.error("incomplete", f"{name} belongs into the record", name, "no such file"))
     return findings
 
 
@@ -268,7 +267,7 @@ def check_baseline(bundle: Bundle, before: list[Record], own: bool) -> list[Find
         return []
     found = "no such record" if named is None else f"source {named.submission.sha256[:12]}"
     expected = f"the record {arm.record} with source {arm.submission.sha256[:12]}"
-    return [_error("baseline_source", "the baseline is not the record it is said to be", expected, found)]
+    return [Finding.error("baseline_source", "the baseline is not the record it is said to be", expected, found)]
 
 
 def _check_lock(folder: Path, record: Record) -> list[Finding]:
@@ -278,7 +277,7 @@ def _check_lock(folder: Path, record: Record) -> list[Finding]:
     if read_plain(folder / layout.LOCK_FILE, layout.MAX_RECORD_BYTES, RecordError) == expected:
         return []
     sentence = "requirements.lock does not list the packages of the runs"
-    return [_error("lock_differs", sentence, f"{len(expected)} bytes derived from the first run", "others")]
+    return [Finding.error("lock_differs", sentence, f"{len(expected)} bytes derived from the first run", "others")]
 
 
 def _report_challenge(folder: Path, challenge: Challenge) -> VerificationReport:
@@ -292,8 +291,4 @@ def _report_challenge(folder: Path, challenge: Challenge) -> VerificationReport:
 
 
 def _unreadable(error: RecordError) -> Finding:
-    return _error("unreadable", str(error), "a folder that can be read", "one that cannot")
-
-
-def _error(id: str, sentence: str, expected: str, found: str) -> Finding:
-    return Finding(id=id, severity="error", sentence=sentence, expected=expected, found=found)
+    return Finding.error("unreadable", str(error), "a folder that can be read", "one that cannot")

@@ -19,12 +19,12 @@ from ..formats.weights import WeightBuffer, plan
 from ..sandbox.process_tree import ProcessTree
 from ..status import Status
 from ..system import clock, interrupts, processes
+from ..system.clock import NS
 from .connection import Connection
 from .data_gate import DataGate
 from .session import Phase, Session
 from .snapshots import Snapshots
 
-NS = 1_000_000_000
 SEAL_RETRY_S = 0.001
 PIPE_READ_BYTES = 2**16
 LAST_READS = 8  # a socket's buffer is empty after so many

@@ -25,6 +25,7 @@ from ..scoring.findings import data_altered, findings
 from ..scoring.relabelling import Relabelling
 from ..status import Status
 from ..system import clock
+from ..system.clock import NS
 from .referee import Times
 
 
@@ -89,15 +90,15 @@ def first_record(request: Request, run_id: str) -> RunRecord:
 
 
 def closed(record: RunRecord, state: RunState, status: Status, sentence: str, track: Track) -> RunRecord:
-    times = state.times
+    stamps = None if state.times is None else Stamps(**asdict(state.times))
     return record.model_copy(
         update={
             "status": status,
             "sentence": sentence,
             "sandbox": state.sandbox,
             "finished_at": clock.utc_now(),
-            "stamps": None if times is None else Stamps(**asdict(times)),
-            "phases": _phases(times, state.score_ns),
+            "stamps": stamps,
+            "phases": Phases.of(stamps, state.score_ns),
             "data": state.data,
             "data_at_go": state.data_at_go,
             "relabelling_sha256": None if state.relabelling is None else state.relabelling.sha256,
@@ -113,30 +114,15 @@ def closed(record: RunRecord, state: RunState, status: Status, sentence: str, tr
     )
 
 
-def _phases(times: Times | None, score_ns: int | None) -> Phases:
-    if times is None:
-        return Phases()
-    return Phases(
-        prepare_ns=_between(times.start_ns, times.go_ns),
-        train_ns=_between(times.go_ns, times.stop_ns),
-        teardown_ns=_between(times.stop_ns, times.dead_ns),
-        score_ns=score_ns,
-    )
-
-
-def _between(start_ns: int | None, end_ns: int | None) -> int | None:
-    return None if start_ns is None or end_ns is None else end_ns - start_ns
-
-
 def outcome(state: RunState, target: float | None) -> str:
     """What a complete run came to, in one sentence."""
     assert state.score is not None
     assert state.times is not None
-    train_ns = _between(state.times.go_ns, state.times.stop_ns)
+    train_ns = Phases.of(Stamps(**asdict(state.times)), None).train_ns
     assert train_ns is not None
     loss = state.score.val_loss
     labels = "" if state.relabelling is None else "under other labels, "
-    sentence = f"{labels}val_loss {loss:.4f} after {train_ns / 1e9:.3f} s of training"
+    sentence = f"{labels}val_loss {loss:.4f} after {train_ns / NS:.3f} s of training"
     if target is None:
         return sentence
     return f"{sentence}: {'reached' if loss <= target else 'missed'} the target {target:g}"

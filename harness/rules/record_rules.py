@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from ..campaigns import alike
+from ..campaigns import comparable
 from ..formats.run import RunRecord
 from ..formats.track import Track
+from ..system.clock import NS
 
 if TYPE_CHECKING:
     from ..campaigns.bundle import Bundle
@@ -215,7 +216,7 @@ def budget_margin(given: RuleInput, track: Track) -> Iterator[Breach]:
         if phase == "train" and track.metric == "val_loss":
             continue  # there the budget is the contest
         times = [getattr(run.phases, f"{phase}_ns") or 0 for run in given.runs("candidate")]
-        longest_s = max(times, default=0) / 1e9
+        longest_s = max(times, default=0) / NS
         if longest_s > track.rules.budget_share * limit_s:
             expected = f"at most {track.rules.budget_share:.0%} of {limit_s:g} s"
             yield Breach(f"{phase} comes close to its budget", expected, f"{longest_s:.3g} s")
@@ -238,7 +239,7 @@ def baseline_in_its_own_interval(given: RuleInput, track: Track) -> Iterator[Bre
     like = [run.phases.train_ns for run in given.history if run.phases.train_ns and here and _alike(run, here[0])]
     if not like or baseline is None or baseline.mean_time_s is None:
         return
-    then_s = statistics.fmean(like) / 1e9
+    then_s = statistics.fmean(like) / NS
     offset = baseline.mean_time_s / then_s - 1
     if abs(offset) > track.rules.baseline_offset:
         yield Breach(
@@ -250,7 +251,7 @@ def baseline_in_its_own_interval(given: RuleInput, track: Track) -> Iterator[Bre
 
 def _alike(a: RunRecord, b: RunRecord) -> bool:
     """Whether two machines are of one kind, so that their times can be compared at all. Software may differ."""
-    x, y = (alike.machine_fingerprint(run.environment, run.device, run.world_size) for run in (a, b))
+    x, y = (comparable.machine_fingerprint(run.environment, run.device, run.world_size) for run in (a, b))
     return all(x[key] == y[key] for key in ("device", "GPUs", "world_size", "CPU model"))
 
 

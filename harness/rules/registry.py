@@ -139,14 +139,11 @@ def _problem(waiver: StatedWaiver, findings: Sequence[Finding], track: Track) ->
         expected, found = f"a reason of at least {MIN_REASON} characters", repr(waiver.reason)
     elif all(finding.id != waiver.finding for finding in findings):
         expected, found = "a finding to waive", f"no {waiver.finding}"
-        return Finding(
-            id="waiver_unused", severity="warning", sentence="nothing to waive", expected=expected, found=found
-        )
+        return Finding.warning("waiver_unused", "nothing to waive", expected, found)
     else:
         return None
-    return Finding(
+    return Finding.error(
         id="waiver_refused",
-        severity="error",
         sentence=f"the waiver of {waiver.finding!r} does not hold",
         expected=expected,
         found=found,

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from ..formats.track import Hardware, Track
 from ..scoring.findings import findings
+from ..system.clock import NS
 from .record_rules import Breach, RuleInput
 
 CLOCK_SLACK_S = 1.0  # a limit is enforced within this
@@ -62,9 +63,9 @@ def within_budget(given: RuleInput, track: Track) -> Iterator[Breach]:
     for run in given.runs("candidate"):
         phases, weights = run.phases, run.weights
         used = {
-            "prepare_s": ((phases.prepare_ns or 0) / 1e9, budget.prepare_s + CLOCK_SLACK_S),
-            "train_s": ((phases.train_ns or 0) / 1e9, budget.train_s + CLOCK_SLACK_S),
-            "score_s": ((phases.score_ns or 0) / 1e9, budget.score_s + CLOCK_SLACK_S),
+            "prepare_s": ((phases.prepare_ns or 0) / NS, budget.prepare_s + CLOCK_SLACK_S),
+            "train_s": ((phases.train_ns or 0) / NS, budget.train_s + CLOCK_SLACK_S),
+            "score_s": ((phases.score_ns or 0) / NS, budget.score_s + CLOCK_SLACK_S),
             "source_bytes": (run.submission.bytes, budget.source_bytes),
             "weights_bytes": (weights.bytes if weights else 0, budget.weights_bytes),
         }

@@ -12,10 +12,10 @@ from pathlib import Path
 from ..errors import RunFailure
 from ..status import Status
 from ..system import clock, interrupts, processes
+from ..system.clock import NS
 from . import cgroups, landlock, levels, namespaces, seccomp
 from .policy import View
 
-NS = 1_000_000_000
 WATCH_S = 0.2  # between two looks, where the kernel does not hold a limit itself
 FULL_S = 2.0  # between two looks at every process, however still the machine is
 MOST_OF_A_CORE = 0.01  # looking costs no more

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from ..system import clock, interrupts, processes
+from ..system.clock import NS
 
-NS = 1_000_000_000
 LOOK_S = 1.0
 TICK_NS = NS // os.sysconf("SC_CLK_TCK")
 MAX_GPU_BYTES = 16 * 2**20

@@ -38,9 +38,8 @@ def _probe_findings(found: Probes, limit: float) -> list[Finding]:
 
 
 def _hidden_state(size: float, pairs: int, limit: float) -> Finding:
-    return Finding(
+    return Finding.error(
         id="hidden_state",
-        severity="error",
         sentence="the loss of a window depends on what the evaluator was asked besides",
         expected=f"at most {limit:g} nats between two evaluations of the same window",
         found=f"{size:.4g} nats in {pairs} windows that were asked twice",
@@ -49,7 +48,7 @@ def _hidden_state(size: float, pairs: int, limit: float) -> Finding:
 
 def _causality(expected: str, found: str) -> Finding:
     sentence = "the loss of a token depends on tokens that follow it"
-    return Finding(id="causality", severity="error", sentence=sentence, expected=expected, found=found)
+    return Finding.error(id="causality", sentence=sentence, expected=expected, found=found)
 
 
 def _shadow_findings(shadow: Shadow, limit: float) -> list[Finding]:
@@ -57,9 +56,8 @@ def _shadow_findings(shadow: Shadow, limit: float) -> list[Finding]:
         return []
     spread = "" if shadow.standard_error is None else f" (standard error {shadow.standard_error:.2g})"
     return [
-        Finding(
+        Finding.error(
             id="shadow_gap",
-            severity="error",
             sentence="the scored text is easier for this model than text of the same kind that nobody could know",
             expected=f"a gap of at most {limit:g} nats per token",
             found=f"{shadow.gap:.4g} nats{spread} over {shadow.count:,} unscored tokens",
@@ -69,9 +67,8 @@ def _shadow_findings(shadow: Shadow, limit: float) -> list[Finding]:
 
 def data_altered(shards: list[str]) -> Finding:
     """Training shards that were other bytes after the run than before it."""
-    return Finding(
+    return Finding.error(
         id="data_altered",
-        severity="error",
         sentence="training data was altered during the run",
         expected="shards that are the same bytes before and after",
         found=f"{len(shards)} altered, such as {shards[0]}",

@@ -26,8 +26,8 @@ from ..sandbox.levels import View
 from ..sandbox.process_tree import ProcessTree
 from ..status import Status
 from ..system import clock, interrupts, processes
+from ..system.clock import NS
 
-NS = 1_000_000_000
 READ_BYTES = 2**16
 MAX_REPORT_BYTES = 64 * 2**20
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from harness.scoring.judge import main; main()"

@@ -30,6 +30,7 @@ from ..sandbox.usage import Meter, Use
 from ..scoring.findings import findings
 from ..status import Status
 from ..system import clock, interrupts, processes, scratch
+from ..system.clock import NS
 from ..system.interrupts import Interrupts
 from ..system.scratch import remove_tree
 from .checkpoints import ADAPTERS, score_checkpoint
@@ -39,7 +40,6 @@ from .record import Gpus, Measured, Observed, SelfTimedFolder, SelfTimedRecord
 from .run_state import SelfTimedRequest, SelfTimedState, closed, first_record, outcome
 from .workcopy import take_out, take_working_copy
 
-NS = 1_000_000_000
 PIPE_READ_BYTES = 2**16
 LEAST_WAIT_S = 0.2
 LOG_BYTES = 64 * 2**20

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..formats.run import Finding
+from ..system.clock import NS
 from .grammars import Grammar, LinePattern, Reading, forms, literals, read_line
 from .logs import MAX_LINE_BYTES, MAX_READINGS, LoggedRun, TrainingLog, file_chunks, read_log
 from .record import MAX_POINTS, ResultLine, SelfTimedClaim
 
-NS, MS = 1_000_000_000, 1_000_000
+MS = 1_000_000
 SLACK_SHARE, SLACK_NS = 0.05, NS // 2  # a line is late by what printing, waking up and a busy machine take
 OUTSIDE_SHARE, OUTSIDE_NS = 0.1, NS  # time outside its own clock that is worth a sentence
 BURST_LINES, BURST_NS = 4, 20 * MS
@@ -68,10 +69,10 @@ class ObservedLog:
 def read_observed_log(log_path: Path, stamper: LineStamper, start_ns: int, end_ns: int) -> ObservedLog:
     """Read a finished log. start_ns, end_ns: of the first and the last process, on the clock of the stamps."""
     log = read_log(file_chunks(log_path), stamper.grammars)
-    oddities = [_finding("log_oddity", odd.sentence, "a plain log of one run", odd.id) for odd in log.oddities]
+    oddities = [Finding.warning("log_oddity", odd.sentence, "a plain log of one run", odd.id) for odd in log.oddities]
     if log.grammar is None or not log.runs:
         known = ", ".join(grammar.name for grammar in stamper.grammars)
-        silent = _finding("no_result_lines", "no line of a known kind was printed", f"lines of {known}", "none")
+        silent = Finding.warning("no_result_lines", "no line of a known kind was printed", f"lines of {known}", "none")
         return ObservedLog(None, (), (silent, *oddities))
     stamps = _stamps(log, stamper.stamped)
     run, points = log.runs[-1], _points(log.runs[-1], stamps, start_ns)
@@ -158,15 +159,19 @@ def _about_lines(log: TrainingLog, run: LoggedRun) -> list[Finding]:
     assert log.grammar is not None
     found = []
     if len(log.runs) > 1:
-        found.append(_finding("several_runs", "step numbers start again; the last run counts", "1", f"{len(log.runs)}"))
+        found.append(
+            Finding.warning("several_runs", "step numbers start again; the last run counts", "1", f"{len(log.runs)}")
+        )
     if not run.validations:
         sentence = "it printed no validation loss"
         if not any(line.kind == "val" for line in log.grammar.lines):
             sentence += ": this trainer has no validation split"
-        found.append(_finding("no_validation", sentence, "at least one validation line", "training lines only"))
+        found.append(Finding.warning("no_validation", sentence, "at least one validation line", "training lines only"))
     steps = [p.step for p in run.training if p.step is not None]
     if any(later < earlier for earlier, later in itertools.pairwise(steps)):
-        found.append(_finding("steps_disordered", "training steps go backwards", "steps in order", "an earlier one"))
+        found.append(
+            Finding.warning("steps_disordered", "training steps go backwards", "steps in order", "an earlier one")
+        )
     return found
 
 
@@ -185,7 +190,7 @@ def _about_time(
         sentence = "result lines came in bursts, so the times between them say nothing"
         return [
             *found,
-            _finding("buffered", sentence, "lines as they happen", f"{len(joined)} of {lines} lines joined"),
+            Finding.warning("buffered", sentence, "lines as they happen", f"{len(joined)} of {lines} lines joined"),
         ]
     worst = max(spans, key=lambda span: span[1] - span[2])
     if not found and worst[1] > _most(worst[2]):
@@ -195,7 +200,7 @@ def _about_time(
         sentence = (
             "part of the time between its first and last line is outside its own clock (validation, or other work)"
         )
-        found.append(_finding("outside_its_clock", sentence, _s(passed_ns), f"{_s(claimed_ns)} claimed"))
+        found.append(Finding.warning("outside_its_clock", sentence, _s(passed_ns), f"{_s(claimed_ns)} claimed"))
     return found
 
 
@@ -223,11 +228,7 @@ def _span(a: ResultLine, b: ResultLine) -> tuple[str, int, int]:
 
 def _ahead(what: str, claimed_ns: int, passed_ns: int) -> Finding:
     sentence = f"it claims more time for {what} than passed on the referee's clock"
-    return _finding("clock_ahead", sentence, f"at most {_s(passed_ns)}", _s(claimed_ns))
-
-
-def _finding(id: str, sentence: str, expected: str, found: str) -> Finding:
-    return Finding(id=id, severity="warning", sentence=sentence, expected=expected, found=found)
+    return Finding.warning("clock_ahead", sentence, f"at most {_s(passed_ns)}", _s(claimed_ns))
 
 
 def _most(passed_ns: int) -> int:

@@ -9,12 +9,11 @@ from ..formats.run import Finding, TrackRef, owner
 from ..formats.track import Track
 from ..status import Status
 from ..system import clock
+from ..system.clock import NS
 from .grammars import Grammar
 from .observed_log import ObservedLog
 from .record import Measured, Observed, SelfTimedRecord, SelfTimedScript
 from .workcopy import ScriptCheckout
-
-NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

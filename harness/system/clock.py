@@ -7,6 +7,8 @@ Durations come from CLOCK_MONOTONIC_RAW, read here in the referee's process: no 
 import time
 from datetime import UTC, datetime
 
+NS = 1_000_000_000  # in a second
+
 
 def now_ns() -> int:
     """Nanoseconds on CLOCK_MONOTONIC_RAW; only differences mean anything."""

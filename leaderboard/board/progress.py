@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.formats import layout
+from harness.system.clock import NS
 from harness.system.plainfile import read_plain
 
 MAX_PROGRESS_BYTES = 32 * 2**20
@@ -52,7 +53,7 @@ def parse_report(line: bytes) -> TrainingReport | None:
     loss = float(loss) if isinstance(loss, int | float) and not isinstance(loss, bool) and abs(loss) < 1e300 else None
     if loss is not None and not math.isfinite(loss):
         loss = None
-    return TrainingReport(step, elapsed_ns / 1e9, loss, tokens if _is_count(tokens) else None)
+    return TrainingReport(step, elapsed_ns / NS, loss, tokens if _is_count(tokens) else None)
 
 
 def _is_count(value: object) -> bool:

@@ -13,8 +13,7 @@ from harness.formats.track import Track
 from harness.records.standings import Standing
 from harness.selftimed.record import SelfTimedRecord, read_self_timed
 from harness.status import Status
-
-NS = 1_000_000_000
+from harness.system.clock import NS
 
 
 def reported_standings(track: Track) -> tuple[list[Standing], list[str]]:

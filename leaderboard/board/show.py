@@ -18,6 +18,7 @@ from harness.records.record import Record, read_records_of, source_files
 from harness.records.standings import Standing
 from harness.records.verdict import WaivedFinding, evidence_json
 from harness.records.verification import VerificationReport, verify_record
+from harness.system.clock import NS
 
 from ..upstream.audit import AuditRow, audit
 from ..upstream.history import ImportedRow, ImportedRun
@@ -154,8 +155,8 @@ def _attempted(run: RunRecord, arm: str, counted: bool) -> ShownAttempt:
     phases = run.phases
     return ShownAttempt(
         run_id=run.run_id, arm=arm, seed=run.seed, counted=counted, status=str(run.status),
-        time_s=None if phases.train_ns is None else phases.train_ns / 1e9,
-        prepare_s=None if phases.prepare_ns is None else phases.prepare_ns / 1e9,
+        time_s=None if phases.train_ns is None else phases.train_ns / NS,
+        prepare_s=None if phases.prepare_ns is None else phases.prepare_ns / NS,
         val_loss=None if run.score is None else run.score.val_loss,
         findings=tuple(finding.id for finding in run.findings),
     )  # fmt: skip

@@ -16,6 +16,7 @@ from harness.errors import RecordError, UserError
 from harness.formats import layout
 from harness.formats.run import RunRecord, read_run
 from harness.status import Status
+from harness.system.clock import NS
 
 from .progress import TrainingReport, read_last_report
 
@@ -94,7 +95,7 @@ def look_at_run(folder: Path, now_s: float | None = None) -> RunSight:
     report, written_s = found if found is not None else (None, None)
     if run.status != Status.STARTED:
         train_ns = run.phases.train_ns
-        clock_s = None if train_ns is None else train_ns / 1e9
+        clock_s = None if train_ns is None else train_ns / NS
         return RunSight(run=run, phase=str(run.status), report=report, clock_s=clock_s, steps=None, eta_s=None)
     now_s = time.time() if now_s is None else now_s
     steps = steps_taken(run.submission.sha256, run.track.sha256)

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from data.printing import one_line
 from harness.formats.track import Track
 
 from ..upstream.audit import AuditRow
@@ -11,7 +12,6 @@ from . import addresses, numbers
 from .rendering import Page
 from .tables import Cell, Column, Part, Table, cell
 from .track_data import Collection, Imported
-from .visible import one_line
 
 COLUMNS = (
     Column("number", "#", "number"),

@@ -20,10 +20,10 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
+from data.printing import one_line
 from harness.campaigns.campaign import ARMS
 
 from . import addresses
-from .visible import one_line
 
 if TYPE_CHECKING:
     import altair as alt

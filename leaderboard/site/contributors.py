@@ -5,10 +5,11 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from data.printing import one_line
+
 from . import addresses, numbers
 from .rows import BoardRow
 from .tables import Cell, Column, Table, cell
-from .visible import one_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.campaigns.evidence import measure
-
 from .rows import BoardRow, address_of
 from .track_data import Collection, Imported, Own
 
@@ -59,7 +57,7 @@ def _of_own(own: Own, page: str) -> Iterator[dict[str, Any]]:
         return
     found = ((a.slot.arm, a.slot.index, a.counted, a.run) for a in record.bundle.attempts)
     for arm, slot, counted, run in found:
-        time_s, loss = measure(run) or (None, None)
+        time_s, loss = run.result or (None, None)
         values = (own.name, run.run_id, arm, slot, counted, run.seed, run.status, time_s, loss, None, page)
         yield dict(zip(RUN_KEYS, values, strict=True))
 

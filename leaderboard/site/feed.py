@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import date
 from xml.etree import ElementTree
 
+from data.printing import one_line
+
 from . import addresses, numbers
 from .rows import BoardRow
-from .visible import one_line
 
 MAX_ENTRIES = 50
 ATOM = "http://www.w3.org/2005/Atom"

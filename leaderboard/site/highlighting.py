@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from markupsafe import Markup
 
-from .visible import visible
+from data.printing import visible
 
 MAX_HIGHLIGHTED = 200_000  # characters of one file; more would take long
 PAGE_CHARACTERS = 1_200_000  # of HTML that source takes in one page, which must stay light

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from data.printing import one_line
 from harness.formats.track import Track
 
 from ..upstream.audit import losses_of
@@ -11,7 +12,6 @@ from . import addresses, numbers
 from .sparklines import Strip, strip
 from .tables import Cell, Column, Part, Table, cell
 from .track_data import Collection, Imported
-from .visible import one_line
 
 MAX_RUNS = 400  # shown; data/<track>-runs.csv has all
 

@@ -8,7 +8,7 @@ from markdown_it.renderer import RendererProtocol
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from .visible import visible
+from data.printing import visible
 
 MAX_PROSE_BYTES = 2**18
 DEEPEST_HEADING = 6

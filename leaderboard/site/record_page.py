@@ -8,8 +8,9 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from data.printing import one_line
 from harness.campaigns.bundle import Bundle, read_bundle
-from harness.campaigns.evidence import ArmEvidence, measure
+from harness.campaigns.evidence import ArmEvidence
 from harness.errors import RecordError, UserError
 from harness.formats import layout
 from harness.formats.environment import Environment
@@ -18,6 +19,7 @@ from harness.formats.track import Track
 from harness.records.challenge import ChallengeStatement
 from harness.records.record import Record
 from harness.records.verification import VerificationReport
+from harness.system.clock import NS
 from harness.system.plainfile import read_plain
 
 from . import addresses, numbers
@@ -26,13 +28,11 @@ from .prose import prose, without_title
 from .sparklines import Strip, strip
 from .tables import Cell, Column, Part, Table, cell
 from .track_data import Collection, Own
-from .visible import one_line
 
 MAX_README_BYTES = 2**18
 MAX_CURVE_BYTES = 2**22
 CURVE_RUNS, CURVE_POINTS = 40, 64  # drawn at most
 MAX_RUNS, MAX_FINDINGS, MAX_PACKAGES = 400, 200, 1000  # shown at most; data/<track>-runs.csv has every run
-NS = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +190,7 @@ def _runs_table(attempts: list[AttemptRow], track: str, name: str, challenge: in
 
 
 def _run_cells(found: AttemptRow, address: str) -> tuple[Cell, ...]:
-    run, (time_s, loss) = found.run, measure(found.run) or (None, None)
+    run, (time_s, loss) = found.run, found.run.result or (None, None)
     score, phases = run.score, run.phases
     status = run.errors[0].id if run.errors else str(run.status)
     return (
@@ -217,7 +217,7 @@ def _ns(value: int | None) -> str:
 def _figures(folder: Path, attempts: list[AttemptRow], track: Track, here: str, draw: Draw) -> Iterator[Figure]:
     counted = [found for found in attempts if found.counted]
     points = [point for found in counted[:CURVE_RUNS] for point in _curve(folder, found)]
-    measured = [(found, measure(found.run)) for found in counted]
+    measured = [(found, found.run.result) for found in counted]
     dots = [
         RunPoint(found.run.run_id, found.arm, values[0], values[1], f"{here}#{found.anchor}")
         for found, values in measured

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from data.printing import one_line, visible
+
 from . import addresses, numbers
-from .visible import one_line, visible
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from data.printing import one_line
 from harness.records.standings import Standing
 
 from ..upstream.imported import UNDATED
 from . import addresses, numbers
 from .tables import Cell, Column, Part, Table, cell, linked
 from .track_data import Collection, Imported, Own
-from .visible import one_line
 
 SAVED = "share of the previous record's time that this one saves"
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from data.printing import visible
+
 from . import addresses
-from .visible import visible
 
 
 @dataclass(frozen=True, slots=True)

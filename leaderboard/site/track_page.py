@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from data.printing import one_line
 from harness.formats.track import Track
 from harness.rules.registry import RULES
 from harness.rules.source_rules import SOURCE_RULES
@@ -13,7 +14,6 @@ from .rendering import Page
 from .rows import BoardRow, rows_of, standings_table
 from .tables import Part, Table, chunk_script
 from .track_data import Collection
-from .visible import one_line
 
 PAGE_ROWS = 250
 CHUNK_ROWS = 1000

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from harness.campaigns.evidence import measure
 from harness.errors import RecordError, UserError
 from harness.formats import layout
 from harness.formats.track import Track
@@ -126,7 +125,7 @@ def scatter(reference: Reference) -> Scatter:
 
 
 def record_scatter(record: Record) -> Scatter:
-    measured = [values for run in record.runs if (values := measure(run)) is not None]
+    measured = [values for run in record.runs if (values := run.result) is not None]
     if not measured:
         raise RecordError(f"expected a record with a run that counts, found none in {record.name}")
     return _scatter(record.name, [time_s for time_s, _ in measured], [loss for _, loss in measured])

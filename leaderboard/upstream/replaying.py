@@ -21,12 +21,10 @@ from harness.selftimed.workcopy import find_checkout
 from harness.stats.comparison import CONFIDENCE, Span
 from harness.stats.significance import DegenerateSample, equivalence_test, welch_interval
 from harness.status import ExitCode, Status
-from harness.system.clock import utc_now
+from harness.system.clock import NS, utc_now
 
 from .history import ImportedRow
 from .recover import RecoveredRun, write_source
-
-NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

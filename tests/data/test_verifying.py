@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from data import datasets, digests, lockfile
-from data.datasets import Dataset
+from data.datasets import Dataset, write_manifest
 from data.errors import DataError
 from data.shards import write_shard
-from data.tokenize.manifest import write_manifest
 from tests.data.conftest import ROOT, Command
 
 

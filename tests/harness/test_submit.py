@@ -17,7 +17,7 @@ from harness.cli.submit import next_steps, place_sentence
 from harness.errors import UserError
 from harness.formats import layout
 from harness.formats.run import Finding, RunRecord
-from harness.records.lock import lock_bytes
+from harness.records.environments import lock_bytes
 from harness.records.record import Waiver, read_record, read_records
 from harness.records.standings import standings
 from harness.records.submitting import Claims, difference_to_parent, draft, name_of, write

@@ -17,6 +17,7 @@ import typer.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data import printing
 from harness.errors import UserError
 from harness.formats import layout
 from harness.records.standings import Standing
@@ -32,7 +33,6 @@ from leaderboard.site import (
     prose,
     serving,
     sparklines,
-    visible,
 )
 from leaderboard.site.building import Built, build
 from leaderboard.site.charts import ChartPoint, progress
@@ -289,16 +289,16 @@ def test_the_feed_has_what_atom_asks_for_newest_first() -> None:
 
 @given(ANY_TEXT)
 def test_visible_text_hides_nothing(text: str) -> None:
-    shown = visible.visible(text)
+    shown = printing.visible(text)
     assert len(shown) == len(text)
     assert not set(shown) & set("\u202e\u202d\u2066\u200b\u200f\ufeff\x1b\x9b\x00\r")
-    assert visible.visible(shown) == shown
-    assert "\n" not in visible.one_line(text)
+    assert printing.visible(shown) == shown
+    assert "\n" not in printing.one_line(text)
 
 
 def test_plain_text_stays_as_it_is() -> None:
     text = "Größe 3 × 4 – naïve ümlaut 日本語 🚀\n\tindented"
-    assert visible.visible(text) == text
+    assert printing.visible(text) == text
 
 
 @given(st.text(string.printable, max_size=200))
