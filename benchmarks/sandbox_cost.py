@@ -2,12 +2,13 @@
 
     python -m benchmarks.sandbox_cost [--sittings 8] [--blocks 25] [--levels namespaces landlock process]
 
-A sitting starts the same two ranks (torchrun, gloo; benchmarks/runs/turns.py) once bare and once in a cell of each
+A sitting starts the same two ranks (torchrun, gloo; benchmarks/runs/turns.py) once bare and once in a sandbox of each
 level, and then lets one of them train at a time, from the word to the last rank's answer: GO to STOP without either,
 whose own cost benchmarks/latency.py measures. A block is a palindrome, bare A B C C B A bare, so that whatever drifts
-meets all alike; its log-ratio is that of a level's two turns to the two bare ones. While a cell trains it is watched as
-the referee watches it. Two processes of the same program differ by where their memory lies, so the interval is a
-t-interval over sittings, not over blocks. The bound, 0.5 %, is for the point."""
+meets all alike; its log-ratio is that of a level's two turns to the two bare ones. While a sandbox trains it is
+watched as the referee watches it. Two processes of the same program differ by where their memory lies, so the interval
+is a t-interval over sittings, not over blocks. The bound, 0.5 %, is for the point.
+"""
 
 import argparse
 import math
@@ -45,7 +46,7 @@ class Arm:
 
     name: str
     process: subprocess.Popen[bytes]
-    cell: ProcessTree | None  # None: bare
+    tree: ProcessTree | None  # None: bare
     ranks: list[socket.socket]
 
     def turn(self, steps: int) -> float:
@@ -55,9 +56,9 @@ class Arm:
             rank.send(bytes([steps]))
         for rank in self.ranks:
             while True:
-                if self.cell is not None:
-                    self.cell.watch()
-                rank.settimeout(None if self.cell is None else self.cell.watch_s + 0.001)
+                if self.tree is not None:
+                    self.tree.watch()
+                rank.settimeout(None if self.tree is None else self.tree.watch_s + 0.001)
                 try:
                     answered = rank.recv(1)
                     break
@@ -82,17 +83,17 @@ def start(name: str, folder: Path, shard: Path, vocab_size: int) -> Arm:
     listener = listen(folder / "socket")
     listener.settimeout(START_S)
     if name == BARE:
-        cell, environment = None, levels.clean_environment(view.home) | view.environment
+        tree, environment = None, levels.clean_environment(view.home) | view.environment
         process = subprocess.Popen(argv, env=environment, cwd=view.home, stdout=subprocess.DEVNULL)
     else:
-        cell = ProcessTree(name, view)
-        process = cell.start(argv)
+        tree = ProcessTree(name, view)
+        process = tree.start(argv)
     try:
         ranks = [listener.accept()[0] for _ in range(RANKS)]
     except TimeoutError as error:
         raise SystemExit(f"expected {RANKS} ranks of {name} within {START_S} s, found fewer") from error
     listener.close()
-    return Arm(name, process, cell, ranks)
+    return Arm(name, process, tree, ranks)
 
 
 @contextmanager
@@ -103,20 +104,20 @@ def started(names: list[str], shard: Path, vocab_size: int) -> Iterator[list[Arm
         try:
             arms += [start(name, Path(folder) / name, shard, vocab_size) for name in names]
             for arm in arms:
-                if arm.cell is not None:
-                    arm.cell.strangers = {other.process.pid for other in arms if other is not arm}
+                if arm.tree is not None:
+                    arm.tree.strangers = {other.process.pid for other in arms if other is not arm}
             yield arms
         finally:
             for arm in arms:
-                if arm.cell is not None:
-                    arm.cell.kill()
+                if arm.tree is not None:
+                    arm.tree.kill()
             processes.kill_children()
             for arm in arms:
                 for rank in arm.ranks:
                     rank.close()
                 arm.process.communicate()
-                if arm.cell is not None:
-                    arm.cell.close()
+                if arm.tree is not None:
+                    arm.tree.close()
 
 
 def sitting(names: list[str], shard: Path, vocab_size: int, blocks: int, steps: int) -> dict[str, float]:
