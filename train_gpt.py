@@ -1,6 +1,6 @@
 """Train a small language model to a target validation loss as fast as possible.
 
-The reigning submission; the whole experiment is this page. One model and one optimizer serve two
+The reigning submission; the whole experiment is this file. One model and one optimizer serve two
 presets: `GPT2_SMALL` (CUDA, meant for Hopper GPUs) and `NANO` (two CPU cores). The referee calls `train(run)`
 on every rank and, in another process, `load(weights, device)`.
 
@@ -8,11 +8,11 @@ What makes it fast (docs/train_gpt.md has the price of each, in seconds of the r
     Muon           matrices move along the orthogonalised momentum (Jordan 2024); Polar Express iteration
                    (Amsel et al. 2025), row-wise second moment (NorMuon, Li et al. 2025), cautious decay
     attention      rotary on half of each head, QK-norm, short and long windows that grow (YaRN rescales),
-                   no look across documents; torch's varlen kernel on CUDA, plain batched matmul on CPU
+                   none across documents; torch's varlen kernel on CUDA, plain batched matmul on CPU
     shortcuts      gated value embeddings, skips, the embedding in every layer, hashed n-grams, smear, backout
-    head           soft-capped logits (Gemma 2), FP8 matmul on Hopper, several tokens ahead early on,
+    head           soft-capped logits (Gemma 2), FP8 matmul on Hopper, multi-token prediction early on,
                    tied to the embedding for two thirds of the run
-    schedules      batch, document length, window, rate, momentum: pure functions of the step, in one table
+    schedules      batch size, document length, windows, learning rate, momentum: pure functions of the step
     sharding       every parameter has an fp32 master on one rank only: reduce-scatter, update, all-gather
     data           rows start where documents start; a thread packs them ahead of the device
 
@@ -42,31 +42,31 @@ EVAL_TOKENS, EVAL_BATCH = (65_536, 1) if ON_CUDA else (512, 32)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerSpec:
-    """One layer, described."""
+    """The configuration of one layer."""
 
     window: Literal["short", "long"] = "short"
-    key_offset: bool = False  # the half of each key that knows no position comes from the token before
+    key_offset: bool = False  # the half of each key without rotary is the previous token's
     attention: bool = True
-    value_table: int | None = None  # which value embedding is added to this layer's values
-    skip_from: int | None = None  # an earlier layer, not the one before, whose output comes in here
+    value_embed: int | None = None  # which value embedding is added to this layer's values
+    skip_from: int | None = None  # an earlier layer, not the one before, whose output is added to the input
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stretch of training."""
+    """One stage of training."""
 
     until: float  # fraction of all steps at which it ends
-    rows: int  # sequences per step, all ranks together
-    short: int  # attention windows, tokens
+    rows: int  # batch size: sequences per step, all ranks together
+    short: int  # window sizes of attention, tokens
     long: int
     lr: float  # factor on every learning rate
-    document: int = 0  # tokens of a document that are used at most; 0: rows of plain text, cut anywhere
-    ahead: tuple[tuple[float, float], ...] = ((1.0, 1.0),)  # loss weights of next, 2nd next...: from, to
+    max_doc_len: int = 0  # longer documents are truncated; 0: rows of plain text, cut anywhere
+    mtp: tuple[tuple[float, float], ...] = ((1.0, 1.0),)  # loss weights (start, end) of each token predicted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rule:
-    """How one group of parameters is updated."""
+class ParamGroup:
+    """Parameters that are updated alike, and how."""
 
     names: tuple[str, ...]
     kind: Literal["muon", "adam"]
@@ -75,7 +75,7 @@ class Rule:
     beta2: float = 0.95
     eps: float = 1e-10
     weight_decay: float = 0.0  # cautious
-    every: int = 1  # steps whose gradients are summed for one update
+    every: int = 1  # steps whose gradients are accumulated for one update
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,27 +83,27 @@ class Hyperparameters:
     width: int
     heads: int
     layers: tuple[LayerSpec, ...]
-    value_tables: int
-    ngram_rows: tuple[int, ...]  # rows of the hashed embeddings of the last 2, 3, ... tokens
-    vocab_multiple: int  # the tables are padded to it, for the matrix units' sake
+    num_value_embeds: int
+    ngram_vocab_sizes: tuple[int, ...]  # of the hashed embeddings of the last 2, 3, ... tokens
+    vocab_multiple: int  # the vocabulary is padded to a multiple of it, for the tensor cores
     softcap: tuple[float, float, float]  # of the logits: height, shift and slope of a sigmoid
     attention_scale: float  # on top of QK-norm
     yarn: bool  # whether rotary and scale follow the long window as it grows
-    gate_inputs: int  # first channels of a stream that open the gates on attention and on smear; 0: no gates
-    backout: int | None  # the layer whose output is taken out again before the head
-    tied_until: float  # fraction of all steps during which the embedding is a copy of the head
+    gate_inputs: int  # the gates of attention and smear read the first so many channels; 0: no gates
+    backout: int | None  # the layer whose output is subtracted before the head
+    tied_until: float  # fraction of all steps during which embedding and head are tied
     dtype: torch.dtype  # of activations and weights; the optimizer keeps fp32 masters
     length: int  # tokens per training sequence
-    documents: int  # pieces of documents in one at most
-    micro_batches: int  # a step's rows are cut into this many; a rank takes its share of them one by one
+    max_docs: int  # documents per sequence, truncated ones included
+    micro_batches: int  # per step, all ranks together; a rank runs its share of them one by one
     steps: int
     stages: tuple[Stage, ...]
-    lr_cooldown: float  # last fraction of the steps, over which the rate falls linearly
+    lr_cooldown: float  # last fraction of the steps, over which the learning rate falls linearly
     lr_floor: float  # to this fraction
     momentum: tuple[float, float]  # Muon: from, to
     momentum_warmup: int  # steps
-    momentum_cooldown: int  # steps at the end that go back
-    rules: tuple[Rule, ...]
+    momentum_cooldown: int  # steps at the end, back to the first value
+    param_groups: tuple[ParamGroup, ...]
     eval_windows: tuple[int, int]  # short and long, after training
     log_every: int  # steps
 
@@ -112,20 +112,20 @@ GPT2_SMALL = Hyperparameters(
     width=768,
     heads=6,
     layers=(
-        LayerSpec(value_table=1),
-        LayerSpec(value_table=2),
+        LayerSpec(value_embed=1),
+        LayerSpec(value_embed=2),
         LayerSpec(),
         LayerSpec(window="long", key_offset=True),
         LayerSpec(),
         LayerSpec(),
         LayerSpec(skip_from=3, attention=False),
         LayerSpec(),
-        LayerSpec(value_table=0),
-        LayerSpec(value_table=1),
-        LayerSpec(value_table=2, window="long", key_offset=True),
+        LayerSpec(value_embed=0),
+        LayerSpec(value_embed=1),
+        LayerSpec(value_embed=2, window="long", key_offset=True),
     ),
-    value_tables=3,
-    ngram_rows=(131_072,),
+    num_value_embeds=3,
+    ngram_vocab_sizes=(131_072,),
     vocab_multiple=128,
     softcap=(23.0, 5.0, 7.5),
     attention_scale=0.1,
@@ -135,28 +135,28 @@ GPT2_SMALL = Hyperparameters(
     tied_until=0.653,
     dtype=torch.bfloat16,
     length=16_384,
-    documents=64,
+    max_docs=64,
     micro_batches=8,
     steps=1_920,
     stages=(
-        Stage(0.326, rows=8, short=128, long=384, lr=1, document=896, ahead=((1, 1), (0.5, 0.5), (0.25, 0))),
-        Stage(0.653, rows=16, short=384, long=896, lr=1.52, document=2048, ahead=((1, 1), (0.5, 0))),
-        Stage(0.979, rows=24, short=640, long=1408, lr=1.73, document=2048),
-        Stage(1.0, rows=24, short=768, long=1664, lr=1.73, document=2048),
+        Stage(0.326, rows=8, short=128, long=384, lr=1, max_doc_len=896, mtp=((1, 1), (0.5, 0.5), (0.25, 0))),
+        Stage(0.653, rows=16, short=384, long=896, lr=1.52, max_doc_len=2048, mtp=((1, 1), (0.5, 0))),
+        Stage(0.979, rows=24, short=640, long=1408, lr=1.73, max_doc_len=2048),
+        Stage(1.0, rows=24, short=768, long=1664, lr=1.73, max_doc_len=2048),
     ),
     lr_cooldown=0.55,
     lr_floor=0.1,
     momentum=(0.85, 0.95),
     momentum_warmup=300,
     momentum_cooldown=50,
-    rules=(
-        Rule(names=("attention", "mlp"), kind="muon", lr=0.023, weight_decay=0.025),
-        Rule(names=("head", "embed"), kind="adam", lr=0.008, beta1=0.5, weight_decay=0.006, every=2),
-        Rule(names=("values",), kind="adam", lr=0.6, beta1=0.75, weight_decay=0.015, every=2),
-        Rule(names=("ngram2",), kind="adam", lr=0.06, beta1=0.75, weight_decay=0.15, every=2),
-        Rule(names=("gates",), kind="adam", lr=0.008, beta1=0.9, beta2=0.99, every=2),
-        Rule(names=("smear",), kind="adam", lr=0.00008, beta1=0.9, beta2=0.99, every=2),
-        Rule(names=("mix", "scalars"), kind="adam", lr=0.04, beta1=0.9, beta2=0.99, every=2),
+    param_groups=(
+        ParamGroup(names=("attention", "mlp"), kind="muon", lr=0.023, weight_decay=0.025),
+        ParamGroup(names=("head", "embed"), kind="adam", lr=0.008, beta1=0.5, weight_decay=0.006, every=2),
+        ParamGroup(names=("value_embeds",), kind="adam", lr=0.6, beta1=0.75, weight_decay=0.015, every=2),
+        ParamGroup(names=("ngram2",), kind="adam", lr=0.06, beta1=0.75, weight_decay=0.15, every=2),
+        ParamGroup(names=("gates",), kind="adam", lr=0.008, beta1=0.9, beta2=0.99, every=2),
+        ParamGroup(names=("smear",), kind="adam", lr=0.00008, beta1=0.9, beta2=0.99, every=2),
+        ParamGroup(names=("lambdas", "scalars"), kind="adam", lr=0.04, beta1=0.9, beta2=0.99, every=2),
     ),
     eval_windows=(768, 2560),
     log_every=10,
@@ -166,11 +166,11 @@ NANO = Hyperparameters(
     width=128,
     heads=1,
     layers=(
-        LayerSpec(window="long", value_table=0),
-        LayerSpec(window="long", value_table=0),
+        LayerSpec(window="long", value_embed=0),
+        LayerSpec(window="long", value_embed=0),
     ),
-    value_tables=1,
-    ngram_rows=(8_192,),
+    num_value_embeds=1,
+    ngram_vocab_sizes=(8_192,),
     vocab_multiple=16,
     softcap=(30.0, 0.0, 7.5),
     attention_scale=0.12,
@@ -180,7 +180,7 @@ NANO = Hyperparameters(
     tied_until=0.0,
     dtype=torch.bfloat16,
     length=128,
-    documents=0,
+    max_docs=0,
     micro_batches=1,
     steps=64,
     stages=(Stage(1.0, rows=16, short=64, long=128, lr=1.0),),
@@ -189,12 +189,12 @@ NANO = Hyperparameters(
     momentum=(0.8, 0.9),
     momentum_warmup=30,
     momentum_cooldown=0,
-    rules=(
-        Rule(names=("attention", "mlp"), kind="muon", lr=0.03, weight_decay=0.02),
-        Rule(names=("head",), kind="adam", lr=0.04),
-        Rule(names=("embed", "values"), kind="adam", lr=0.8),
-        Rule(names=("ngram2",), kind="adam", lr=0.4),
-        Rule(names=("mix",), kind="adam", lr=0.12),
+    param_groups=(
+        ParamGroup(names=("attention", "mlp"), kind="muon", lr=0.03, weight_decay=0.02),
+        ParamGroup(names=("head",), kind="adam", lr=0.04),
+        ParamGroup(names=("embed", "value_embeds"), kind="adam", lr=0.8),
+        ParamGroup(names=("ngram2",), kind="adam", lr=0.4),
+        ParamGroup(names=("lambdas",), kind="adam", lr=0.12),
     ),
     eval_windows=(64, 256),
     log_every=10,
@@ -204,15 +204,15 @@ NANO = Hyperparameters(
 
 
 def stage_at(step: int, hp: Hyperparameters) -> Stage:
-    """The stretch of training that `step` (counted from 0) belongs to."""
+    """The stage that `step` (counted from 0) belongs to."""
     return next(stage for stage in hp.stages if step < stage.until * hp.steps)
 
 
-def loss_weights(step: int, hp: Hyperparameters) -> list[float]:
-    """Of the next token, the one after it, ...: linear in time within the stage."""
+def mtp_weights(step: int, hp: Hyperparameters) -> list[float]:
+    """Loss weights of multi-token prediction (next token, the one after it, ...): linear within the stage."""
     stage, done = stage_at(step, hp), step / hp.steps
     start = max([0.0, *(other.until for other in hp.stages if other.until <= done)])
-    return [a + (b - a) * (done - start) / (stage.until - start) for a, b in stage.ahead]
+    return [a + (b - a) * (done - start) / (stage.until - start) for a, b in stage.mtp]
 
 
 def lr_factor(step: int, hp: Hyperparameters) -> float:
@@ -229,22 +229,22 @@ def muon_momentum(step: int, hp: Hyperparameters) -> float:
     return low + (high - low) * min(up, down)
 
 
-class Sight(NamedTuple):
-    """How far tokens look."""
+class Windows(NamedTuple):
+    """Window sizes of attention at one step, tokens."""
 
-    short: int  # windows
+    short: int
     long: int
-    grown: tuple[int, ...]  # the long windows from the first stage's to this one
-    document: int  # its tokens at most; 0: unknown
+    history: tuple[int, ...]  # the long windows of the stages up to this one, which YaRN follows
+    max_doc_len: int  # 0: unknown
 
 
-def sight_at(step: int, hp: Hyperparameters) -> Sight:
-    """Behind the last step, that of the evaluation."""
+def windows_at(step: int, hp: Hyperparameters) -> Windows:
+    """After the last step, those of the evaluation."""
     if step == hp.steps:
-        return Sight(*hp.eval_windows, (*(stage.long for stage in hp.stages), hp.eval_windows[1]), 0)
+        return Windows(*hp.eval_windows, (*(stage.long for stage in hp.stages), hp.eval_windows[1]), 0)
     stage = stage_at(step, hp)
-    grown = tuple(other.long for other in hp.stages if other.until <= stage.until)
-    return Sight(stage.short, stage.long, grown, stage.document)
+    history = tuple(other.long for other in hp.stages if other.until <= stage.until)
+    return Windows(stage.short, stage.long, history, stage.max_doc_len)
 
 
 # ----------------------------------------------------------------------------------------------- FP8 matmul
@@ -333,7 +333,7 @@ POLAR_EXPRESS = (
 )
 
 
-State = dict[str, Tensor]  # an optimizer's memory of one parameter
+State = dict[str, Tensor]  # the optimizer state of one parameter
 
 
 def orthogonalize(g: Tensor) -> Tensor:
@@ -350,30 +350,30 @@ def orthogonalize(g: Tensor) -> Tensor:
     return x.mT if tall else x
 
 
-def muon_direction(grad: Tensor, state: State, momentum: float, rule: Rule, dtype: torch.dtype) -> Tensor:
-    """NorMuon: orthogonalised Nesterov momentum of grad [n, rows, columns], rows evened out, norm kept."""
+def normuon(grad: Tensor, state: State, momentum: float, group: ParamGroup, dtype: torch.dtype) -> Tensor:
+    """Orthogonalised Nesterov momentum of grad [n, rows, columns], its rows normalised, its norm kept."""
     state["momentum"].lerp_(grad, 1 - momentum)
     update = orthogonalize(grad.lerp(state["momentum"], momentum).to(dtype)).float()
     norm = torch.linalg.matrix_norm(update, keepdim=True)
-    state["second"].lerp_(update.square().mean(-1, keepdim=True), 1 - rule.beta2)
-    update = update * state["second"].clamp_min(1e-10).rsqrt()
+    state["exp_avg_sq"].lerp_(update.square().mean(-1, keepdim=True), 1 - group.beta2)
+    update = update * state["exp_avg_sq"].clamp_min(1e-10).rsqrt()
     update = update * (norm / torch.linalg.matrix_norm(update, keepdim=True).clamp_min(1e-10))
     return update * max(1.0, grad.size(-2) / grad.size(-1)) ** 0.5
 
 
-def decay(weight: Tensor, direction: Tensor, amount: float) -> None:
+def cautious_decay(weight: Tensor, direction: Tensor, amount: float) -> None:
     """Cautious weight decay (arXiv 2411.16085): only where the step shrinks the weight anyway."""
     weight.addcmul_(weight, (direction * weight > 0).to(weight.dtype), value=-amount)
 
 
-def adam_update(weight: Tensor, grad: Tensor, state: State, step: int, lr: float, rule: Rule) -> None:
+def adam_update(weight: Tensor, grad: Tensor, state: State, step: int, lr: float, group: ParamGroup) -> None:
     """`step` counts from 0."""
-    first = state["first"].lerp_(grad, 1 - rule.beta1)
-    second = state["second"].mul_(rule.beta2).addcmul_(grad, grad, value=1 - rule.beta2)
-    deviation = second.sqrt().mul_((1 - rule.beta2 ** (step + 1)) ** -0.5).add_(rule.eps)
-    if rule.weight_decay:
-        decay(weight, first, lr * rule.weight_decay)
-    weight.addcdiv_(first, deviation, value=-lr / (1 - rule.beta1 ** (step + 1)))
+    exp_avg = state["exp_avg"].lerp_(grad, 1 - group.beta1)
+    exp_avg_sq = state["exp_avg_sq"].mul_(group.beta2).addcmul_(grad, grad, value=1 - group.beta2)
+    denom = exp_avg_sq.sqrt().mul_((1 - group.beta2 ** (step + 1)) ** -0.5).add_(group.eps)
+    if group.weight_decay:
+        cautious_decay(weight, exp_avg, lr * group.weight_decay)
+    weight.addcdiv_(exp_avg, denom, value=-lr / (1 - group.beta1 ** (step + 1)))
 
 
 # Both have new names since torch 2.13.
@@ -383,33 +383,33 @@ all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_te
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ranks:
-    """This process among all of them."""
+    """This process in the process group."""
 
     rank: int
-    world: int
+    world_size: int
 
 
 class Shard:
-    """One parameter: this rank's fp32 slice along dim 0, its optimizer state, the way to the others."""
+    """One parameter: this rank's fp32 slice along dim 0, its optimizer state, the collectives."""
 
-    def __init__(self, name: str, parameter: nn.Parameter, rule: Rule, ranks: Ranks) -> None:
-        self.name, self.parameter, self.rule, self.ranks = name, parameter, rule, ranks
-        self.rows = -(-parameter.size(0) // ranks.world)
-        padded = (self.rows * ranks.world, *parameter.shape[1:])
+    def __init__(self, name: str, parameter: nn.Parameter, group: ParamGroup, ranks: Ranks) -> None:
+        self.name, self.parameter, self.group, self.ranks = name, parameter, group, ranks
+        self.rows = -(-parameter.size(0) // ranks.world_size)
+        padded = (self.rows * ranks.world_size, *parameter.shape[1:])
         self.whole = torch.zeros(padded, dtype=parameter.dtype, device=parameter.device)
         self.whole[: parameter.size(0)].copy_(parameter.detach())
         self.part = torch.empty_like(self.whole[: self.rows])
         self.master = self.whole[ranks.rank * self.rows :][: self.rows].to(torch.float32, copy=True)
-        first, second = ("momentum", "second") if rule.kind == "muon" else ("first", "second")
-        second_like = self.master[..., :1] if rule.kind == "muon" else self.master
+        first, second = ("momentum", "exp_avg_sq") if group.kind == "muon" else ("exp_avg", "exp_avg_sq")
+        second_like = self.master[..., :1] if group.kind == "muon" else self.master
         self.state = {first: torch.zeros_like(self.master), second: torch.zeros_like(second_like)}
         self.pending: Any = None
 
     def reduce(self) -> None:
-        """Start summing the gradient over the ranks; each gets its slice."""
+        """Start the reduce-scatter of the gradient."""
         grad = self.parameter.grad
         assert grad is not None, f"{self.name} has no gradient"
-        if self.ranks.world == 1:
+        if self.ranks.world_size == 1:
             self.part = grad
             return
         if grad.shape != self.whole.shape:
@@ -418,26 +418,26 @@ class Shard:
         self.pending = reduce_scatter(self.part, grad, async_op=True)
 
     def update(self, step: int, lr: float, momentum: float, tokens: int) -> None:
-        """Move this rank's slice; `tokens` turns the gradient of the summed loss into that of the mean."""
+        """Update this rank's slice; `tokens` turns the gradient of the summed loss into that of the mean."""
         self.wait()
-        grad, lr = self.part.float() / tokens, lr * self.rule.lr
-        if self.rule.kind == "muon":
-            direction = muon_direction(grad, self.state, momentum, self.rule, self.parameter.dtype)
-            decay(self.master, direction, lr * self.rule.weight_decay)
+        grad, lr = self.part.float() / tokens, lr * self.group.lr
+        if self.group.kind == "muon":
+            direction = normuon(grad, self.state, momentum, self.group, self.parameter.dtype)
+            cautious_decay(self.master, direction, lr * self.group.weight_decay)
             self.master.add_(direction, alpha=-lr)
         else:
-            adam_update(self.master, grad, self.state, step // self.rule.every, lr, self.rule)
+            adam_update(self.master, grad, self.state, step // self.group.every, lr, self.group)
 
     def gather(self) -> None:
-        """Start collecting everybody's new slice."""
-        if self.ranks.world == 1:
+        """Start the all-gather of the updated slices."""
+        if self.ranks.world_size == 1:
             self.whole.copy_(self.master)
             return
         self.part.copy_(self.master)
         self.pending = all_gather(self.whole, self.part, async_op=True)
 
     def finish(self) -> None:
-        """Put the new values into the parameter and forget the gradient."""
+        """Write the new values to the parameter and clear the gradient."""
         self.wait()
         self.parameter.detach().copy_(self.whole[: self.parameter.size(0)])
         self.parameter.grad = None
@@ -445,8 +445,8 @@ class Shard:
     def tensors(self) -> list[Tensor]:
         return [self.parameter.detach(), self.master, *self.state.values()]
 
-    def become(self, other: "Shard") -> None:
-        """Take over another one's values and optimizer state."""
+    def copy_from(self, other: "Shard") -> None:
+        """Copy another one's values and optimizer state."""
         for mine, theirs in zip(self.tensors(), other.tensors(), strict=True):
             mine.copy_(theirs)
         self.parameter.grad = None
@@ -458,19 +458,21 @@ class Shard:
 
 
 class ShardedOptimizer:
-    """All parameters in the order of the rules: matrices first, so that Muon's work hides transfers."""
+    """All parameters in the order of their groups: matrices first, so that Muon hides communication."""
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], rules: Sequence[Rule], ranks: Ranks) -> None:
-        named = [(name, rule) for rule in rules for name in rule.names]
+    def __init__(
+        self, parameters: Mapping[str, nn.Parameter], param_groups: Sequence[ParamGroup], ranks: Ranks
+    ) -> None:
+        named = [(name, group) for group in param_groups for name in group.names]
         names = sorted(name for name, _ in named)
-        assert names == sorted(parameters), "every parameter needs exactly one rule"
-        self.shards = [Shard(name, parameters[name], rule, ranks) for name, rule in named]
+        assert names == sorted(parameters), "every parameter needs exactly one group"
+        self.shards = [Shard(name, parameters[name], group, ranks) for name, group in named]
 
     @torch.no_grad()
     def step(self, step: int, hp: Hyperparameters, tokens: int) -> None:
-        """Apply the summed gradients; `tokens` were in this step. Who is not due keeps summing."""
+        """Apply the gradients of `tokens` tokens. Parameters that are not due keep accumulating."""
         lr, momentum = lr_factor(step, hp), muon_momentum(step, hp)
-        due = [shard for shard in self.shards if (step + 1) % shard.rule.every == 0]
+        due = [shard for shard in self.shards if (step + 1) % shard.group.every == 0]
         tied = [shard for shard in due if shard.name in ("embed", "head") and step < hp.tied_until * hp.steps]
         if tied:
             head, embed = sorted(tied, key=lambda shard: shard.name == "embed")
@@ -479,48 +481,48 @@ class ShardedOptimizer:
         for shard in due:
             shard.reduce()
         for shard in due:
-            shard.update(step, lr, momentum, tokens * shard.rule.every)
+            shard.update(step, lr, momentum, tokens * shard.group.every)
             shard.gather()
         for shard in due:
             shard.finish()
         if tied:
-            embed.become(head)
+            embed.copy_from(head)
 
     def tensors(self) -> list[Tensor]:
-        """All state, to be saved and restored around the warm-up."""
+        """Weights and optimizer state, to be saved and restored around the warm-up."""
         return [tensor for shard in self.shards for tensor in shard.tensors()]
 
 
 # ------------------------------------------------------------------------------------------------ attention
 #
-# A token sees itself and earlier tokens of its own document, less than `window` away. On CPU that is a dense
-# mask; on CUDA the kernel is told where documents begin and never touches what lies outside.
+# A token attends to itself and to earlier tokens of its document, less than `window` away. On CPU that is a
+# dense mask; on CUDA the varlen kernel gets the documents' offsets and skips what is masked.
 
 
-def dense_mask(docs_BT: Tensor, window: int, dtype: torch.dtype) -> Tensor:
-    """0 where a token may look, -inf elsewhere: numbers of documents [B, T] -> [B, 1, T, T]."""
-    position = torch.arange(docs_BT.size(1), device=docs_BT.device)
+def dense_mask(doc_ids_BT: Tensor, window: int, dtype: torch.dtype) -> Tensor:
+    """0 where a token may attend, -inf elsewhere: document ids [B, T] -> [B, 1, T, T]."""
+    position = torch.arange(doc_ids_BT.size(1), device=doc_ids_BT.device)
     distance = position[:, None] - position[None, :]
-    visible = (distance >= 0) & (distance < window) & (docs_BT[:, :, None] == docs_BT[:, None, :])
+    visible = (distance >= 0) & (distance < window) & (doc_ids_BT[:, :, None] == doc_ids_BT[:, None, :])
     return torch.zeros((), dtype=dtype).masked_fill(~visible, float("-inf"))[:, None]
 
 
-def offsets(begins_BT: Tensor, most: int | None) -> Tensor:
-    """Where documents begin in all rows laid end to end, and the end: int32, padded with it to `most` + 1."""
-    begins_N, end = begins_BT.flatten(), begins_BT.numel()
-    starts = begins_N.nonzero() if most is None else begins_N.nonzero_static(size=most, fill_value=end)
-    return F.pad(starts[:, 0], (0, 1), value=end).int()
+def cumulative_seqlens(starts_BT: Tensor, max_docs: int | None) -> Tensor:
+    """Offsets of the documents in the flattened batch, then its end, padded to `max_docs` + 1: int32."""
+    starts_N, end = starts_BT.flatten(), starts_BT.numel()
+    index = starts_N.nonzero() if max_docs is None else starts_N.nonzero_static(size=max_docs, fill_value=end)
+    return F.pad(index[:, 0], (0, 1), value=end).int()
 
 
 def attend(q_BTHK: Tensor, k_BTHK: Tensor, v_BTHK: Tensor, mask: Any) -> Tensor:
-    """softmax(q k^T + mask) v, the mask dense or (offsets, longest document, window) for the kernel.
+    """softmax(q k^T + mask) v, the mask dense or (cu_seq, max_len, window) for the varlen kernel.
 
-    A dense one means plain matmuls: on CPU nothing beats them here.
+    A dense one means plain matmuls: on CPU nothing is faster here.
     """
     if isinstance(mask, tuple):
         q, k, v = (x.flatten(0, 1) for x in (q_BTHK, k_BTHK, v_BTHK))
-        cut, longest, window = mask
-        y = varlen_attn(q, k, v, cut, cut, longest, longest, scale=1.0, window_size=(window - 1, 0))
+        cu_seq, max_len, window = mask
+        y = varlen_attn(q, k, v, cu_seq, cu_seq, max_len, max_len, scale=1.0, window_size=(window - 1, 0))
         return y.view_as(q_BTHK)
     q, k, v = (x.transpose(1, 2) for x in (q_BTHK, k_BTHK, v_BTHK))
     return (torch.softmax(q @ k.mT + mask, dim=-1) @ v).transpose(1, 2)
@@ -544,8 +546,8 @@ class RmsNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         y, scale = ctx.saved_tensors
-        along = (grad * y).mean(-1, keepdim=True) / ctx.gain**2
-        return torch.addcmul(grad, y, along, value=-1) * scale, None
+        projection = (grad * y).mean(-1, keepdim=True) / ctx.gain**2
+        return torch.addcmul(grad, y, projection, value=-1) * scale, None
 
 
 def norm(x: Tensor, gain: float = 1.0) -> Tensor:
@@ -567,35 +569,35 @@ class SquaredRelu(torch.autograd.Function):
         return torch.addcmul(zero, grad, ctx.saved_tensors[0], value=2)  # one pass, not two
 
 
-class Geometry(NamedTuple):
-    """Where tokens are and what they see."""
+class AttnArgs(NamedTuple):
+    """What attention needs beside the residual stream."""
 
     cos: Tensor  # [T, 1, K/4]
     sin: Tensor
     gain: float  # of queries and keys after QK-norm
-    masks: Mapping[str, Any]  # by kind of window
+    masks: Mapping[str, Any]  # of short and long windows
 
 
-def rotary_tables(length: int, head_width: int, grown: Sequence[int], device: torch.device) -> list[Tensor]:
+def rotary_tables(length: int, head_width: int, history: Sequence[int], device: torch.device) -> list[Tensor]:
     """Cosine and sine [T, 1, K/4] of frequencies from 1 down to 1/1024 radians per token, for half of a head.
 
-    YaRN (arXiv 2309.00071): when a window grows, frequencies that turn hardly in it slow down with it.
+    YaRN (arXiv 2309.00071): when a window grows, frequencies with few rotations in it are interpolated.
     """
     frequencies = (1 / 1024) ** torch.linspace(0, 1, head_width // 4, device=device)
-    for old, new in pairwise(grown):
+    for old, new in pairwise(history):
         keep = ((old * frequencies / (2 * math.pi) - 1) / (32 - 1)).clamp(0, 1)
         frequencies = frequencies * (old / new + keep * (1 - old / new))
     angles = torch.arange(length, device=device)[:, None, None] * frequencies
     return [angles.cos(), angles.sin()]
 
 
-def attention_gain(scale: float, grown: Sequence[int]) -> float:
-    """Square root of the scale on q k, which YaRN raises with every growth."""
-    return math.prod([scale, *(1 + 0.2 * math.log(new / old) for old, new in pairwise(grown))]) ** 0.5
+def attention_gain(scale: float, history: Sequence[int]) -> float:
+    """Square root of the scale on q k, which YaRN raises whenever the window grows."""
+    return math.prod([scale, *(1 + 0.2 * math.log(new / old) for old, new in pairwise(history))]) ** 0.5
 
 
 class Rotary(torch.autograd.Function):
-    """Rotary position on the first half of each head; the second half knows no position."""
+    """Rotary embedding on the first half of each head; the second half stays static."""
 
     @staticmethod
     def forward(ctx: Any, x_BTHK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -609,10 +611,10 @@ class Rotary(torch.autograd.Function):
 
 
 def rotate(x_BTHK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the first quarter of each head against the second; the inverse is the negative angle."""
+    """Rotate pairs from the first and second quarter of each head; the inverse is the negative angle."""
     quarter = x_BTHK.size(-1) // 4
-    a, b, still = x_BTHK.split((quarter, quarter, 2 * quarter), dim=-1)
-    return torch.cat((torch.addcmul(a * cos, b, sin), torch.addcmul(b * cos, a, -sin), still), dim=-1)
+    a, b, static = x_BTHK.split((quarter, quarter, 2 * quarter), dim=-1)
+    return torch.cat((torch.addcmul(a * cos, b, sin), torch.addcmul(b * cos, a, -sin), static), dim=-1)
 
 
 class Blend(torch.autograd.Function):
@@ -627,21 +629,21 @@ class Blend(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         weights, x, y = ctx.saved_tensors
-        along = torch.stack([(grad * stream).sum(dtype=torch.float32) for stream in (x, y)])
+        grad_weights = torch.stack([(grad * stream).sum(dtype=torch.float32) for stream in (x, y)])
         a, b = weights.to(grad.dtype).unbind(0)
-        return along, grad * a, grad * b
+        return grad_weights, grad * a, grad * b
 
 
-def ngram_index(tokens_BT: Tensor, order: int, rows: int) -> Tensor:
-    """A hash of the last `order` tokens into `rows` buckets; before the row's start there is token 0."""
+def ngram_hash(tokens_BT: Tensor, order: int, rows: int) -> Tensor:
+    """Hash the last `order` tokens into `rows` buckets; token 0 pads the row's start."""
     index = tokens_BT
     for back in range(1, order):
         index = (index * 36_313) ^ (F.pad(tokens_BT[:, :-back], (back, 0)) * 27_191)
     return index % rows
 
 
-def earlier(x_BT: Tensor) -> Tensor:
-    """What the token before has, zero at the row's start; any number of dims may follow."""
+def shift_right(x_BT: Tensor) -> Tensor:
+    """Each position gets the previous token's value, the first one zero: [B, T, ...]."""
     return F.pad(x_BT[:, :-1], (0, 0) * (x_BT.dim() - 2) + (1, 0))
 
 
@@ -650,19 +652,19 @@ class GPT(nn.Module):
 
     def __init__(self, hp: Hyperparameters, vocab_size: int, document_token: int) -> None:
         super().__init__()
-        D, attentions = hp.width, sum(spec.attention for spec in hp.layers)
+        D, num_attn = hp.width, sum(spec.attention for spec in hp.layers)
         self.hp, self.document_token, self.fp8 = hp, document_token, False
-        self.kinds = sorted({spec.window for spec in hp.layers if spec.attention})
+        self.window_kinds = sorted({spec.window for spec in hp.layers if spec.attention})
         self.embed = nn.Parameter(torch.empty(vocab_size, D, dtype=hp.dtype))
-        self.values = nn.Parameter(torch.empty(vocab_size, hp.value_tables, D, dtype=hp.dtype))
-        for order, rows in enumerate(hp.ngram_rows, start=2):
+        self.value_embeds = nn.Parameter(torch.empty(vocab_size, hp.num_value_embeds, D, dtype=hp.dtype))
+        for order, rows in enumerate(hp.ngram_vocab_sizes, start=2):
             self.register_parameter(f"ngram{order}", nn.Parameter(torch.empty(rows, D, dtype=hp.dtype)))
-        self.attention = nn.Parameter(torch.empty(attentions * 4, D, D, dtype=hp.dtype))  # q, k, v, out
+        self.attention = nn.Parameter(torch.empty(num_attn * 4, D, D, dtype=hp.dtype))  # q, k, v, out
         self.mlp = nn.Parameter(torch.empty(len(hp.layers) * 2, 4 * D, D, dtype=hp.dtype))  # up, down
-        self.mix = nn.Parameter(torch.empty(len(hp.layers), 5))  # value; stream, x0; stream, skip
+        self.lambdas = nn.Parameter(torch.empty(len(hp.layers), 5))  # value; x, x0; x, skip
         self.head = nn.Parameter(torch.empty(vocab_size, D, dtype=hp.dtype))
-        if hp.gate_inputs:  # of values and outputs per head; of smear; strengths of smear and backout
-            self.gates = nn.Parameter(torch.empty(attentions * 2 * hp.heads, hp.gate_inputs, dtype=hp.dtype))
+        if hp.gate_inputs:  # gates of value embeddings and outputs per head; lambdas of smear and backout
+            self.gates = nn.Parameter(torch.empty(num_attn * 2 * hp.heads, hp.gate_inputs, dtype=hp.dtype))
             self.smear = nn.Parameter(torch.empty(1, hp.gate_inputs, dtype=hp.dtype))
             self.scalars = nn.Parameter(torch.empty(2))
 
@@ -670,101 +672,101 @@ class GPT(nn.Module):
         """Token and n-gram embeddings, normalised: [B, T, D]."""
         x = F.embedding(tokens_BT, self.embed)
         if inputs := self.hp.gate_inputs:
-            opening = torch.sigmoid(F.linear(x[..., :inputs], self.smear))
-            x = norm(x + self.scalars[0].to(x.dtype) * opening * earlier(x))
-        for order, rows in enumerate(self.hp.ngram_rows, start=2):
-            x = x + F.embedding(ngram_index(tokens_BT, order, rows), self.get_parameter(f"ngram{order}"))
+            gate = torch.sigmoid(F.linear(x[..., :inputs], self.smear))
+            x = norm(x + self.scalars[0].to(x.dtype) * gate * shift_right(x))
+        for order, rows in enumerate(self.hp.ngram_vocab_sizes, start=2):
+            x = x + F.embedding(ngram_hash(tokens_BT, order, rows), self.get_parameter(f"ngram{order}"))
         return norm(x)
 
-    def geometry(self, tokens_BT: Tensor, sight: Sight) -> Geometry:
-        """Masks and positions of these tokens."""
+    def make_attn_args(self, tokens_BT: Tensor, windows: Windows) -> AttnArgs:
+        """Masks and rotary tables for these tokens."""
         hp, (B, T), device = self.hp, tokens_BT.shape, tokens_BT.device
-        grown = sight.grown if hp.yarn else ()
-        cos, sin = (x.to(hp.dtype) for x in rotary_tables(T, hp.width // hp.heads, grown, device))
-        begins = F.pad(tokens_BT[:, 1:] == self.document_token, (1, 0), value=True)  # or a row does
+        history = windows.history if hp.yarn else ()
+        cos, sin = (x.to(hp.dtype) for x in rotary_tables(T, hp.width // hp.heads, history, device))
+        doc_starts = F.pad(tokens_BT[:, 1:] == self.document_token, (1, 0), value=True)  # as does a row
         if device.type == "cpu":
-            docs = begins.cumsum(1, dtype=torch.int32)
-            masks = {kind: dense_mask(docs, getattr(sight, kind), hp.dtype) for kind in self.kinds}
+            doc_ids = doc_starts.cumsum(1, dtype=torch.int32)
+            masks = {w: dense_mask(doc_ids, getattr(windows, w), hp.dtype) for w in self.window_kinds}
         else:
-            cut = offsets(begins, B * hp.documents if sight.document else None)
-            masks = {kind: (cut, sight.document or T, getattr(sight, kind)) for kind in self.kinds}
-        return Geometry(cos, sin, attention_gain(hp.attention_scale, grown), masks)
+            cu_seq = cumulative_seqlens(doc_starts, B * hp.max_docs if windows.max_doc_len else None)
+            masks = {w: (cu_seq, windows.max_doc_len or T, getattr(windows, w)) for w in self.window_kinds}
+        return AttnArgs(cos, sin, attention_gain(hp.attention_scale, history), masks)
 
     def layer_weights(self) -> Iterator[tuple[LayerSpec, tuple[Tensor, Any] | None, Tensor, Tensor]]:
-        """Each layer's spec, attention [4, D, D] with gates or None, mlp [2, 4D, D], mixing numbers [5]."""
+        """Each layer's spec, attention [4, D, D] with gates or None, mlp [2, 4D, D], lambdas [5]."""
         matrices = self.attention.unflatten(0, (-1, 4)).unbind(0)
         gates = self.gates.unflatten(0, (len(matrices), -1)).unbind(0) if self.hp.gate_inputs else matrices
         attention = iter(zip(matrices, gates, strict=True))
         mlps = self.mlp.unflatten(0, (-1, 2)).unbind(0)
-        for spec, mlp, mix in zip(self.hp.layers, mlps, self.mix.unbind(0), strict=True):
-            yield spec, next(attention) if spec.attention else None, mlp, mix
+        for spec, mlp, lambdas in zip(self.hp.layers, mlps, self.lambdas.unbind(0), strict=True):
+            yield spec, next(attention) if spec.attention else None, mlp, lambdas
 
     def attention_layer(
-        self, x_BTD: Tensor, spec: LayerSpec, weights: Tensor, gates: Tensor, extra: Any, at: Geometry
+        self, x_BTD: Tensor, spec: LayerSpec, weights: Tensor, gates: Tensor, ve: Any, attn_args: AttnArgs
     ) -> Tensor:
         (B, T, D), H, inputs = x_BTD.shape, self.hp.heads, self.hp.gate_inputs
         qkv, out = weights.split((3, 1))
         qk, v = F.linear(x_BTD, qkv.flatten(0, 1)).view(B, T, 3 * H, D // H).split((2 * H, H), dim=2)
-        q, k = Rotary.apply(norm(qk, at.gain), at.cos, at.sin).split(H, dim=2)
+        q, k = Rotary.apply(norm(qk, attn_args.gain), attn_args.cos, attn_args.sin).split(H, dim=2)
         if spec.key_offset:
-            placed, still = k.chunk(2, dim=-1)
-            k = torch.cat((placed, earlier(still)), dim=-1)
+            rotated, static = k.chunk(2, dim=-1)
+            k = torch.cat((rotated, shift_right(static)), dim=-1)
         if inputs:
-            opening = 2 * torch.sigmoid(F.linear(x_BTD[..., :inputs], gates))
-            value_gate, out_gate = opening[..., None].chunk(2, dim=2)
-        if extra is not None:
-            extra = extra.view(v.shape)
-            v = v + (extra * value_gate if inputs else extra)
-        y_BTHK = attend(q, k, v, at.masks[spec.window])
+            gate = 2 * torch.sigmoid(F.linear(x_BTD[..., :inputs], gates))
+            value_gate, out_gate = gate[..., None].chunk(2, dim=2)
+        if ve is not None:
+            ve = ve.view(v.shape)
+            v = v + (ve * value_gate if inputs else ve)
+        y_BTHK = attend(q, k, v, attn_args.masks[spec.window])
         if inputs:
             y_BTHK = y_BTHK * out_gate
         return F.linear(y_BTHK.reshape(B, T, D), out[0])
 
-    def forward(self, tokens_BT: Tensor, sight: Sight) -> Tensor:
+    def forward(self, tokens_BT: Tensor, windows: Windows) -> Tensor:
         """tokens int64 [B, T] -> normalised output [B, T, D]."""
-        hp, dtype, at = self.hp, self.hp.dtype, self.geometry(tokens_BT, sight)
-        values = F.embedding(tokens_BT, self.values.flatten(1)).unflatten(2, (-1, hp.width)).unbind(2)
+        hp, dtype, attn_args = self.hp, self.hp.dtype, self.make_attn_args(tokens_BT, windows)
+        ves = F.embedding(tokens_BT, self.value_embeds.flatten(1)).unflatten(2, (-1, hp.width)).unbind(2)
         x = x0 = self.embedding(tokens_BT)
         outputs: list[Tensor] = []
-        for spec, attention, (up, down), mix in self.layer_weights():
-            value, again, skip = mix.split((1, 2, 2))
+        for spec, attention, (up, down), lambdas in self.layer_weights():
+            value_lambda, resid_mix, skip_mix = lambdas.split((1, 2, 2))
             if outputs:
-                x = Blend.apply(again, x, x0)
+                x = Blend.apply(resid_mix, x, x0)
             if spec.skip_from is not None:
-                x = Blend.apply(skip, x, outputs[spec.skip_from])
+                x = Blend.apply(skip_mix, x, outputs[spec.skip_from])
             if attention is not None:
-                extra = None if spec.value_table is None else value.to(dtype) * values[spec.value_table]
-                x = x + self.attention_layer(norm(x), spec, *attention, extra, at)
+                ve = None if spec.value_embed is None else value_lambda.to(dtype) * ves[spec.value_embed]
+                x = x + self.attention_layer(norm(x), spec, *attention, ve, attn_args)
             x = x + SquaredRelu.apply(F.linear(norm(x), up)) @ down
             outputs.append(x)
         if hp.backout is not None:
             x = x - self.scalars[1].to(dtype) * outputs[hp.backout]
         return norm(x)
 
-    def loss(self, rows: Tensor, weights_P: Tensor, sight: Sight) -> Tensor:
+    def loss(self, rows: Tensor, weights_P: Tensor, windows: Windows) -> Tensor:
         """rows int [B, T+1] -> summed loss, fp32; every token but the first is a target."""
         tokens, targets = rows[:, :-1].long(), rows[:, 1:].long()
-        ahead = [F.pad(targets[:, p:], (0, p), value=-1).flatten() for p in range(len(weights_P))]
-        x = self(tokens, sight).flatten(0, 1)
+        targets_ahead = [F.pad(targets[:, p:], (0, p), value=-1).flatten() for p in range(len(weights_P))]
+        x = self(tokens, windows).flatten(0, 1)
         z = Fp8Linear.apply(x, self.head) if self.fp8 else F.linear(x, self.head)
-        return SoftCappedCrossEntropy.apply(z, torch.stack(ahead, dim=1), weights_P, self.hp.softcap)
+        return SoftCappedCrossEntropy.apply(z, torch.stack(targets_ahead, dim=1), weights_P, self.hp.softcap)
 
     def logits(self, tokens_BT: Tensor) -> Tensor:
-        """Soft-capped logits [B, T, V] with the windows for evaluation; on CUDA fp16: half the bytes."""
+        """Soft-capped logits [B, T, V] with the windows of evaluation; on CUDA fp16: half the bytes."""
         dtype = torch.float16 if tokens_BT.is_cuda else torch.float32
-        x_BTD = self(tokens_BT, sight_at(self.hp.steps, self.hp))
-        pieces = (F.linear(piece, self.head) for piece in x_BTD.split(4096, dim=1))  # the whole: tens of GB
+        x_BTD = self(tokens_BT, windows_at(self.hp.steps, self.hp))
+        pieces = (F.linear(piece, self.head) for piece in x_BTD.split(4096, dim=1))  # all at once: tens of GB
         return torch.cat([soft_cap(z, self.hp.softcap).to(dtype) for z in pieces], dim=1)
 
 
 @torch.no_grad()
 def initialize(model: GPT, seed: int) -> None:
-    """Set every tensor. Projections into the residual stream, n-grams and an untied head start at zero."""
+    """Set every tensor. Output projections, gates, n-gram embeddings and an untied head start at zero."""
     generator = torch.Generator(device=model.embed.device).manual_seed(seed)
-    bound = 3**0.5 * 0.5 * model.hp.width**-0.5  # uniform with half the usual deviation
+    bound = 3**0.5 * 0.5 * model.hp.width**-0.5  # uniform with half the usual standard deviation
     for name, p in model.named_parameters():
         match name:
-            case "embed" | "values":
+            case "embed" | "value_embeds":
                 p.normal_(generator=generator)
             case "attention":
                 p.uniform_(-bound, bound, generator=generator)
@@ -772,7 +774,7 @@ def initialize(model: GPT, seed: int) -> None:
             case "mlp":
                 p.uniform_(-bound, bound, generator=generator)
                 p[1::2].zero_()
-            case "mix":
+            case "lambdas":
                 p.copy_(torch.tensor([0.5, 1.0, 0.1, 1.0, 0.2]).expand_as(p))
             case "scalars":
                 p.copy_(torch.tensor([0.0, 0.5]))
@@ -809,7 +811,7 @@ class Stream:
     def __init__(self, paths: Sequence[str], length: int, document_token: int) -> None:
         self.shards = [open_shard(str(path)) for path in paths]
         self.starts = np.cumsum([0, *map(len, self.shards)])
-        self.length, self.at, self.documents = length, 0, self.find_documents(document_token)
+        self.length, self.position, self.documents = length, 0, self.find_documents(document_token)
 
     def find_documents(self, token: int) -> Iterator[Span]:
         """One document after the other, endlessly, found in parts of `SCAN` tokens, which cut one in two."""
@@ -820,26 +822,26 @@ class Stream:
                     begins = np.flatnonzero(part == token)
                     yield from zip(begins + base + first, np.diff(begins, append=len(part)), strict=True)
 
-    def plan(self, longest: int, most: int) -> list[Span]:
-        """The next row. Each document gives `longest` tokens at most and begins where it begins.
+    def plan_row(self, max_doc_len: int, max_docs: int) -> list[Span]:
+        """The next row: documents from their beginning, each truncated to `max_doc_len` tokens.
 
-        Where `longest` is 0, rows are plain text and overlap by one token. Where `most` documents could not
-        fill the row if the next one were so short, it is left out.
+        If that is 0, rows are plain text and overlap by one token. A document so short that `max_docs`
+        documents could no longer fill the row is left out.
         """
         missing, row = self.length + 1, list[Span]()
-        if longest == 0:
-            self.at += self.length
-            return [(self.at - self.length, missing)]
+        if max_doc_len == 0:
+            self.position += self.length
+            return [(self.position - self.length, missing)]
         while missing:
             start, count = next(self.documents)
-            count = min(int(count), longest, missing)
-            if missing - count <= (most - len(row) - 1) * longest:
+            count = min(int(count), max_doc_len, missing)
+            if missing - count <= (max_docs - len(row) - 1) * max_doc_len:
                 row.append((int(start), count))
                 missing -= count
         return row
 
     def read(self, row: Sequence[Span]) -> np.ndarray:
-        """uint16 [length + 1]; after the last token of all comes the first again."""
+        """uint16 [length + 1]; the stream wraps around."""
         pieces: list[np.ndarray] = []
         for start, missing in row:
             while missing:
@@ -855,26 +857,26 @@ def batches(stream: Stream, steps: Iterable[int], hp: Hyperparameters, ranks: Ra
     """For each step this rank's micro-batches, int32 [rows, length + 1]; all ranks plan all rows alike."""
     for step in steps:
         stage = stage_at(step, hp)
-        rows = [stream.plan(stage.document, hp.documents) for _ in range(stage.rows)]
+        rows = [stream.plan_row(stage.max_doc_len, hp.max_docs) for _ in range(stage.rows)]
         mine = [[stream.read(rows[i]) for i in indices] for indices in micro_batches(stage.rows, hp, ranks)]
         yield [torch.from_numpy(np.stack(batch).astype(np.int32)) for batch in mine]
 
 
 def prefetch(items: Iterator[Any], depth: int = 4) -> Iterator[Any]:
-    """The same items, made up to `depth` early in a thread of their own."""
+    """The same items, up to `depth` of them prepared ahead in a thread."""
     with ThreadPoolExecutor(1) as thread:
-        promised = deque(thread.submit(next, items, None) for _ in range(depth))
-        while (item := promised.popleft().result()) is not None:
-            promised.append(thread.submit(next, items, None))
+        futures = deque(thread.submit(next, items, None) for _ in range(depth))
+        while (item := futures.popleft().result()) is not None:
+            futures.append(thread.submit(next, items, None))
             yield item
 
 
 def micro_batches(rows: int, hp: Hyperparameters, ranks: Ranks) -> list[range]:
-    """Which of a step's rows are in this rank's micro-batches; all ranks' together are always the same."""
-    pieces = max(hp.micro_batches, ranks.world)
-    assert rows % pieces == 0 and pieces % ranks.world == 0, "rows must divide evenly among the ranks"
+    """Row indices of this rank's micro-batches; together those of all ranks never depend on their number."""
+    pieces = max(hp.micro_batches, ranks.world_size)
+    assert rows % pieces == 0 and pieces % ranks.world_size == 0, "rows must divide evenly among the ranks"
     size = rows // pieces
-    return [range(i * size, (i + 1) * size) for i in range(ranks.rank, pieces, ranks.world)]
+    return [range(i * size, (i + 1) * size) for i in range(ranks.rank, pieces, ranks.world_size)]
 
 
 # ---------------------------------------------------------------------------------------------------- train
@@ -892,27 +894,27 @@ class Trainer:
     loss: Callable[..., Tensor]
 
     def step(self, step: int, batches: Sequence[Tensor]) -> Tensor:
-        """One update. Returns this rank's summed loss, not yet waited for."""
-        sight, tokens = sight_at(step, self.hp), stage_at(step, self.hp).rows * self.hp.length
-        weights = torch.stack([torch.full((), w, device=self.device) for w in loss_weights(step, self.hp)])
+        """One update. Returns this rank's summed loss without synchronising."""
+        windows, tokens = windows_at(step, self.hp), stage_at(step, self.hp).rows * self.hp.length
+        weights = torch.stack([torch.full((), w, device=self.device) for w in mtp_weights(step, self.hp)])
         total = torch.zeros((), device=self.device)
         for rows in batches:
             if self.device.type == "cuda":  # copied while the device computes
                 rows = rows.pin_memory().to(self.device, non_blocking=True)
-            loss = self.loss(rows, weights, sight)
+            loss = self.loss(rows, weights, windows)
             loss.backward()
             total += loss.detach()
         self.optimizer.step(step, self.hp, tokens)
         return total
 
 
-def join_ranks(run: Any) -> Ranks:
-    """Meet the other processes."""
+def init_distributed(run: Any) -> Ranks:
+    """Join the process group."""
     if run.device.type == "cuda":
         torch.cuda.set_device(run.device)
     if run.world_size > 1:
         dist.init_process_group("nccl" if run.device.type == "cuda" else "gloo")
-    return Ranks(rank=run.rank, world=run.world_size)
+    return Ranks(rank=run.rank, world_size=run.world_size)
 
 
 def build(hp: Hyperparameters, ranks: Ranks, run: Any) -> Trainer:
@@ -927,17 +929,17 @@ def build(hp: Hyperparameters, ranks: Ranks, run: Any) -> Trainer:
         count = sum(parameter.numel() for parameter in model.parameters())
         print(f"{count:,} parameters; head in {'FP8' if model.fp8 else hp.dtype}")
     loss = torch.compile(model.loss, dynamic=False, fullgraph=True) if on_cuda else model.loss
-    optimizer = ShardedOptimizer(dict(model.named_parameters()), hp.rules, ranks)
+    optimizer = ShardedOptimizer(dict(model.named_parameters()), hp.param_groups, ranks)
     return Trainer(hp=hp, ranks=ranks, device=run.device, model=model, optimizer=optimizer, loss=loss)
 
 
 def warm_up(trainer: Trainer, stream: Stream) -> None:
-    """Run every shape and kind of step once (kernels compile, memory is taken), then put all back exactly."""
+    """Run every shape and kind of step once (kernels compile, memory is allocated), then undo it exactly."""
     tensors, hp = trainer.optimizer.tensors(), trainer.hp
     saved = [tensor.clone() for tensor in tensors]
     starts = [0, *(math.ceil(stage.until * hp.steps) for stage in hp.stages[:-1])]
-    several = max(2, *(rule.every for rule in hp.rules))
-    steps = [step for start in starts for step in range(start, min(start + several, hp.steps))]
+    steps_per_stage = max(2, *(group.every for group in hp.param_groups))
+    steps = [step for start in starts for step in range(start, min(start + steps_per_stage, hp.steps))]
     for step, batch in zip(steps, batches(stream, steps, hp, trainer.ranks), strict=True):
         trainer.step(step, batch)
     for shard in trainer.optimizer.shards:
@@ -946,41 +948,41 @@ def warm_up(trainer: Trainer, stream: Stream) -> None:
         tensor.copy_(value)
 
 
-def hand_over(model: GPT, vocab_size: int, ranks: Ranks) -> dict[str, Tensor]:
-    """This rank's share of the weights: whole tensors, the largest dealt out first; padding stays behind."""
+def shard_weights(model: GPT, vocab_size: int, ranks: Ranks) -> dict[str, Tensor]:
+    """This rank's share of the weights: whole tensors, dealt out by size; the vocabulary is not padded."""
     weights = {name: p.detach() for name, p in model.named_parameters()}
-    weights |= {name: weights[name][:vocab_size] for name in ("embed", "values", "head")}
+    weights |= {name: weights[name][:vocab_size] for name in ("embed", "value_embeds", "head")}
     weights["document_token"] = torch.tensor(model.document_token)
     order = sorted(weights, key=lambda name: (-weights[name].numel(), name))
-    return {name: weights[name] for name in order[ranks.rank :: ranks.world]}
+    return {name: weights[name] for name in order[ranks.rank :: ranks.world_size]}
 
 
 def train(run: Any) -> None:
     """Called by the referee on every rank."""
     hp = GPT2_SMALL if run.device.type == "cuda" else NANO
-    ranks = join_ranks(run)
+    ranks = init_distributed(run)
     trainer = build(hp, ranks, run)
     warm_up(trainer, Stream(run.warmup_shards, hp.length, trainer.model.document_token))
-    run.reserve(hand_over(trainer.model, run.vocab_size, ranks))
+    run.reserve(shard_weights(trainer.model, run.vocab_size, ranks))
 
     stream = Stream(run.go(), hp.length, trainer.model.document_token)
     train_steps(trainer, stream, run)
-    run.stop(hand_over(trainer.model, run.vocab_size, ranks))
+    run.stop(shard_weights(trainer.model, run.vocab_size, ranks))
 
 
 def train_steps(trainer: Trainer, stream: Stream, run: Any) -> None:
-    """The loop. A rank's mean loss is shown one interval late, so that it never waits for the device."""
-    hp, seen, shown = trainer.hp, 0, list[tuple[int, int, Tensor]]()
+    """The loop. The mean loss is logged one interval late, so that no step waits for the device."""
+    hp, tokens_seen, to_log = trainer.hp, 0, list[tuple[int, int, Tensor]]()
     for step, batch in enumerate(prefetch(batches(stream, range(hp.steps), hp, trainer.ranks)), start=1):
         loss, tokens = trainer.step(step - 1, batch), stage_at(step - 1, hp).rows * hp.length
-        seen += tokens
+        tokens_seen += tokens
         if run.practice and step % (hp.steps // 8) == 0:
-            run.snapshot(hand_over(trainer.model, run.vocab_size, trainer.ranks), step=step)
+            run.snapshot(shard_weights(trainer.model, run.vocab_size, trainer.ranks), step=step)
         if step % hp.log_every == 0 or step == hp.steps:
-            shown.append((step, seen, loss * (run.world_size / tokens)))
-        while len(shown) > (step < hp.steps):
-            at, count, mean = shown.pop(0)
-            run.log(step=at, steps=hp.steps, train_loss=mean.item(), tokens=count)
+            to_log.append((step, tokens_seen, loss * (run.world_size / tokens)))
+        while len(to_log) > (step < hp.steps):
+            logged_step, count, mean = to_log.pop(0)
+            run.log(step=logged_step, steps=hp.steps, train_loss=mean.item(), tokens=count)
 
 
 # ----------------------------------------------------------------------------------------------------- load

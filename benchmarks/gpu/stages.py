@@ -62,7 +62,7 @@ def measure(gpt: Any, device: torch.device, shards: list[str], steps: int) -> It
         practice=False,
     )  # fmt: skip
     started = time.perf_counter()
-    ranks = gpt.join_ranks(run)
+    ranks = gpt.init_distributed(run)
     trainer = gpt.build(hp, ranks, run)
     gpt.warm_up(trainer, gpt.Stream(shards, hp.length, vocab - 1))
     wait(device)
@@ -89,11 +89,11 @@ def measure(gpt: Any, device: torch.device, shards: list[str], steps: int) -> It
 def rehearsal(gpt: Any) -> Any:
     """The preset in small: the same stages and mechanisms."""
     stages = tuple(
-        dataclasses.replace(stage, until=i / 4, short=8, long=8 + i, document=32)
+        dataclasses.replace(stage, until=i / 4, short=8, long=8 + i, max_doc_len=32)
         for i, stage in enumerate(gpt.GPT2_SMALL.stages, start=1)
     )
     return dataclasses.replace(
-        gpt.GPT2_SMALL, width=48, heads=3, ngram_rows=(1024,), length=64, documents=16, steps=8, stages=stages,
+        gpt.GPT2_SMALL, width=48, heads=3, ngram_vocab_sizes=(1024,), length=64, max_docs=16, steps=8, stages=stages,
         eval_windows=(16, 24), dtype=torch.float32,
     )  # fmt: skip
 

@@ -31,13 +31,13 @@ gpt: Any = import_submission()
 def tiny(**changes: Any) -> Any:
     """The nano preset cut down to a second's work, in fp32."""
     layers = (
-        gpt.LayerSpec(value_table=0),
+        gpt.LayerSpec(value_embed=0),
         gpt.LayerSpec(attention=False),
-        gpt.LayerSpec(window="long", value_table=0, skip_from=0),
+        gpt.LayerSpec(window="long", value_embed=0, skip_from=0),
     )
-    rules = (
-        gpt.Rule(names=("attention", "mlp"), kind="muon", lr=0.03, weight_decay=0.02),
-        gpt.Rule(names=("embed", "values", "ngram2", "head", "mix"), kind="adam", lr=0.02),
+    param_groups = (
+        gpt.ParamGroup(names=("attention", "mlp"), kind="muon", lr=0.03, weight_decay=0.02),
+        gpt.ParamGroup(names=("embed", "value_embeds", "ngram2", "head", "lambdas"), kind="adam", lr=0.02),
     )
     stages = (
         gpt.Stage(until=0.5, rows=4, short=8, long=16, lr=1.0),
@@ -47,15 +47,15 @@ def tiny(**changes: Any) -> Any:
         "width": 32,
         "heads": 2,
         "layers": layers,
-        "value_tables": 1,
-        "ngram_rows": (101,),
+        "num_value_embeds": 1,
+        "ngram_vocab_sizes": (101,),
         "dtype": torch.float32,
         "length": 32,
         "steps": 20,
         "lr_cooldown": 0.6,
         "momentum": (0.85, 0.95),
         "stages": stages,
-        "rules": rules,
+        "param_groups": param_groups,
         "eval_windows": (16, 32),
     }
     return dataclasses.replace(gpt.NANO, **(settings | changes))
@@ -65,18 +65,18 @@ def small(**changes: Any) -> Any:
     """The GPT-2 preset with every mechanism it has, in sizes for a CPU and in fp32."""
     stages = tuple(
         dataclasses.replace(
-            stage, until=i / 4, short=stage.short // 32, long=stage.long // 32, document=stage.document // 64
+            stage, until=i / 4, short=stage.short // 32, long=stage.long // 32, max_doc_len=stage.max_doc_len // 64
         )
         for i, stage in enumerate(gpt.GPT2_SMALL.stages, start=1)
     )
     settings: dict[str, Any] = {
         "width": 48,
         "heads": 3,
-        "ngram_rows": (101,),
+        "ngram_vocab_sizes": (101,),
         "vocab_multiple": 1,
         "dtype": torch.float32,
         "length": 64,
-        "documents": 16,
+        "max_docs": 16,
         "steps": 16,
         "tied_until": 0.5,
         "stages": stages,
@@ -100,7 +100,7 @@ def fake_run(rank: int = 0, world: int = 1, seed: int = 5) -> Any:
 
 
 def one_rank() -> Any:
-    return gpt.Ranks(rank=0, world=1)
+    return gpt.Ranks(rank=0, world_size=1)
 
 
 def write_tokens(path: Path, count: int, vocab: int = VOCAB) -> str:

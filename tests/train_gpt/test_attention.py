@@ -32,16 +32,16 @@ def test_dense_mask_equals_brute_force(window: int) -> None:
     assert torch.equal(mask[:, 0] == float("-inf"), ~brute_force_mask(tokens, window))
 
 
-def varlen_by_hand(q: Any, k: Any, v: Any, cut: Any, _: Any, longest: int, __: int, **options: Any) -> torch.Tensor:
+def varlen_by_hand(q: Any, k: Any, v: Any, cu_seq: Any, _: Any, max_len: int, __: int, **options: Any) -> torch.Tensor:
     """torch's varlen_attn, one sequence after the other. Refuses what the kernel would silently leave out."""
     left, right = options["window_size"]
     assert right == 0
-    assert cut.dtype == torch.int32
-    assert cut[0] == 0
-    assert cut[-1] == len(q)
+    assert cu_seq.dtype == torch.int32
+    assert cu_seq[0] == 0
+    assert cu_seq[-1] == len(q)
     pieces = []
-    for start, end in zip(cut.tolist(), cut.tolist()[1:], strict=False):
-        assert 0 <= end - start <= longest
+    for start, end in zip(cu_seq.tolist(), cu_seq.tolist()[1:], strict=False):
+        assert 0 <= end - start <= max_len
         distance = torch.arange(end - start)[:, None] - torch.arange(end - start)
         mask = (distance >= 0) & (distance <= left)
         one = (x[start:end].transpose(0, 1) for x in (q, k, v))
@@ -50,18 +50,18 @@ def varlen_by_hand(q: Any, k: Any, v: Any, cut: Any, _: Any, longest: int, __: i
 
 
 @pytest.mark.parametrize("window", [1, 9, 64])
-@pytest.mark.parametrize("most", [None, 64])
+@pytest.mark.parametrize("max_docs", [None, 64])
 def test_the_packed_mask_shows_what_the_dense_one_shows(
-    window: int, most: int | None, monkeypatch: pytest.MonkeyPatch
+    window: int, max_docs: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpt, "varlen_attn", varlen_by_hand)
     tokens = random_tokens(2, 64, vocab=11)
-    begins = F.pad(tokens[:, 1:] == DOCUMENT, (1, 0), value=True)
-    dense = gpt.dense_mask(begins.cumsum(1), window, torch.float32)
-    cut = gpt.offsets(begins, most)
-    assert len(cut) == (int(begins.sum()) if most is None else most) + 1
+    doc_starts = F.pad(tokens[:, 1:] == DOCUMENT, (1, 0), value=True)
+    dense = gpt.dense_mask(doc_starts.cumsum(1), window, torch.float32)
+    cu_seq = gpt.cumulative_seqlens(doc_starts, max_docs)
+    assert len(cu_seq) == (int(doc_starts.sum()) if max_docs is None else max_docs) + 1
     inputs = torch.randn(3, 2, 64, 3, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    plain, packed = gpt.attend(*inputs, dense), gpt.attend(*inputs, (cut, 64, window))
+    plain, packed = gpt.attend(*inputs, dense), gpt.attend(*inputs, (cu_seq, 64, window))
     by_torch = F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in inputs), attn_mask=dense, scale=1.0)
     torch.testing.assert_close(plain, by_torch.transpose(1, 2), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(packed, plain, rtol=1e-4, atol=1e-5)
@@ -85,11 +85,11 @@ def test_rotary_scores_depend_on_distance_alone() -> None:
 
 
 def test_yarn_slows_slow_frequencies_and_leaves_fast_ones() -> None:
-    def frequencies(grown: tuple[int, ...]) -> torch.Tensor:
-        cos, sin = gpt.rotary_tables(2, 128, grown, torch.device("cpu"))
+    def frequencies(history: tuple[int, ...]) -> torch.Tensor:
+        cos, sin = gpt.rotary_tables(2, 128, history, torch.device("cpu"))
         return torch.atan2(sin[1, 0], cos[1, 0])
 
-    before, once, twice = (frequencies(grown) for grown in [(384,), (384, 896), (384, 896, 1408)])
+    before, once, twice = (frequencies(history) for history in [(384,), (384, 896), (384, 896, 1408)])
     expected = []
     for w in before.tolist():
         for old, new in ((384, 896), (896, 1408)):
@@ -106,9 +106,9 @@ def test_yarn_slows_slow_frequencies_and_leaves_fast_ones() -> None:
 
 def test_key_offset_takes_half_a_key_from_the_token_before() -> None:
     x = random_tokens(2, 5).float()
-    assert torch.equal(gpt.earlier(x)[:, 1:], x[:, :-1])
-    assert not gpt.earlier(x)[:, 0].any()
-    assert torch.equal(gpt.earlier(x[:, :, None, None].expand(2, 5, 3, 4))[:, 3, 1, 2], x[:, 2])
+    assert torch.equal(gpt.shift_right(x)[:, 1:], x[:, :-1])
+    assert not gpt.shift_right(x)[:, 0].any()
+    assert torch.equal(gpt.shift_right(x[:, :, None, None].expand(2, 5, 3, 4))[:, 3, 1, 2], x[:, 2])
 
 
 def test_gates_open_to_one_and_weigh_heads() -> None:
@@ -116,19 +116,19 @@ def test_gates_open_to_one_and_weigh_heads() -> None:
     model = random_model(small())
     tokens = random_tokens(1, 64)
     with torch.no_grad():
-        at = model.geometry(tokens, gpt.sight_at(0, model.hp))
+        attn_args = model.make_attn_args(tokens, gpt.windows_at(0, model.hp))
         x = model.embedding(tokens)
         spec, attention, _, _ = next(model.layer_weights())
         assert attention is not None
         weights, gates = attention
-        extra = torch.randn(1, 64, 48, generator=torch.Generator().manual_seed(4))
+        ve = torch.randn(1, 64, 48, generator=torch.Generator().manual_seed(4))
         H, K = 3, 16
         q, k, v = F.linear(x, weights[:3].flatten(0, 1)).view(1, 64, 3, H, K).unbind(2)
-        q, k = (gpt.rotate(F.rms_norm(y, (K,)) * at.gain, at.cos, at.sin) for y in (q, k))
-        opening = 2 * torch.sigmoid(x[..., :12] @ gates.T)
-        for gate in (torch.ones_like(opening), opening):
-            y = gpt.attend(q, k, v + extra.view(1, 64, H, K) * gate[..., :H, None], at.masks[spec.window])
-            expected = F.linear((y * gate[..., H:, None]).flatten(2), weights[3])
-            used = gates if gate is opening else torch.zeros_like(gates)
-            found = model.attention_layer(x, spec, weights, used, extra, at)
+        q, k = (gpt.rotate(F.rms_norm(y, (K,)) * attn_args.gain, attn_args.cos, attn_args.sin) for y in (q, k))
+        gate = 2 * torch.sigmoid(x[..., :12] @ gates.T)
+        for used_gate in (torch.ones_like(gate), gate):
+            y = gpt.attend(q, k, v + ve.view(1, 64, H, K) * used_gate[..., :H, None], attn_args.masks[spec.window])
+            expected = F.linear((y * used_gate[..., H:, None]).flatten(2), weights[3])
+            used = gates if used_gate is gate else torch.zeros_like(gates)
+            found = model.attention_layer(x, spec, weights, used, ve, attn_args)
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

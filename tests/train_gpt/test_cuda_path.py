@@ -34,9 +34,9 @@ def test_every_stage_of_the_large_preset_fits_together(step: int, fp8: bool) -> 
     """Shapes and dtypes, forward and backward, through torch's varlen kernel and FP8 matmul as they declare them."""
     model, hp = large_model(), gpt.GPT2_SMALL
     model.fp8 = fp8
-    weights = torch.ones(len(gpt.loss_weights(step, hp)), device="meta")
+    weights = torch.ones(len(gpt.mtp_weights(step, hp)), device="meta")
     rows = torch.zeros(gpt.stage_at(step, hp).rows // 8, hp.length + 1, dtype=torch.int32, device="meta")
-    loss = model.loss(rows, weights, gpt.sight_at(step, hp))
+    loss = model.loss(rows, weights, gpt.windows_at(step, hp))
     assert (loss.shape, loss.dtype) == ((), torch.float32)
     loss.backward()
     for parameter in model.parameters():
@@ -51,7 +51,7 @@ def test_the_packed_step_is_one_graph() -> None:
     model, hp = large_model(), gpt.GPT2_SMALL
     compiled = torch.compile(model.loss, dynamic=False, fullgraph=True, backend="aot_eager")
     rows = torch.zeros(1, hp.length + 1, dtype=torch.int32, device="meta")
-    loss = compiled(rows, torch.ones(3, device="meta"), gpt.sight_at(0, hp))
+    loss = compiled(rows, torch.ones(3, device="meta"), gpt.windows_at(0, hp))
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
@@ -74,7 +74,7 @@ def mean_losses(device: torch.device, shard: str) -> list[float]:
 def test_the_preset_for_the_gpu_can_be_filled_with_documents(tmp_path: Path) -> None:
     """The loader would seek forever where the documents of a row, all of the greatest length, do not fill it."""
     for preset in (compiled_preset(), gpt.GPT2_SMALL):
-        assert min(stage.document for stage in preset.stages) * preset.documents > preset.length
+        assert min(stage.max_doc_len for stage in preset.stages) * preset.max_docs > preset.length
     hp, shard = compiled_preset(), write_tokens(tmp_path / "a.bin", 200_000)
     for step in range(0, hp.steps, 4):
         rows = planned_rows(hp, shard, step)
@@ -98,12 +98,12 @@ def test_what_inductor_makes_of_the_loss_is_the_loss(step: int, tmp_path: Path) 
     """torch.compile as the page calls it, on the CPU: value and every gradient."""
     hp = small()
     rows = planned_rows(hp, write_tokens(tmp_path / "a.bin", 20_000), step)[:2]
-    weights, sight = torch.tensor(gpt.loss_weights(step, hp)), gpt.sight_at(step, hp)
+    weights, windows = torch.tensor(gpt.mtp_weights(step, hp)), gpt.windows_at(step, hp)
     results = []
     for compiled in (False, True):
         model = random_model(hp)
         loss = torch.compile(model.loss, dynamic=False, fullgraph=True) if compiled else model.loss
-        value = loss(rows, weights, sight)
+        value = loss(rows, weights, windows)
         value.backward()
         results.append({"loss": value.detach()} | {name: p.grad for name, p in model.named_parameters()})
     torch.testing.assert_close(results[1], results[0], rtol=1e-3, atol=1e-3)
@@ -115,10 +115,12 @@ def test_the_kernel_sees_what_the_dense_mask_shows(window: int, mark: None) -> N
     """The kernel in bf16 against matmuls in fp32: scores of bf16 would be off by more than the kernel is."""
     generator = torch.Generator(device="cuda").manual_seed(1)
     tokens = torch.randint(300, (2, 1024), device="cuda", generator=generator)
-    begins = F.pad(tokens[:, 1:] == DOCUMENT, (1, 0), value=True)
+    doc_starts = F.pad(tokens[:, 1:] == DOCUMENT, (1, 0), value=True)
     inputs = (0.5 * torch.randn(3, 2, 1024, 6, 128, device="cuda", generator=generator)).bfloat16().requires_grad_()
-    dense = gpt.dense_mask(begins.cpu().cumsum(1), window, torch.float32).cuda()  # the page makes these on the CPU only
-    found = gpt.attend(*inputs, (gpt.offsets(begins, 64), 1024, window))
+    dense = gpt.dense_mask(
+        doc_starts.cpu().cumsum(1), window, torch.float32
+    ).cuda()  # the page makes these on the CPU only
+    found = gpt.attend(*inputs, (gpt.cumulative_seqlens(doc_starts, 64), 1024, window))
     expected = gpt.attend(*inputs.float(), dense)
     torch.testing.assert_close(found.float(), expected, rtol=2e-2, atol=2e-2)
     weight = torch.randn(found.shape, device="cuda", generator=generator)

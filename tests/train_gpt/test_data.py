@@ -33,20 +33,20 @@ def test_the_large_preset_s_schedule_is_this_table() -> None:
     assert (hp.steps, hp.length) == (1920, 16_384)
     long = (384, 896, 1408, 1664)
     expected = {
-        0: (131_072, gpt.Sight(128, 384, long[:1], 896), [1, 0.5, 0.25]),
-        625: (131_072, gpt.Sight(128, 384, long[:1], 896), [1, 0.5, 0.25 * (1 - 625 / 1920 / 0.326)]),
-        626: (262_144, gpt.Sight(384, 896, long[:2], 2048), [1, 0.5 * (1 - (626 / 1920 - 0.326) / 0.327)]),
-        1253: (262_144, gpt.Sight(384, 896, long[:2], 2048), [1, 0.5 * (1 - (1253 / 1920 - 0.326) / 0.327)]),
-        1254: (393_216, gpt.Sight(640, 1408, long[:3], 2048), [1]),
-        1879: (393_216, gpt.Sight(640, 1408, long[:3], 2048), [1]),
-        1880: (393_216, gpt.Sight(768, 1664, long, 2048), [1]),
-        1919: (393_216, gpt.Sight(768, 1664, long, 2048), [1]),
+        0: (131_072, gpt.Windows(128, 384, long[:1], 896), [1, 0.5, 0.25]),
+        625: (131_072, gpt.Windows(128, 384, long[:1], 896), [1, 0.5, 0.25 * (1 - 625 / 1920 / 0.326)]),
+        626: (262_144, gpt.Windows(384, 896, long[:2], 2048), [1, 0.5 * (1 - (626 / 1920 - 0.326) / 0.327)]),
+        1253: (262_144, gpt.Windows(384, 896, long[:2], 2048), [1, 0.5 * (1 - (1253 / 1920 - 0.326) / 0.327)]),
+        1254: (393_216, gpt.Windows(640, 1408, long[:3], 2048), [1]),
+        1879: (393_216, gpt.Windows(640, 1408, long[:3], 2048), [1]),
+        1880: (393_216, gpt.Windows(768, 1664, long, 2048), [1]),
+        1919: (393_216, gpt.Windows(768, 1664, long, 2048), [1]),
     }
-    for step, (tokens, sight, weights) in expected.items():
+    for step, (tokens, windows, weights) in expected.items():
         assert gpt.stage_at(step, hp).rows * hp.length == tokens
-        assert gpt.sight_at(step, hp) == sight
-        assert gpt.loss_weights(step, hp) == pytest.approx(weights)
-    assert gpt.sight_at(1920, hp) == gpt.Sight(768, 2560, (*long, 2560), 0)
+        assert gpt.windows_at(step, hp) == windows
+        assert gpt.mtp_weights(step, hp) == pytest.approx(weights)
+    assert gpt.windows_at(1920, hp) == gpt.Windows(768, 2560, (*long, 2560), 0)
     assert gpt.lr_factor(1919, hp) == pytest.approx(0.1, abs=2e-3)
 
 
@@ -56,7 +56,7 @@ def test_plain_rows_join_shards_and_start_over(tmp_path: Path) -> None:
     stream = gpt.Stream(paths, 32, DOCUMENT)
     for index in range(12):
         expected = whole[(np.arange(33) + index * 32) % 115]
-        assert np.array_equal(stream.read(stream.plan(0, 0)), expected)
+        assert np.array_equal(stream.read(stream.plan_row(0, 0)), expected)
 
 
 @pytest.mark.parametrize("scan", [2**22, 50])
@@ -77,16 +77,16 @@ def test_documents_are_found_wherever_the_search_is_cut(
         assert end in (*begins, 170, 315) or (end - 170 * (end > 170)) % scan == 0
 
 
-@pytest.mark.parametrize(("longest", "most"), [(6, 16), (14, 16), (40, 16)])
-def test_rows_are_documents_cut_to_length_and_few_enough(longest: int, most: int, tmp_path: Path) -> None:
-    """What the kernel relies on: never more documents than `most`, none longer than `longest`, in stream order."""
+@pytest.mark.parametrize(("max_doc_len", "max_docs"), [(6, 16), (14, 16), (40, 16)])
+def test_rows_are_documents_cut_to_length_and_few_enough(max_doc_len: int, max_docs: int, tmp_path: Path) -> None:
+    """What the kernel relies on: at most `max_docs` documents, none longer than `max_doc_len`, in stream order."""
     stream = gpt.Stream([write_tokens(tmp_path / "a.bin", 4000)], 64, DOCUMENT)
     last = -1
     for _ in range(20):
-        row = stream.plan(longest, most)
-        assert len(row) <= most
+        row = stream.plan_row(max_doc_len, max_docs)
+        assert len(row) <= max_docs
         assert sum(count for _, count in row) == 65
-        assert all(0 < count <= longest for _, count in row)
+        assert all(0 < count <= max_doc_len for _, count in row)
         starts = [start for start, _ in row]
         assert starts == sorted(starts)
         assert starts[0] > last
@@ -101,7 +101,7 @@ def test_a_row_too_full_of_short_documents_leaves_some_out(tmp_path: Path) -> No
     header[:3] = 20240520, 1, len(tokens)
     (tmp_path / "a.bin").write_bytes(header.tobytes() + tokens.tobytes())
     stream = gpt.Stream([str(tmp_path / "a.bin")], 64, DOCUMENT)
-    rows = [stream.plan(30, 4) for _ in range(3)]
+    rows = [stream.plan_row(30, 4) for _ in range(3)]
     assert [[count for _, count in row] for row in rows] == [[3, 3, 30, 29], [3, 3, 30, 29], [3, 3, 30, 29]]
     assert rows[0][2][0] == 120  # thirty-eight documents of three tokens further on
 
@@ -110,7 +110,7 @@ def test_a_row_too_full_of_short_documents_leaves_some_out(tmp_path: Path) -> No
 def test_any_number_of_ranks_takes_the_same_rows(pieces: int) -> None:
     hp = tiny(micro_batches=pieces)
     for world in (1, 2, 4, 8):
-        parts = [gpt.micro_batches(16, hp, gpt.Ranks(rank=rank, world=world)) for rank in range(world)]
+        parts = [gpt.micro_batches(16, hp, gpt.Ranks(rank=rank, world_size=world)) for rank in range(world)]
         assert sorted(row for part in parts for batch in part for row in batch) == list(range(16))
         assert len({len(batch) for part in parts for batch in part}) == 1
 
@@ -121,7 +121,7 @@ def test_all_ranks_together_read_what_one_reads_alone(preset: Any, tmp_path: Pat
 
     def read(rank: int, world: int) -> list[list[Any]]:
         stream = gpt.Stream([shard], hp.length, DOCUMENT)
-        return [list(step) for step in gpt.batches(stream, range(6), hp, gpt.Ranks(rank=rank, world=world))]
+        return [list(step) for step in gpt.batches(stream, range(6), hp, gpt.Ranks(rank=rank, world_size=world))]
 
     alone = read(0, 1)
     for world in (2, 4):

@@ -56,15 +56,15 @@ def test_the_cap_of_the_small_preset_is_a_tanh_up_to_a_constant() -> None:
 def test_tokens_ahead_are_the_stream_s_next_ones() -> None:
     hp = small()
     model, rows = random_model(hp), random_tokens(2, 65)
-    weights, sight = torch.tensor([1.0, 0.5, 0.25]), gpt.sight_at(0, hp)
+    weights, windows = torch.tensor([1.0, 0.5, 0.25]), gpt.windows_at(0, hp)
     with torch.no_grad():
-        x = model(rows[:, :-1], sight)
+        x = model(rows[:, :-1], windows)
         logp = torch.log_softmax(gpt.soft_cap(F.linear(x, model.head), hp.softcap).double(), dim=-1)
         expected = 0.0
         for p, weight in enumerate(weights.tolist()):
             wanted = logp[:, : 64 - p].gather(2, rows[:, 1 + p :, None])
             expected -= weight * float(wanted.sum())
-        assert float(model.loss(rows.int(), weights, sight)) == pytest.approx(expected, rel=1e-5)
+        assert float(model.loss(rows.int(), weights, windows)) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("preset", [tiny, small])
@@ -72,7 +72,7 @@ def test_training_loss_is_the_loss_of_the_logits(preset: Any) -> None:
     hp = preset()
     model, rows = random_model(hp), random_tokens(3, 33)
     with torch.no_grad():
-        loss = model.loss(rows.int(), torch.ones(1), gpt.sight_at(hp.steps, hp))
+        loss = model.loss(rows.int(), torch.ones(1), gpt.windows_at(hp.steps, hp))
         expected = F.cross_entropy(model.logits(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten(), reduction="sum")
     torch.testing.assert_close(loss, expected)
 
@@ -117,9 +117,9 @@ def test_fp8_cast_saturates() -> None:
 def test_the_whole_model_trains_with_its_head_in_fp8() -> None:
     """The switch the GPU throws, thrown on the CPU: loss within a per cent, head's gradient in the same direction."""
     model, rows = random_model(small(dtype=torch.bfloat16), vocab=64), random_tokens(2, 65)
-    sight, losses, grads = gpt.sight_at(0, model.hp), [], []
+    windows, losses, grads = gpt.windows_at(0, model.hp), [], []
     for model.fp8 in (False, True):
-        loss = model.loss(rows.int(), torch.ones(1), sight)
+        loss = model.loss(rows.int(), torch.ones(1), windows)
         losses.append(loss.item())
         grads.append(torch.autograd.grad(loss, model.head)[0].float().flatten())
     assert losses[0] != losses[1]

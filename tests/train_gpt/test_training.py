@@ -37,7 +37,7 @@ ROOT = FILE.parent
 
 
 def trained_losses(rank: int, world: int, shard: str, hp: Any) -> tuple[list[float], Any]:
-    ranks = gpt.Ranks(rank=rank, world=world)
+    ranks = gpt.Ranks(rank=rank, world_size=world)
     trainer = gpt.build(hp, ranks, fake_run(rank, world))
     stream = gpt.Stream([shard], hp.length, DOCUMENT)
     steps = enumerate(gpt.batches(stream, range(hp.steps), hp, ranks))
@@ -50,7 +50,9 @@ def trained_losses(rank: int, world: int, shard: str, hp: Any) -> tuple[list[flo
 def one_update(rank: int, world: int, hp: Any) -> dict[str, torch.Tensor]:
     """The weights after one step along random gradients of which every rank holds an equal part."""
     model = random_model(hp)
-    optimizer = gpt.ShardedOptimizer(dict(model.named_parameters()), hp.rules, gpt.Ranks(rank=rank, world=world))
+    optimizer = gpt.ShardedOptimizer(
+        dict(model.named_parameters()), hp.param_groups, gpt.Ranks(rank=rank, world_size=world)
+    )
     generator = torch.Generator().manual_seed(8)
     for parameter in model.parameters():
         parameter.grad = torch.randn(parameter.shape, generator=generator) / world
@@ -122,16 +124,16 @@ def test_the_packed_kernel_s_model_is_the_dense_one_s(tmp_path: Path, monkeypatc
     hp = small()
     monkeypatch.setattr(gpt, "varlen_attn", varlen_by_hand)
     model, rows = random_model(hp), planned_rows(hp, write_tokens(tmp_path / "a.bin", 30_000), 0)[:3]
-    sight, weights = gpt.sight_at(0, hp), torch.tensor(gpt.loss_weights(0, hp))
+    windows, weights = gpt.windows_at(0, hp), torch.tensor(gpt.mtp_weights(0, hp))
     tokens = rows[:, :-1].long()
-    dense = model.geometry(tokens, sight)
-    begins = F.pad(tokens[:, 1:] == DOCUMENT, (1, 0), value=True)
-    cut = gpt.offsets(begins, 3 * hp.documents)
-    packed = dense._replace(masks={k: (cut, sight.document, getattr(sight, k)) for k in ("short", "long")})
+    dense = model.make_attn_args(tokens, windows)
+    doc_starts = F.pad(tokens[:, 1:] == DOCUMENT, (1, 0), value=True)
+    cu_seq = gpt.cumulative_seqlens(doc_starts, 3 * hp.max_docs)
+    packed = dense._replace(masks={k: (cu_seq, windows.max_doc_len, getattr(windows, k)) for k in ("short", "long")})
     found = []
-    for geometry in (dense, packed):
-        monkeypatch.setattr(model, "geometry", lambda *_, geometry=geometry: geometry)
-        loss = model.loss(rows, weights, sight)
+    for attn_args in (dense, packed):
+        monkeypatch.setattr(model, "make_attn_args", lambda *_, attn_args=attn_args: attn_args)
+        loss = model.loss(rows, weights, windows)
         found.append((loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))))
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
 
@@ -180,17 +182,17 @@ def test_train_keeps_the_contract(preset: Any, width: int, tmp_path: Path, monke
     assert gpt.load(run.handed, "cpu")(random_tokens(2, 32)).shape == (2, 32, VOCAB)
 
 
-def test_ranks_hand_over_disjoint_shares() -> None:
+def test_ranks_get_disjoint_shares() -> None:
     model = random_model(tiny(), vocab=64)
-    whole = gpt.hand_over(model, VOCAB, one_rank())
-    shares = [gpt.hand_over(model, VOCAB, gpt.Ranks(rank=rank, world=4)) for rank in range(4)]
+    whole = gpt.shard_weights(model, VOCAB, one_rank())
+    shares = [gpt.shard_weights(model, VOCAB, gpt.Ranks(rank=rank, world_size=4)) for rank in range(4)]
     assert sorted(name for share in shares for name in share) == sorted(whole)
 
 
 def test_loaded_model_gives_the_logits_of_the_trained_one() -> None:
     model = random_model(gpt.NANO, vocab=64)
     tokens = random_tokens(2, 100)
-    loaded = gpt.load(gpt.hand_over(model, VOCAB, one_rank()), torch.device("cpu"))
+    loaded = gpt.load(gpt.shard_weights(model, VOCAB, one_rank()), torch.device("cpu"))
     with torch.no_grad():
         expected = model.logits(tokens)[..., :VOCAB]
     assert loaded(tokens).dtype == torch.float32
@@ -200,7 +202,7 @@ def test_loaded_model_gives_the_logits_of_the_trained_one() -> None:
 @pytest.mark.parametrize("preset", [tiny, small])
 def test_logits_are_causal_and_rows_independent(preset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpt, "NANO", preset())
-    logits_fn = gpt.load(gpt.hand_over(random_model(preset()), VOCAB, one_rank()), "cpu")
+    logits_fn = gpt.load(gpt.shard_weights(random_model(preset()), VOCAB, one_rank()), "cpu")
     tokens = random_tokens(3, 64)
     logits = logits_fn(tokens)
     for cut in (1, 13, 63):
