@@ -55,10 +55,10 @@ def test_a_hidden_folder_is_left_out_of_the_tree_around_it(tmp_path: Path) -> No
 ENTER = """
 import os, sys
 from pathlib import Path
-from harness.sandbox.process_tree import Cell
+from harness.sandbox.process_tree import ProcessTree
 from harness.sandbox.policy import View
 readable, home, script, mark = sys.argv[1:]
-cell = Cell("landlock", View(readable=(Path(readable),), home=Path(home)))
+cell = ProcessTree("landlock", View(readable=(Path(readable),), home=Path(home)))
 process = cell.start([sys.executable, "-I", "-c", script, readable, home, str(os.getpid()), mark])
 print(process.communicate(timeout=150)[0].decode(), flush=True)
 cell.close()
