@@ -42,6 +42,10 @@ class RecordEntry:
     signer: str | None
     challenges: int  # intact ones
     refutations: int  # among them
+    parent: str | None  # the record it builds on, else the one it was raced against
+    source_files: int | None
+    source_lines: int | None
+    source_bytes: int | None
 
 
 def entry_of(record: "Record") -> RecordEntry:
@@ -79,6 +83,10 @@ def entry_of(record: "Record") -> RecordEntry:
         signer=record.signer,
         challenges=len(intact),
         refutations=sum(challenge.kind == "refutation" for challenge in intact),
+        parent=next(iter(record.statement.parents), raced.record if raced else None),
+        source_files=record.source.files if record.source else None,
+        source_lines=record.source.lines if record.source else None,
+        source_bytes=record.source.size_bytes if record.source else None,
     )
 
 

@@ -28,6 +28,7 @@ from .acceptance import in_order
 from .challenge import Challenge, read_challenges
 from .manifest import read_manifest
 from .signing import Signature, check_signature
+from .source_size import SourceSize, source_size
 
 
 def _one_line(text: str) -> str:
@@ -75,6 +76,7 @@ class Record:
     signature: Signature | None = None  # read only where it decides something: there are challenges
     signer: str | None = None  # fingerprint the manifest names
     challenges: tuple[Challenge, ...] = ()
+    source: SourceSize | None = None  # None: it cannot be read
 
     @property
     def submission(self) -> SubmissionRef:
@@ -142,7 +144,15 @@ def load_record(folder: Path) -> Record:
         evidence=derive(bundle, bundle_track(folder)),
         signature=check_signature(folder, signers) if challenges else None,
         challenges=challenges,
+        source=_size(folder, bundle.plan.arms[0].submission),
     )
+
+
+def _size(folder: Path, submission: SubmissionRef) -> SourceSize | None:
+    try:
+        return source_size(source_files(folder, "candidate", submission))
+    except RecordError:
+        return None
 
 
 def parse_statement(content: bytes, path: Path) -> Statement:

@@ -52,6 +52,11 @@ class Standing:
     claim: str | None = None
     steps: int | None = None  # claimed, on a track that counts steps
     flags: tuple[str, ...] = ()  # imported records: what the audit would have a reader look at
+    source_files: int | None = None
+    source_lines: int | None = None  # that are not empty
+    source_bytes: int | None = None
+    source_lines_change: int | None = None  # against the record it builds on
+    source_bytes_change: int | None = None
 
 
 def standings(records: "list[Record]", local: "list[RunRecord]") -> list[Standing]:
@@ -63,13 +68,17 @@ def standings_of(entries: Sequence[RecordEntry], local: "Sequence[RunRecord]" = 
     """The same of entries, which an index may have kept."""
     rows: list[Standing] = []
     previous: RecordEntry | None = None
+    named = {entry.name: entry for entry in entries}
     for place, entry in enumerate(entries, start=1):
-        rows.append(_of_entry(place, entry, previous, rows[-1] if rows else None))
+        parent = named.get(entry.parent) if entry.parent else None
+        rows.append(_of_entry(place, entry, previous, rows[-1] if rows else None, parent))
         previous = entry
     return rows + [_of_run(run) for run in local]
 
 
-def _of_entry(place: int, entry: RecordEntry, previous: RecordEntry | None, above: Standing | None) -> Standing:
+def _of_entry(
+    place: int, entry: RecordEntry, previous: RecordEntry | None, above: Standing | None, parent: RecordEntry | None
+) -> Standing:
     like = previous is None or entry.machine == previous.machine
     saving = _saving(entry, previous, like)
     return Standing(
@@ -100,7 +109,17 @@ def _of_entry(place: int, entry: RecordEntry, previous: RecordEntry | None, abov
         refutations=entry.refutations,
         techniques=entry.techniques,
         claim=entry.claim,
+        source_files=entry.source_files,
+        source_lines=entry.source_lines,
+        source_bytes=entry.source_bytes,
+        source_lines_change=difference(entry.source_lines, parent.source_lines if parent else None),
+        source_bytes_change=difference(entry.source_bytes, parent.source_bytes if parent else None),
     )
+
+
+def difference(one: int | None, other: int | None) -> int | None:
+    """None where one of them is not known."""
+    return None if one is None or other is None else one - other
 
 
 def _saving(entry: RecordEntry, previous: RecordEntry | None, like: bool) -> float | None:

@@ -63,6 +63,9 @@ COLUMNS = (
     Column("runs", "n", "number", "runs that count"),
     Column("p", "p", "number", "of the track's test against its target"),
     Column("flags", "flags", "number", "things in the imported logs that a reader should look at"),
+    Column(
+        "lines", "lines", "number", "of its source, without empty ones; below: the change against what it builds on"
+    ),
     Column("tier", "tier", "short", explain="how the number was obtained"),
     Column("techniques", "techniques"),
     Column("date", "date", "short"),
@@ -97,6 +100,7 @@ def _cells(row: BoardRow) -> tuple[Cell, ...]:
         cell(numbers.count(found.runs), runs, sort=found.runs),
         cell(numbers.p_value(found.p_value), runs, sort=found.p_value),
         cell(str(len(found.flags) or ""), f"{row.address}#flags", sort=len(found.flags)),
+        _lines(found),
         _tier(found, row.address),
         linked((name, addresses.technique(name)) for name in found.techniques),
         cell("" if row.date is None else row.date.isoformat()),
@@ -119,6 +123,11 @@ def _time(found: Standing, runs: str) -> Cell:
     interval = numbers.span_seconds(found.train_time_low_s, found.train_time_high_s)
     note = interval or numbers.minutes(found.train_time_s)
     return cell(numbers.seconds(found.train_time_s), runs, sort=found.train_time_s, notes=[note])
+
+
+def _lines(found: Standing) -> Cell:
+    change = "" if found.source_lines_change is None else f"{found.source_lines_change:+,}"
+    return cell(numbers.count(found.source_lines), sort=found.source_lines, notes=[change])
 
 
 def _tier(found: Standing, address: str) -> Cell:

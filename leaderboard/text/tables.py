@@ -22,12 +22,14 @@ COLUMNS = (
     "saving", "hardware", "sandbox", "status", "reached_target",
     "train_time_low_s", "train_time_high_s", "p_value", "ratio", "baseline", "placed_by", "board_time_s", "signer",
     "challenges", "refutations", "claim", "steps", "techniques", "flags",
+    "source_files", "source_lines", "source_bytes", "source_lines_change", "source_bytes_change",
 )  # fmt: skip
 
 FLAG_NAMES_WIDTH = 140
 ROOMY_WIDTH = 100
 OPTIONAL = (
-    ("p", 78), ("flags", 84), ("date", 94), ("status", 104), ("hardware", 124), ("sandbox", 134), ("authors", 150),
+    ("p", 78), ("flags", 84), ("date", 94), ("status", 104), ("lines", 116), ("hardware", 124), ("sandbox", 134),
+    ("authors", 150),
 )  # fmt: skip
 TIERS = {
     "reported": "timed by the script itself, and imported rows show the claim of their table",
@@ -126,6 +128,8 @@ def _optional(row: Standing, name: str, width: int) -> str:
         return "" if row.p_value is None else f"{row.p_value:.2g}"
     if name == "flags":  # by name where there is room
         return ", ".join(row.flags) if width >= FLAG_NAMES_WIDTH else str(len(row.flags) or "")
+    if name == "lines":
+        return lines_cell(row)
     if name == "date":
         return "" if row.date == UNDATED else str(row.date)
     if name == "status" and row.status == "complete":
@@ -133,6 +137,13 @@ def _optional(row: Standing, name: str, width: int) -> str:
     if row.tier == "reported" and name in ("status", "sandbox"):
         return ""
     return ", ".join(map(printable, row.authors)) if name == "authors" else printable(str(getattr(row, name)))
+
+
+def lines_cell(row: Standing) -> str:
+    """1,015 (+23): lines of source, and the change against what it builds on."""
+    if row.source_lines is None:
+        return ""
+    return f"{row.source_lines:,}" + ("" if row.source_lines_change is None else f" ({row.source_lines_change:+,})")
 
 
 def time_cell(row: Standing) -> str:

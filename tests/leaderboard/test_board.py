@@ -4,10 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from harness.formats.track import load_track
 from leaderboard.board import local_runs as reading
 from leaderboard.board.board import read_board
+from leaderboard.cli.leaderboard import leaderboard
+from leaderboard.cli.show import show
 
 
 @pytest.fixture
@@ -42,3 +45,15 @@ def test_places_go_on_where_imported_ones_end() -> None:
     found = read_board(load_track("gpt2-small-8xh100"))
     assert found.rows[0].tier == "reported"
     assert found.held[-1].place == max(row.place or 0 for row in found.rows)
+
+
+def test_source_and_its_change_stand_beside_the_time(two_records: list[Path], call: Callable[..., Result]) -> None:
+    first, second = read_board(load_track("tiny")).rows
+    assert (first.source_files, first.source_lines, first.source_lines_change) == (1, 2, None)
+    assert (second.source_files, second.source_lines, second.source_lines_change) == (1, 3, 1)
+    assert second.source_bytes_change == len("NEW = 1\n")
+    assert "3 (+1)" in call(leaderboard, "--track", "tiny", width=130).stdout
+    assert "+1 lines, +8 bytes against what it builds on" in call(show, "faster").stdout
+    (second_file,) = two_records[1].glob("*.py")
+    second_file.write_bytes(second_file.read_bytes() + b"\n\n# a comment\n")
+    assert [row.source_lines for row in read_board(load_track("tiny")).rows] == [2]
