@@ -3,6 +3,7 @@
 records/<track>/track.toml                      a contest
 records/<track>/rules/<version>.toml            the same as it was under earlier rules
 records/<track>/history.json                    records imported from elsewhere
+records/<track>/claims.json                     what others claim and no table has accepted; never a record
 records/<track>/allowed_signers                 whose signatures count, in OpenSSH's format
 records/<track>/<date>_<Name>/                  a record
     record.json       what people say: who, what, parents
@@ -59,6 +60,7 @@ MANIFEST_FILE = "manifest.json"
 SIGNATURE_FILE = "manifest.json.sig"
 SIGNERS_FILE = "allowed_signers"
 HISTORY_FILE = "history.json"  # records imported from elsewhere, of tier `reported`
+CLAIMS_FILE = "claims.json"  # claims read from elsewhere; never records
 CHALLENGE_FILE = "challenge.json"
 CHALLENGES_DIR = "challenges"
 CANDIDATE_DIR = "candidate"
@@ -76,6 +78,8 @@ RECORD_OWN = frozenset({
 """Names at the top of a record that its source files, which lie beside them, cannot have."""
 
 CATALOGUE = ROOT / "leaderboard" / "upstream" / "modded_nanogpt.toml"  # our words on imported records
+NEWER_ROWS = CATALOGUE.with_name("newer_rows.toml")  # rows that the imported checkout has not yet
+OPEN_CLAIMS = CATALOGUE.with_name("open_claims.toml")  # claims of which no log can be had
 
 
 def runs_root() -> Path:
@@ -118,6 +122,11 @@ def track_file(name: str) -> Path:
 def history_file(track: str) -> Path:
     """Imported records of a track."""
     return records_root() / Path(track).name / HISTORY_FILE
+
+
+def claims_file(track: str) -> Path:
+    """Open claims on a track."""
+    return records_root() / Path(track).name / CLAIMS_FILE
 
 
 def reported_files(track: str) -> list[Path]:

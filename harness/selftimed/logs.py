@@ -138,7 +138,7 @@ def read_log(
     grammar = choose_grammar(grammars, state.readings, head)
     runs = _runs(state.readings, grammar, state)
     for run, number in zip(runs, range(1, MAX_RUNS + 1), strict=False):
-        _look_at(run, number, state)
+        _look_at(run, number, state, with_training=with_training)
     oddities = tuple(Oddity(key, sentence) for key, sentence in state.oddities.items())
     return TrainingLog(grammar, runs, _environment(head), source, state.peak, state.size, oddities)
 
@@ -300,14 +300,15 @@ def _runs(readings: list[tuple[LinePattern, Reading]], grammar: Grammar | None, 
     )
 
 
-def _look_at(run: LoggedRun, number: int, state: _State) -> None:
-    """Note what does not fit together inside a run."""
+def _look_at(run: LoggedRun, number: int, state: _State, *, with_training: bool) -> None:
+    """Note what does not fit together inside a run. One validation, at the end, is as usual as many."""
     points, odd = run.validations or run.training, state.oddities
     losses = [p.val_loss if run.validations else p.train_loss for p in points]
     if any(loss is not None and not math.isfinite(loss) for loss in losses):
         odd.setdefault("loss-not-finite", f"run {number}: a loss is not a finite number")
-    first = points[0]
-    if first.total is not None and (first.step or 0) > first.total * LATE_START:
+    first = min((p[0] for p in (run.validations, run.training) if p), key=lambda p: p.step or 0)
+    at_the_end_only = not with_training and len(points) == 1 and run.is_complete
+    if first.total is not None and (first.step or 0) > first.total * LATE_START and not at_the_end_only:
         odd.setdefault("starts-late", f"run {number} begins at step {first.step} of {first.total}")
     if len({p.total for p in points}) > 1:
         odd.setdefault("total-changes", f"run {number}: the announced number of steps changes")

@@ -275,6 +275,7 @@ def as_plan(row: ImportedRow, found: RecoveredRun) -> dict[str, Any]:
         "title": found.record.title,
         "log": found.log or None,
         "source": {name: len(content) for name, content in found.files.items()} or None,
+        "source_stated": list(found.record.stated.files) if found.record.stated else [],
         "python": found.python or None,
         "torch": {
             "wanted": nearest.wanted if nearest else None,

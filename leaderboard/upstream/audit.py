@@ -13,7 +13,7 @@ from typing import Any
 from harness.formats.track import Track
 from harness.stats import significance
 
-from .history import History, ImportedRecord, ImportedRun
+from .history import Day, History, ImportedRecord, ImportedRun
 
 TIME_TOLERANCE = 0.01  # share of the claimed time
 LOSS_TOLERANCE_NATS = 0.6e-4  # a claim of four decimals, rounded either way
@@ -53,6 +53,10 @@ class AuditRow:
     time_difference: float | None  # share by which the logs are slower than the claim
     hardware: tuple[str, ...]
     torch: tuple[str, ...]
+    merged: Day | None  # UTC; `date` is what the table says
+    baseline_runs: int  # of the record before it, beside its own on the same kind of machine
+    baseline_time_s: float | None  # mean
+    baseline_val_loss: float | None
     flags: tuple[Flag, ...]
 
 
@@ -80,6 +84,8 @@ def _row(history: History, track: Track, record: ImportedRecord) -> AuditRow:
         "time_sd_s": statistics.stdev(times) if len(times) > 1 and not steps else None,
         "time_difference": mean_time / claim.train_time_s - 1 if mean_time and claim.train_time_s else None,
         "hardware": hardware(history, runs),
+        "merged": record.merged,
+        **_baseline(history, record),
         "torch": tuple(sorted({history.machines[run.machine].torch or "not stated" for run in runs})),
     }
     return AuditRow(
@@ -88,6 +94,17 @@ def _row(history: History, track: Track, record: ImportedRecord) -> AuditRow:
         claimed_runs=claim.runs, group=record.group, **values,
         flags=tuple(Flag(*flag) for flag in _flags(history, track, record, values)),
     )  # fmt: skip
+
+
+def _baseline(history: History, record: ImportedRecord) -> dict[str, Any]:
+    runs = [history.runs[i] for i in record.baseline]
+    times = [run.train_time_ms / 1000 for run in runs if run.train_time_ms is not None]
+    losses = [run.val_loss for run in runs if run.val_loss is not None]
+    return {
+        "baseline_runs": len(runs),
+        "baseline_time_s": statistics.fmean(times) if times else None,
+        "baseline_val_loss": statistics.fmean(losses) if losses else None,
+    }
 
 
 def losses_of(record: ImportedRecord, runs: list[ImportedRun]) -> list[float]:
@@ -127,9 +144,12 @@ def _excess(losses: list[float], track: Track) -> float | None:
 
 
 def _flags(history: History, track: Track, record: ImportedRecord, values: dict[str, Any]) -> list[tuple[str, str]]:
+    lost = _about_lost(history, record)
+    if not record.runs and record.stated is not None:
+        return [*lost, ("claimed-only", "its numbers are what its authors state; no log of its runs was read")]
     if not record.runs and not record.link:
-        return [("no-logs", "the table links no log")]
-    found = _about_links(history, track, record)
+        return [*lost, ("no-logs", "the table links no log")]
+    found = _about_links(history, track, record) + lost
     if not record.runs:
         return [*found, ("no-logs", "no run in the repository supports the row")]
     return (
@@ -138,6 +158,14 @@ def _flags(history: History, track: Track, record: ImportedRecord, values: dict[
         + _about_losses(track, record, values)
         + _about_claims(record, values)
     )
+
+
+def _about_lost(history: History, record: ImportedRecord) -> list[tuple[str, str]]:
+    lost = history.lost_below(record.folder)
+    if not lost:
+        return []
+    files = "file of its folder" if len(lost) == 1 else "files of its folder"
+    return [("lost-files", f"{len(lost)} {files} could not be read ({lost[0].why}), so it may have more runs")]
 
 
 def _about_links(history: History, track: Track, record: ImportedRecord) -> list[tuple[str, str]]:
@@ -232,8 +260,9 @@ def _about_claims(record: ImportedRecord, values: dict[str, Any]) -> list[tuple[
     difference = values["time_difference"]
     if difference is not None and abs(difference) > TIME_TOLERANCE:
         flags.append(("time-differs", f"its logs take {values['time_s']:.2f} s, {difference:+.1%} of the claim"))
-    if claim.runs is not None and claim.runs != values["runs"]:
-        flags.append(("runs-differ", f"{claim.runs} runs claimed, {values['runs']} found"))
+    claimed_runs = claim.runs if claim.runs is not None or record.stated is None else record.stated.runs
+    if claimed_runs is not None and claimed_runs != values["runs"]:
+        flags.append(("runs-differ", f"{claimed_runs} runs claimed, {values['runs']} found"))
     if claim.val_loss is not None and abs(values["val_loss"] - claim.val_loss) > LOSS_TOLERANCE_NATS:
         flags.append(("loss-differs", f"mean loss {claim.val_loss:.4f} claimed, {values['val_loss']:.5f} found"))
     most = max((quoted.runs for quoted in record.quoted), default=0)

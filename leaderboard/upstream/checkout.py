@@ -1,4 +1,4 @@
-"""A checkout: the files of a work tree, a bare repository or a folder.
+"""A checkout: the files of a work tree, a bare repository or a folder, and the heads of its pull requests.
 
 Nothing of the repository is executed: git is called for plumbing only, no hook, filter, pager, signature program or
 transport of its configuration comes into play, and what git prints is treated as bytes. What counts is the commit; the
@@ -6,20 +6,21 @@ work tree's own files are not looked at.
 """
 
 import os
+import re
 import subprocess
-from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from harness.errors import UserError
-from harness.selftimed.logs import CHUNK_BYTES, file_chunks
+from harness.selftimed.logs import file_chunks
+
+from .objects import Reader, TrackedFile
 
 MAX_FILES = 200_000
-AHEAD = 32  # files asked for before their turn; their names fit into the smallest pipe
+MAX_HEADS = 20_000
 MAX_TEXT_BYTES = 4 * 2**20
+GIT_S = 300.0  # for one answer that is not a file
 _ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C",
     "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1",
@@ -34,13 +35,16 @@ _OPTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TrackedFile:
-    """A file: its path, its size, and the git object that holds it (empty in a plain folder)."""
+_HEAD = re.compile(r"refs/(?:pull|remotes/[^/]{1,80}/(?:pull|pr))/(\d{1,7})(/head|/merge|)\Z")
 
-    path: str
-    size_bytes: int
-    blob: str
+
+@dataclass(frozen=True, slots=True)
+class PullHead:
+    """The last commit of a pull request, as the checkout fetched it."""
+
+    number: int
+    commit: str
+    has_merge: bool  # a trial merge is beside it: it was open, and without conflicts
 
 
 class Checkout:
@@ -51,6 +55,7 @@ class Checkout:
         if not root.is_dir():
             raise UserError(f"expected a work tree, a bare repository or a folder, found none at {root}")
         self.root = root
+        self.damage: dict[str, str] = {}  # path (or object, without one) -> why it could not be had
         self._is_git = (root / ".git").exists() or ((root / "HEAD").is_file() and (root / "objects").is_dir())
         self.commit = ""
         if self._is_git:
@@ -68,10 +73,11 @@ class Checkout:
     def read(self, files: Iterable[TrackedFile]) -> Iterator[tuple[TrackedFile, Iterator[bytes]]]:
         """Each file with its bytes in chunks; the chunks of one are gone when the next is asked for.
 
-        A file that is listed but lost (a snapshot without its largest objects) has no chunks.
+        A file that is listed but lost (a snapshot without its largest objects) has no chunks, a damaged one may have
+        some. `damage` says so when its chunks are at an end.
         """
         if self._is_git:
-            yield from self._read_objects(files)
+            yield from Reader(self._command("cat-file", "--batch"), _environment(), self.damage).read(files)
             return
         for file in files:
             yield file, file_chunks(self.root / file.path)
@@ -81,7 +87,10 @@ class Checkout:
         for file, chunks in self.read([f for f in self.files(path) if f.path == path]):
             if file.size_bytes > MAX_TEXT_BYTES:
                 raise UserError(f"expected at most {MAX_TEXT_BYTES:,} bytes, found {file.size_bytes:,} in {path}")
-            return b"".join(chunks).decode(errors="replace")
+            text = b"".join(chunks).decode(errors="replace")
+            if path in self.damage:
+                raise UserError(f"expected {path} of the checkout {self.root}, found that {self.damage[path]}")
+            return text
         raise UserError(f"expected {path} in the checkout {self.root}, found no such file")
 
     def past_blobs(self, paths: tuple[str, ...]) -> set[str]:
@@ -102,11 +111,58 @@ class Checkout:
         headers = (field.split() for field in fields if field.startswith(b":"))
         return {words[3].decode() for words in headers if len(words) == 5 and set(words[3]) != {ord("0")}}
 
+    def pull_heads(self) -> list[PullHead]:
+        """The heads of pull requests that were fetched, by number; none in a plain folder."""
+        if not self._is_git:
+            return []
+        heads: dict[int, str] = {}
+        merges: set[int] = set()
+        listing = self._git("for-each-ref", "--format=%(objectname) %(refname)").decode(errors="replace")
+        for line in listing.splitlines():  # whether the object is there, and a commit, is met when it is read
+            commit, _, name = line.partition(" ")
+            match = _HEAD.match(name)
+            if match and match[2] == "/merge":
+                merges.add(int(match[1]))
+            elif match:
+                heads[int(match[1])] = commit
+        if len(heads) > MAX_HEADS:
+            raise UserError(f"expected at most {MAX_HEADS:,} pull requests, found {len(heads):,} in {self.root}")
+        return [PullHead(number, commit, number in merges) for number, commit in sorted(heads.items())]
+
+    def ancestors(self) -> set[str]:
+        """Every commit on the way to `commit`, itself among them; none for a plain folder."""
+        return set(self._git("rev-list", self.commit).decode().split()) if self._is_git else set()
+
+    def first_parents(self) -> bytes:
+        """The way to `commit` along first parents, newest first: NUL-separated, each with the files it added.
+
+        A commit is \\x01, its committer's time in seconds, a space, the subject; a file is the modes and objects that
+        `git diff --raw` gives, then its path. Empty where the history is cut short.
+        """
+        if not self._is_git or self._git("rev-parse", "--is-shallow-repository").strip() == b"true":
+            return b""
+        return self._git(
+            "log", "-z", "--first-parent", "-m", "--diff-filter=A", "--no-renames", "--raw", "--no-abbrev",
+            "--format=%x01%ct %s", "--no-show-signature", "--no-ext-diff", self.commit, "--",
+        )  # fmt: skip
+
+    def about(self, commit: str) -> tuple[int, str]:
+        """A commit's time (seconds, of its committer) and its author's name."""
+        seconds, _, name = self._git("show", "-s", "--no-show-signature", "--format=%ct %an", commit).partition(b" ")
+        return int(seconds), name.decode(errors="replace").strip()
+
     def _git(self, *argv: str) -> bytes:
         try:
-            done = subprocess.run(self._command(*argv), capture_output=True, env=_environment(), check=False)
+            done = subprocess.run(
+                self._command(*argv), capture_output=True, env=_environment(), stdin=subprocess.DEVNULL, timeout=GIT_S,
+                check=False,
+            )  # fmt: skip
         except FileNotFoundError:
             raise UserError("expected the program git to read a repository, found none on PATH; install git") from None
+        except subprocess.TimeoutExpired:
+            raise UserError(
+                f"expected an answer of git within {GIT_S:g} s, found none for {self.root}; run git fsck there"
+            ) from None
         if done.returncode != 0:
             lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
             said = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in lines[0][:300])
@@ -133,55 +189,7 @@ class Checkout:
                 if path.is_file() and not path.is_symlink():
                     yield TrackedFile(path.relative_to(self.root).as_posix(), path.stat().st_size, "")
 
-    def _read_objects(self, files: Iterable[TrackedFile]) -> Iterator[tuple[TrackedFile, Iterator[bytes]]]:
-        with self._cat_file() as (requests, answers):
-            for file in _asked_ahead(files, requests):
-                header = answers.readline().split()
-                found = len(header) == 3 and header[1] == b"blob"
-                chunks = _exactly(answers, int(header[2])) if found else iter(())
-                yield file, chunks
-                for _ in chunks:  # whatever the reader left
-                    pass
-                if found:
-                    answers.read(1)
-
-    @contextmanager
-    def _cat_file(self) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-        """One git process for all files: a name goes in, an object comes out."""
-        process = subprocess.Popen(
-            self._command("cat-file", "--batch"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env=_environment(),
-        )  # fmt: skip
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            yield process.stdin, process.stdout
-        finally:
-            process.kill()
-            process.communicate()
-
 
 def _environment() -> dict[str, str]:
     """Without what a hook of git, say, has told its children of another repository."""
     return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | _ENVIRONMENT
-
-
-def _asked_ahead(files: Iterable[TrackedFile], requests: IO[bytes]) -> Iterator[TrackedFile]:
-    """The files, each asked for some files before its turn, so that git never waits for us. Names fit in a pipe."""
-    asked: deque[TrackedFile] = deque()
-    for file in files:
-        requests.write(file.blob.encode() + b"\n")
-        asked.append(file)
-        if len(asked) >= AHEAD:
-            requests.flush()
-            yield asked.popleft()
-    requests.flush()
-    yield from asked
-
-
-def _exactly(stream: IO[bytes], size: int) -> Iterator[bytes]:
-    while size:
-        chunk = stream.read(min(size, CHUNK_BYTES))
-        if not chunk:
-            raise UserError("expected git cat-file to give a whole object, found its end too early; run git fsck")
-        size -= len(chunk)
-        yield chunk

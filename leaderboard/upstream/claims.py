@@ -1,7 +1,7 @@
 """Claims: the rows of modded-nanogpt's tables and the losses its READMEs list.
 
-Markdown typed by hand: a row is a number, then cells between pipes. Only numbers, dates, links and handles are taken;
-titles in our words come from the catalogue.
+Markdown typed by hand: a row is a number, then cells between pipes. Numbers, dates, links and names are taken, and the
+description as a title where the catalogue has none in our words.
 """
 
 import re
@@ -13,14 +13,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from data.printing import printable
 from harness.errors import RecordError, UserError, first_problem
 from harness.formats import layout
 
 from .history import Claim, HistorySection, Quoted
 
 MAX_ROWS = 10_000
+MAX_TITLE = 120
+MAX_NAMES = 20
 _ROW = re.compile(r"^\|?\s*(\d{1,4})\s*\|(.+)$", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]\[]{0,2000}\]\(([^)\s]{1,2000})\)")
+_HERE = re.compile(r"https?://github\.com/[\w.-]{1,80}/[\w.-]{1,80}/(?:blob|tree)/[\w.-]{1,80}/(records/)")
 _TIME = re.compile(r"([\d.]{1,12}) (seconds|minutes|hours)\*?$")
 _STEPS = re.compile(r"(\d{1,9})(\(!\))?$")
 _EVIDENCE = re.compile(r"(\d\.\d{1,9}) \(n=(\d{1,6})\)")
@@ -40,6 +44,8 @@ class ClaimedRow:
     pull_request: int | None
     handles: tuple[str, ...]
     held_record: bool  # marked so in the table (optimizer track); True elsewhere
+    title: str = ""  # its description, without links
+    names: tuple[str, ...] = ()  # of its contributors, as typed
 
 
 Words = Annotated[tuple[str, ...], Field(strict=False)]  # TOML has lists
@@ -56,6 +62,7 @@ class CatalogueEntry(HistorySection):
     systems_only: bool = False
     pull_request: int | None = None
     group: str = ""
+    baseline: str = ""  # the folder, in the record's own, of the runs it was raced against
     metric: Literal["val_loss", "val_ema_loss"] = "val_loss"
     note: str = ""
 
@@ -64,7 +71,7 @@ def timed_rows(text: str) -> list[list[ClaimedRow]]:
     """The tables of a README whose second cell is a time, one list each."""
     tables: list[list[ClaimedRow]] = []
     for match in list(_ROW.finditer(text))[:MAX_ROWS]:
-        cells = [cell.strip() for cell in match[2].split("|")]
+        cells = [cell.strip() for cell in match[2].strip().removesuffix("|").split("|")]
         time = _TIME.match(cells[0])
         if time is None or len(cells) < 3:
             continue
@@ -89,7 +96,7 @@ def step_rows(text: str, folder: str) -> list[ClaimedRow]:
 
 
 def _row(number: int, claim: Claim, cells: list[str], folder: str, *, held_record: bool) -> ClaimedRow:
-    links = [link for cell in cells[-2:] for link in _LINK.findall(cell)]
+    links = [_HERE.sub(r"\1", link) for cell in cells[-2:] for link in _LINK.findall(cell)]
     inside = [link for link in links if not link.startswith(("http:", "https:", "#"))]
     requests = re.findall(r"/pull/(\d{1,6})", " ".join(links))
     return ClaimedRow(
@@ -102,7 +109,21 @@ def _row(number: int, claim: Claim, cells: list[str], folder: str, *, held_recor
             dict.fromkeys(re.findall(r"@[\w.-]{1,60}\w", _LINK.sub(lambda m: m[0].split("]")[0], cells[-1])))
         ),
         held_record=held_record,
+        title=_plain(cells[2 if claim.steps else 1])[:MAX_TITLE].rstrip() if len(cells) > 2 else "",
+        names=_names(cells[-1]),
     )
+
+
+def _plain(cell: str) -> str:
+    """Without links, marks and characters that hide or command."""
+    words = _LINK.sub(lambda match: match[0][1:].partition("]")[0], cell)
+    return printable(" ".join(re.sub(r"[*`\\]", "", words).split()))
+
+
+def _names(cell: str) -> tuple[str, ...]:
+    """The contributors, handles or not, without what is no name."""
+    found = (re.sub(r"^and\s+", "", name.strip())[:60] for name in _plain(cell).split(","))
+    return tuple(dict.fromkeys(name for name in found if re.search(r"\w", name)))[:MAX_NAMES]
 
 
 def _date(cell: str) -> date | None:
@@ -140,4 +161,6 @@ def catalogue() -> dict[str, list[CatalogueEntry]]:
     except tomllib.TOMLDecodeError as error:
         raise RecordError(f"expected TOML in {path}, found: {error}") from error
     except ValidationError as error:
-        raise RecordError(f"{path}: {first_problem(error)}; see Entry in leaderboard/upstream/claims.py") from error
+        raise RecordError(
+            f"{path}: {first_problem(error)}; see CatalogueEntry in leaderboard/upstream/claims.py"
+        ) from error

@@ -6,11 +6,14 @@
     steps           runs in the record's folder with as many steps as the linked log, whatever their script
     all, files NAME every run in the record's folder, or those of logs whose names begin so
     step            optimizer track: runs beside the linked log that were validated at the claimed step
+    arm NAME        those of the linked folder that were raced, not those they were raced against: arms.py tells them
+                    apart (a folder without words of ours); NAME is what the folder calls them
 
 A run that is in an archive twice counts once.
 """
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -45,6 +48,9 @@ def linked_runs(link: str, runs: list[Member]) -> tuple[list[Member], bool]:
     found = [run for run in runs if run.path == link or run.path.startswith(f"{place}/")] if place else []
     if found or not link:
         return found, bool(found)
+    alike = re.sub("[-_]", "_", place)  # 2026-08-06-Name for 2026-08-06_Name, and the reverse
+    if found := [run for run in runs if place and re.sub("[-_]", "_", record_folder(run.path)) == alike]:
+        return found, False
     namesakes = [run for run in runs if PurePosixPath(run.path).name == PurePosixPath(link).name]
     return namesakes if len({run.path for run in namesakes}) == 1 else [], False
 

@@ -1,7 +1,13 @@
 """Imported history: another competition's records and the numbers of their logs.
 
-A closed schema, one file per track. Every number in it was read from a log or a table of the checkout it names; titles,
-techniques and notes are ours. Whatever it says is of tier `reported`: the scripts timed and validated themselves.
+A closed schema, one file per track. Every number in it was read from a log or a table of the checkout it names, or, for
+rows that are newer than the checkout, stands in newer_rows.toml with its source; titles, techniques and notes are ours.
+Whatever it says is of tier `reported`: the scripts timed and validated themselves.
+
+Schema history (never edited, only added to):
+1: the first.
+2: of records the day of the merge, the baseline's runs and what their own README states; of scripts files, lines and
+   bytes; commits of folders that lie elsewhere; the files that could not be had.
 """
 
 import json
@@ -9,9 +15,9 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from data.files import replace_file
 from harness.errors import RecordError, first_problem
@@ -19,6 +25,12 @@ from harness.formats import layout
 from harness.system.plainfile import read_plain
 
 MAX_HISTORY_BYTES = 16 * 2**20
+SCHEMA_VERSION = 2
+_SINCE_2 = ("merged", "baseline", "stated")  # of a record
+
+
+Day = date  # a field is called so
+Metric = Literal["val_loss", "val_ema_loss"]
 
 
 class HistorySection(BaseModel):
@@ -49,6 +61,9 @@ class EmbeddedScript(NamedTuple):
 
     sha256: str  # the first 16 digits, of the text without trailing space; empty: the log embeds none
     committed: bool | None  # None: unknown
+    files: int = 0  # 0: not known
+    lines: int = 0  # that are not empty
+    size_bytes: int = 0
 
 
 class ImportedRun(NamedTuple):
@@ -95,6 +110,29 @@ class Quoted(NamedTuple):
     mean_val_loss: float
 
 
+class Stated(HistorySection):
+    """What a README or its statistics say of their own runs; None where they do not."""
+
+    time_s: float | None = None  # means
+    time_sd_s: float | None = None
+    steps: int | None = None
+    val_loss: float | None = None
+    val_loss_sd: float | None = None
+    runs: int | None = None
+    p_value: float | None = None
+    baseline_time_s: float | None = None
+    baseline_val_loss: float | None = None
+    baseline_runs: int | None = None
+    files: tuple[str, ...] = ()  # of its source
+
+
+class Lost(NamedTuple):
+    """A file that the checkout lists and could not give."""
+
+    path: str
+    why: str
+
+
 class ImportedRecord(HistorySection):
     """One row of a table."""
 
@@ -110,18 +148,21 @@ class ImportedRecord(HistorySection):
     folder: str | None = None  # where its logs lie
     link: Link | None = None
     group: str  # the rule that says which runs are its own
-    metric: Literal["val_loss", "val_ema_loss"] = "val_loss"
+    metric: Metric = "val_loss"
     runs: tuple[int, ...] = ()  # its own, without copies
     losses: tuple[float, ...] = ()  # theirs at the claimed step, where that is not the last one or not val_loss
     left_out: int = 0  # runs that would belong to it, but stop before their last step
     quoted: tuple[Quoted, ...] = ()
     note: str = ""
+    merged: Day | None = None  # UTC; `date` is what the table says
+    baseline: tuple[int, ...] = ()  # runs of the record before it that lie beside its own
+    stated: Stated | None = None
 
 
 class History(HistorySection):
     """A track's imported records and every run of every log."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     track: str
     source: Source
     folders: tuple[str, ...]
@@ -129,6 +170,18 @@ class History(HistorySection):
     scripts: tuple[EmbeddedScript, ...]
     runs: tuple[ImportedRun, ...]
     records: tuple[ImportedRecord, ...]
+    heads: dict[str, str] = {}  # record folder -> the commit that has it, where source.commit has not
+    lost: tuple[Lost, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_of_its_version(self) -> Self:
+        if self.schema_version == 1:
+            new = [name for r in self.records for name in _SINCE_2 if name in r.model_fields_set]
+            new += [name for name in ("heads", "lost") if name in self.model_fields_set]
+            new += ["size of a script" for script in self.scripts if script[2:] != (0, 0, 0)]
+            if new:
+                raise ValueError(f"schema version 1 has no {new[0]}")
+        return self
 
     def path(self, run: ImportedRun) -> str:
         """Of the run's log, in the repository."""
@@ -136,7 +189,16 @@ class History(HistorySection):
 
     def url(self, path: str) -> str:
         """Where that file can be read."""
-        return f"{self.source.repository}/blob/{self.source.commit or 'master'}/{path}"
+        return f"{self.source.repository}/blob/{self.commit_of(path) or 'master'}/{path}"
+
+    def commit_of(self, path: str) -> str:
+        """The commit that has it; empty for a folder without history."""
+        found = (commit for folder, commit in self.heads.items() if path == folder or path.startswith(f"{folder}/"))
+        return next(found, self.source.commit)
+
+    def lost_below(self, folder: str | None) -> list[Lost]:
+        """The files of a record's folder that could not be had."""
+        return [lost for lost in self.lost if folder and lost.path.startswith(f"{folder}/")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +235,7 @@ def read_history(track: str) -> History | None:
         raise RecordError(
             f"{path}: {first_problem(error)}; see the schema in leaderboard/upstream/history.py"
         ) from error
-    problem = _dangling(history)
+    problem = dangling(history)
     if problem:
         raise RecordError(f"expected indices that exist, found {problem} in {path}; import it again")
     return history
@@ -197,28 +259,34 @@ def write_history(path: Path, history: History) -> None:
 
 def encode(history: History) -> bytes:
     """The file's bytes: the same history gives the same ones."""
+    values = json.loads(history.model_dump_json(exclude_defaults=True))
+    return compact({"schema_version": SCHEMA_VERSION} | values | {"schema_version": SCHEMA_VERSION})
+
+
+def compact(values: dict[str, Any]) -> bytes:
+    """JSON with one line for each entry of a list at its top."""
     parts = []
-    for name, value in json.loads(history.model_dump_json(exclude_defaults=True)).items():
+    for name, value in values.items():
         if isinstance(value, list):
             rows = ",\n".join(_compact(item) for item in value)
             parts.append(f"{json.dumps(name)}: [\n{rows}\n]")
         else:
             parts.append(f"{json.dumps(name)}: {_compact(value)}")
-    return ('{\n"schema_version": 1,\n' + ",\n".join(parts) + "\n}\n").encode()
+    return ("{\n" + ",\n".join(parts) + "\n}\n").encode()
 
 
 def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _dangling(history: History) -> str:
+def dangling(history: History) -> str:
     """The first index that points nowhere."""
     for number, run in enumerate(history.runs):
         bounds = ((run.folder, history.folders), (run.machine, history.machines), (run.script, history.scripts))
         if not all(0 <= index < len(table) for index, table in bounds) or not (0 <= (run.copy_of or 0) <= number):
             return f"run {number}"
     for record in history.records:
-        named = (*record.runs, *(record.link.runs if record.link else ()))
+        named = (*record.runs, *record.baseline, *(record.link.runs if record.link else ()))
         if not all(0 <= index < len(history.runs) for index in named):
             return f"record {record.number}"
         if record.losses and len(record.losses) != len(record.runs):

@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import date
 
 from harness.formats.track import Track
-from harness.records.standings import Standing
+from harness.records.standings import Standing, difference
 
 from .audit import AuditRow, audit
-from .history import History, ImportedRecord, read_history
+from .history import EmbeddedScript, History, ImportedRecord, read_history
 
 UNDATED = date(1970, 1, 1)
 
@@ -23,13 +23,35 @@ def imported_standings(track: Track, *, official_only: bool = True) -> list[Stan
         return []
     rows: list[Standing] = []
     previous: Standing | None = None
+    parent: EmbeddedScript | None = None
     for record, found in zip(history.records, audit(history, track), strict=True):
-        row = _standing(record, found, history, track, previous)
+        source = source_of(history, record)
+        row = _with_source(_standing(record, found, history, track, previous), source, parent)
+        parent = source or parent
         if record.claim.train_time_s is not None:
             previous = row  # a re-timing of the record before is what the next one is compared with
         if record.official or not official_only:
             rows.append(row)
     return rows
+
+
+def source_of(history: History, record: ImportedRecord) -> EmbeddedScript | None:
+    """The script that most of its runs embed, the linked log's before others; None where none is known."""
+    linked = [number for number in (record.link.runs if record.link else ()) if number in record.runs]
+    scripts = [history.runs[number].script for number in linked or record.runs]
+    known = [index for index in scripts if history.scripts[index].files]
+    return history.scripts[max(known, key=scripts.count)] if known else None
+
+
+def _with_source(row: Standing, source: EmbeddedScript | None, parent: EmbeddedScript | None) -> Standing:
+    """How much source it is; the record before it in the table counts as what it builds on."""
+    if source is None:
+        return row
+    return replace(
+        row, source_files=source.files, source_lines=source.lines, source_bytes=source.size_bytes,
+        source_lines_change=difference(source.lines, parent.lines if parent else None),
+        source_bytes_change=difference(source.size_bytes, parent.size_bytes if parent else None),
+    )  # fmt: skip
 
 
 def below(imported: list[Standing], own: list[Standing]) -> list[Standing]:

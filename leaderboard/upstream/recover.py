@@ -7,6 +7,7 @@ listed before anything starts.
 
 import itertools
 import re
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,8 @@ from harness.selftimed.grammars import MODDED_NANOGPT
 from harness.selftimed.logs import read_log
 
 from .checkout import Checkout
-from .embedded import digest, split_source
-from .history import ImportedRecord, ImportedRow, ImportedRun, Machine
+from .embedded import digest, entry_of, split_source
+from .history import History, ImportedRecord, ImportedRow, ImportedRun, Machine
 from .releases import Nearest, nearest_torch
 
 MAX_LOG_CHUNKS = 64
@@ -57,7 +58,7 @@ def recover_run(
     run = _best_run(row)
     machine = None if run is None else history.machines[run.machine]
     log = "" if run is None else history.path(run)
-    source, problems = _source(checkout, log, history.scripts[run.script].sha256) if run else (b"", [])
+    source, problems = _source(checkout, log, history, history.scripts[run.script].sha256) if run else (b"", [])
     files = split_source(source) if source else {}
     nearest = nearest_torch(machine.torch, machine.cuda, machine.triton) if machine and machine.torch else None
     missing = [
@@ -67,6 +68,7 @@ def recover_run(
         *_missing_gpus(machine, gpus),
         *_missing_python(machine),
         *_missing_attention(files, record),
+        *_missing_languages(files),
         *_missing_shards(track, data_root),
     ]
     return RecoveredRun(
@@ -94,19 +96,30 @@ def _best_run(row: ImportedRow) -> ImportedRun | None:
     return next(iter(told or runs), None)
 
 
-def _source(checkout: Path | None, log: str, sha256: str) -> tuple[bytes, list[str]]:
-    """The embedded source of a log, and what is wrong with it."""
+def _source(checkout: Path | None, log: str, history: History, sha256: str) -> tuple[bytes, list[str]]:
+    """The embedded source of a log, and what is wrong with it. sha256: empty where only the log's end was known."""
     if checkout is None or not log:
         return b"", []
     opened = Checkout(checkout)
-    for _, chunks in opened.read([file for file in opened.files(log) if file.path == log]):
+    if history.commit_of(log) != history.source.commit and not any(file.path == log for file in opened.files(log)):
+        opened = _elsewhere(checkout, history.commit_of(log)) or opened  # it came with a pull request
+    for file, chunks in opened.read([file for file in opened.files(log) if file.path == log]):
         source = read_log(itertools.islice(chunks, MAX_LOG_CHUNKS), MODDED_NANOGPT, with_training=False).source
+        if file.key in opened.damage:
+            return b"", [f"the log {log}, of which this checkout says that {opened.damage[file.key]}"]
         if not source:
             return b"", ["the source: this log embeds none"]
-        if digest(source) != sha256:
+        if sha256 and digest(source) != sha256:
             return source, [f"the same source: the history knows {sha256}, this log embeds {digest(source)}"]
         return source, []
     return b"", [f"the log {log}, which this checkout does not have"]
+
+
+def _elsewhere(checkout: Path, commit: str) -> Checkout | None:
+    try:
+        return Checkout(checkout, commit)
+    except UserError:  # it does not have that commit
+        return None
 
 
 def _packages(nearest: Nearest | None, files: dict[str, bytes]) -> tuple[str, ...]:
@@ -160,6 +173,14 @@ def _missing_attention(files: dict[str, bytes], record: ImportedRecord) -> list[
     return []
 
 
+def _missing_languages(files: dict[str, bytes]) -> list[str]:
+    """What its source needs besides Python, which no package brings."""
+    rust = sum(name.endswith(".rs") for name in files)
+    if not rust or shutil.which("cargo"):
+        return []
+    return [f"a Rust toolchain (cargo) on PATH, for {rust} of its files"]
+
+
 def _missing_shards(track: Track, data_root: Path) -> list[str]:
     try:
         dataset = datasets.load_dataset(track.data.dataset)
@@ -170,9 +191,13 @@ def _missing_shards(track: Track, data_root: Path) -> list[str]:
 
 
 def write_source(found: RecoveredRun, folder: Path) -> Path:
-    """Put the source into an empty folder; returns its entry. Raises UserError without one."""
+    """Put the source into an empty folder, a package into folders of it; returns its entry. Raises UserError."""
     if not found.files:
         raise UserError(f"expected a log that embeds its source, found none for record {found.record.number}")
-    for name, content in found.files.items():
-        (folder / Path(name).name).write_bytes(content)
-    return folder / next(iter(found.files))
+    for name, content in found.files.items():  # names of embedded.py: relative, without a dot at their beginning
+        try:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        except OSError as error:
+            raise UserError(f"expected names of files in {found.log}, found {name!r}: {error.strerror}") from error
+    return folder / entry_of(found.files)

@@ -57,9 +57,10 @@ def oracle(name: str) -> list[dict[str, str]]:
 
 
 def rows(track: str) -> list[AuditRow]:
+    """Those that the independent audit knew: the first 89 of the small track."""
     history = read_history(track)
     assert history is not None
-    return audit(history, load_track(track))
+    return [row for row in audit(history, load_track(track)) if row.number <= 89]
 
 
 def same(ours: float | None, theirs: str, tolerance: float) -> bool:
@@ -209,7 +210,7 @@ def speedrun(*argv: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_in_every_form() -> None:
     found = json.loads(speedrun("--json").stdout)
     assert {name: len(rows) for name, rows in found.items()} == {
-        "gpt2-small-8xh100": 91, "gpt2-medium-8xh100": 18, "optimizer-steps": 46,
+        "gpt2-small-8xh100": 94, "gpt2-medium-8xh100": 18, "optimizer-steps": 46,
     }  # fmt: skip
     assert speedrun("--track", "optimizer-steps", "--md").stdout.startswith("## optimizer-steps")
     assert speedrun("--html", "--flagged").stdout.startswith("<!doctype html>")

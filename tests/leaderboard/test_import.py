@@ -217,6 +217,8 @@ def imported() -> dict[str, Any]:
 
 @whole
 def test_the_committed_history_is_what_the_checkout_gives(imported: dict[str, Any]) -> None:
+    if not {344, 350} <= {head.number for head in Checkout(Path(CHECKOUT)).pull_heads()}:
+        pytest.skip("needs a checkout of modded-nanogpt with the heads of pull requests 344 and 350")
     for history in imported["histories"]:
         assert encode(history) == layout.history_file(history.track).read_bytes()
         assert read_history(history.track) == history

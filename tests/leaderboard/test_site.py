@@ -304,13 +304,13 @@ def test_filtering(world: World) -> None:
     page = world.open(addresses.track(UPSTREAM))
     page.fill("input[name=text]", "muon")
     rows = page.eval_on_selector_all(".grid tbody tr", "trs => trs.map(tr => tr.innerText.toLowerCase())")
-    assert 5 < len(rows) < 91
+    assert 5 < len(rows) < 94
     assert all("muon" in row for row in rows)
     assert page.inner_text(".filters output") == f"{len(rows)} rows"
     page.fill("input[name=text]", "no such thing anywhere")
     assert page.locator(".grid tbody tr").count() == 0
     page.fill("input[name=text]", "")
-    assert page.locator(".grid tbody tr").count() == 91
+    assert page.locator(".grid tbody tr").count() == 94
 
 
 def follow(page: Any, link: str, address: str) -> None:
@@ -451,7 +451,7 @@ def test_pages_are_complete_without_scripts(site: Path, browser: Any) -> None:
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.goto(f"{site.as_uri()}/{addresses.track(UPSTREAM)}")
-    assert page.locator(".grid tbody tr").count() == 91
+    assert page.locator(".grid tbody tr").count() == 94
     assert page.locator(".drawing").nth(0).is_visible()
     assert not page.locator(".filters").is_visible()
     context.close()
