@@ -15,11 +15,13 @@ from ..upstream.audit import AuditRow
 from ..upstream.audit import audit as audit_history
 from ..upstream.audit_tables import details, markdown, page, terminal_table
 from ..upstream.history import read_history
+from ..upstream.open_claims import audit_claims, read_claims
 
 
 def audit(
     track: Annotated[str | None, typer.Option(help="One track; else all with an imported history.")] = None,
     record: Annotated[int | None, typer.Option(help="One row of the table, in full sentences.")] = None,
+    claims: Annotated[bool, typer.Option("--claims", help="Open claims instead of records, by pull request.")] = False,
     flagged: Annotated[bool, typer.Option("--flagged", help="Only rows with something to look at.")] = False,
     md: Annotated[bool, typer.Option("--md", help="As Markdown.")] = False,
     html: Annotated[bool, typer.Option("--html", help="As one HTML page.")] = False,
@@ -32,7 +34,7 @@ def audit(
     """
     if md + html + as_json > 1:
         raise UserError("expected at most one of --md, --html and --json, found more")
-    sections = [(contest, _wanted(rows, record, flagged)) for contest, rows in _audited(track)]
+    sections = [(contest, _wanted(rows, record, flagged)) for contest, rows in _audited(track, claims)]
     if record is not None and not any(rows for _, rows in sections):
         raise UserError(f"expected the number of an imported record, found {record}")
     if as_json:
@@ -49,8 +51,15 @@ def audit(
         _print(sections, in_full=record is not None)
 
 
-def _audited(track: str | None) -> list[tuple[Track, list[AuditRow]]]:
+def _audited(track: str | None, claims: bool) -> list[tuple[Track, list[AuditRow]]]:
     contests = [load_track(track)] if track else list_tracks()
+    if claims:
+        boards = [(contest, board) for contest in contests if (board := read_claims(contest.name)) is not None]
+        if not boards:
+            raise UserError(
+                "expected imported claims, found none; `speedrun import modded-nanogpt CHECKOUT` reads them"
+            )
+        return [(contest, audit_claims(board, contest)) for contest, board in boards]
     found = [(contest, history) for contest in contests if (history := read_history(contest.name)) is not None]
     if not found:
         raise UserError("expected an imported history, found none; `speedrun import modded-nanogpt CHECKOUT` makes one")

@@ -20,6 +20,14 @@ from harness.selftimed.logs import LogEnvironment, Oddity
 from ..board.show import ShownAttempt
 from ..text.plots import ProgressPoint, Scatter, TrainingPoint
 from ..upstream.audit import AuditRow
+from ..upstream.claim_rows import ClaimRow
+
+
+class ClaimList(Section):
+    """speedrun leaderboard --claims"""
+
+    track: str
+    claims: list[ClaimRow]
 
 
 class Leaderboard(Section):
@@ -194,7 +202,12 @@ class ImportedTrack(Section):
     runs: int
     logs: int
     copies: int
+    claims: int
+    claims_read: int  # from the checkout; the others are typed
+    claims_whole: int  # of which a time or steps, n, a loss and p are known
+    lost: list[tuple[str, str]]  # file, and why it could not be had
     bytes: int
+    claims_bytes: int
     path: str
     written: bool
 
@@ -280,6 +293,7 @@ class PlannedReplay(Section):
     title: str
     log: str | None
     source: dict[str, int] | None  # file -> bytes
+    source_stated: list[str]  # files, as its authors name them; empty where they do not
     python: str | None
     torch: PlannedTorch
     hardware: str | None

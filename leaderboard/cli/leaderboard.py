@@ -1,8 +1,10 @@
 """speedrun leaderboard: the standings of a track."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +24,7 @@ from ..board.index import OnRead
 from ..text.tables import legend, progress_line, terminal_table
 
 FORMATS = ("table", "csv", "json", "md", "parquet")
+CLAIM_FORMATS = ("table", "csv", "json", "md")
 RECORD_ROWS = 100  # of a table; other formats hold everything
 
 
@@ -38,6 +41,7 @@ def leaderboard(
         typer.Option("--all", help=f"Every record and local run, not only the last {RECORD_ROWS} and {LOCAL_ROWS}."),
     ] = False,
     records_only: Annotated[bool, typer.Option("--records", help="Records only, no local runs.")] = False,
+    claims: Annotated[bool, typer.Option("--claims", help="What others claim, and no table has accepted.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Read every record again, without the index.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
@@ -47,9 +51,15 @@ def leaderboard(
     with the record before; tier says how a number was obtained (local: refereed here, not submitted; reported:
     imported, the time is the claim of its own table, n and val_loss are what its logs hold, and `speedrun audit`
     compares; or of a script that timed itself under `speedrun run --legacy`, val_loss as our judge measured it).
-    `speedrun show RECORD` tells everything about one row.
+    lines: of the source, those that are not empty, and in brackets how many more than what it builds on. `speedrun show
+    RECORD` tells everything about one row.
+
+    --claims: a board of its own for claims, none of which is a record: what their authors state, beside their own logs.
     """
     form = "json" if as_json else format
+    if claims:
+        _show_claims(load_track(track or default_track()), form, out)
+        return
     _check(form, out)
     filters = parse_filters(tier, author, technique, since)
     contest = load_track(track or default_track())
@@ -63,6 +73,40 @@ def leaderboard(
         _export(rows, contest, form, out)
     for sentence in board.broken:
         print(f"speedrun: left out: {printable(sentence)}", file=sys.stderr)
+
+
+def _show_claims(contest: Track, form: str, out: Path | None) -> None:
+    from ..text.claim_tables import claims_csv, claims_markdown, claims_table, sentences
+    from ..upstream.claim_rows import read_claim_rows
+    from ..upstream.history import read_history
+
+    if form not in CLAIM_FORMATS:
+        raise UserError(f"expected one of {', '.join(CLAIM_FORMATS)}, found {form!r} for --format with --claims")
+    _check(form, out)
+    rows = read_claim_rows(contest, read_history(contest.name))
+    if form == "table":
+        console = Console()
+        if not rows:
+            _say(
+                console,
+                f"no claims on {contest.name} were imported; `speedrun import modded-nanogpt CHECKOUT` reads them",
+            )
+            return
+        console.print(claims_table(contest, rows, console.width))
+        for sentence in sentences(rows):
+            _say(console, sentence)
+        return
+    if form == "json":
+        values = {"track": contest.name, "claims": [asdict(row) for row in rows]}
+        content = json.dumps(values, default=str, indent=1) + "\n"
+    else:
+        content = claims_csv(rows) if form == "csv" else claims_markdown(contest, rows)
+    if out is None:
+        sys.stdout.write(content)
+    else:
+        from ..text.exports import write_export
+
+        write_export(out, content.encode())
 
 
 def _check(form: str, out: Path | None) -> None:

@@ -75,6 +75,11 @@ def audit(track: str) -> str:
     return f"audit/{track}.html"
 
 
+def claims(track: str) -> str:
+    """What others claim on a track, and no table has accepted."""
+    return f"claims/{track}.html"
+
+
 def standings(track: str, form: str) -> str:
     """Of a track's rows, as json or csv."""
     return f"data/{track}.{form}"

@@ -14,6 +14,7 @@ from harness.system.plainfile import read_plain
 from . import addresses, downloads
 from .audit_page import audit_page
 from .charts import Draw
+from .claims_page import claims_page
 from .feed import feed
 from .imported_page import imported_view
 from .record_page import MAX_RUNS, AttemptRow, attempted, challenge_attempts, record_view
@@ -147,9 +148,7 @@ def _pages_of(collection: Collection, draw: Draw) -> Iterator[Page]:
     for found in collection.imported:
         view_of = imported_view(found, collection)
         yield Page(address_of(collection, found), "imported.html", found.record.title, view_of)
-    audited = audit_page(collection)
-    if audited is not None:
-        yield audited
+    yield from (page for page in (audit_page(collection), claims_page(collection)) if page is not None)
 
 
 def _files_of(own: Own, collection: Collection) -> dict[str, bytes]:

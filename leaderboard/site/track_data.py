@@ -13,6 +13,7 @@ from harness.records.standings import Standing, standings
 from harness.records.verification import VerificationReport, verify_track
 
 from ..upstream.audit import AuditRow, audit
+from ..upstream.claim_rows import ClaimRow, read_claim_rows
 from ..upstream.history import History, ImportedRecord, read_history
 from ..upstream.imported import imported_standings
 
@@ -59,6 +60,7 @@ class Collection:
     track: Track | None
     own: tuple[Own, ...] = ()  # in order of acceptance
     imported: tuple[Imported, ...] = ()  # in the order of their table
+    claims: tuple[ClaimRow, ...] = ()  # never records
     problem: str = ""
 
     @property
@@ -87,6 +89,7 @@ def read_collection(folder: Path) -> Collection:
     except TrackError as error:
         return Collection(name=folder.name, folder=folder, track=None, problem=_told(error, folder))
     imported, problem = _imported(track, folder)
+    claims, broken_claims = _claims(track, folder)
     reports = verify_track(folder)
     own = _with_standings(_group(reports))
     offset = max((found.standing.place or 0 for found in imported), default=0)
@@ -96,7 +99,8 @@ def read_collection(folder: Path) -> Collection:
         track=track,
         own=tuple(_below(found, offset) for found in own),
         imported=imported,
-        problem=problem or (reports[0].findings[0].sentence if reports[0].findings else ""),
+        claims=claims,
+        problem=problem or broken_claims or (reports[0].findings[0].sentence if reports[0].findings else ""),
     )
 
 
@@ -138,6 +142,13 @@ def _imported(track: Track, folder: Path) -> tuple[tuple[Imported, ...], str]:
     keys = _keys([record.number for record in history.records])
     found = zip(keys, history.records, audited, rows, strict=True)
     return tuple(Imported(key=k, record=r, audited=a, standing=s, history=history) for k, r, a, s in found), ""
+
+
+def _claims(track: Track, folder: Path) -> tuple[tuple[ClaimRow, ...], str]:
+    try:
+        return tuple(read_claim_rows(track, read_history(track.name))), ""
+    except RecordError as error:
+        return (), _told(error, folder)
 
 
 def _keys(numbers: list[int]) -> list[str]:

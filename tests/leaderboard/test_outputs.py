@@ -33,6 +33,7 @@ HERE = Path(__file__).resolve().parent
 ELSEWHERE = {  # their commands take long: tested where they run anyway
     "import-output": "test_import.py",
     "replay-output": "test_reproduce.py",
+    "claims-output": "test_open_claims.py",
 }
 
 
@@ -68,6 +69,12 @@ def test_a_schema_refuses_what_a_command_does_not_print(
 def test_the_board(two_records: list[Path], printed: Callable[..., Any]) -> None:
     assert len(printed("leaderboard-output", leaderboard, "--track", "tiny")["standings"]) == 2
     assert printed("leaderboard-output", leaderboard, "--track", "tiny", "--technique", "lion")["standings"] == []
+
+
+def test_what_was_imported_is_as_its_schemas_say(meets_schema: Meets) -> None:
+    for track in ("gpt2-small-8xh100", "gpt2-medium-8xh100", "optimizer-steps"):
+        meets_schema("history", json.loads(layout.history_file(track).read_text()))
+        meets_schema("open-claims", json.loads(layout.claims_file(track).read_text()))
 
 
 def test_an_imported_board(printed: Callable[..., Any]) -> None:
