@@ -7,6 +7,7 @@ from statistics import fmean
 from rich.console import Console
 from rich.markup import escape
 
+from ..formats import numbers
 from ..formats.observer import Observer
 from ..formats.run import RunRecord
 from ..referee.display import Display
@@ -47,19 +48,19 @@ class Scoreboard:
             time_s, loss = measured
             self._times[slot.arm][slot.index if slot.pair is None else slot.pair] = time_s
             self._losses[slot.arm].append(loss)
-            result = f"val_loss {loss:.4f}  {time_s:9.3f} s   {self._so_far(slot.arm)}"
+            result = f"val_loss {numbers.loss(loss)}  {numbers.fixed(time_s, 3):>9} s   {self._so_far(slot.arm)}"
         number = f"{slot.index + 1:>{len(str(len(self._plan.slots)))}} of {len(self._plan.slots)}"
         self._console.print(f"[bold]{number}[/]  {slot.arm:<9}  {result}", soft_wrap=True, highlight=False)
 
     def _so_far(self, arm: Arm) -> str:
         times, losses = self._times[arm].values(), self._losses[arm]
-        text = f"mean {fmean(losses):.4f}  {fmean(times):.3f} s"
+        text = f"mean {numbers.loss(fmean(losses))}  {numbers.fixed_seconds(fmean(times))}"
         ours, theirs = self._times["candidate"], self._times["baseline"]
         pairs = ours.keys() & theirs.keys()
         if not pairs:
             return text
         ratio = fmean(ours[pair] for pair in pairs) / fmean(theirs[pair] for pair in pairs)
-        return f"{text}   candidate / baseline {ratio:.4f}"
+        return f"{text}   candidate / baseline {numbers.ratio(ratio)}"
 
     def _stop(self) -> None:
         if self._display is not None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ..formats import numbers
 from ..formats.run import Finding
 from ..formats.track import Track
 from ..stats.power import Design
@@ -75,7 +76,7 @@ def _validity(arm: ArmEvidence, track: Track) -> str:
     if not arm.n:
         return f"Valid? No: none of {arm.failed} counted runs is valid." if arm.failed else "Valid? No run counts yet."
     assert arm.mean_loss is not None
-    mean = f"mean val_loss {arm.mean_loss:.5f} of {arm.n} run{'' if arm.n == 1 else 's'}"
+    mean = f"mean val_loss {numbers.loss(arm.mean_loss, 5)} of {arm.n} run{'' if arm.n == 1 else 's'}"
     if arm.failed:
         return f"Valid? No: {arm.failed} of {arm.n + arm.failed} counted runs failed; {mean}."
     target, rule = track.target_val_loss, track.significance
@@ -83,8 +84,8 @@ def _validity(arm: ArmEvidence, track: Track) -> str:
         return f"Valid? Yes: {mean}; this track has no target."
     if arm.p_value is None:
         return f"Valid? Cannot be told: {mean}, target {target:g}, and these losses allow no {rule.test}-test."
-    verdict = "Yes" if arm.valid else "Not shown"
-    return f"Valid? {verdict}: {mean}, target {target:g}, p = {arm.p_value:.2g} ({rule.test}-test at {rule.alpha:g})."
+    verdict, p_value = "Yes" if arm.valid else "Not shown", numbers.plain_p_value(arm.p_value)
+    return f"Valid? {verdict}: {mean}, target {target:g}, p = {p_value} ({rule.test}-test at {rule.alpha:g})."
 
 
 def _more_runs(arm: ArmEvidence, track: Track) -> tuple[str, ...]:
@@ -93,7 +94,8 @@ def _more_runs(arm: ArmEvidence, track: Track) -> tuple[str, ...]:
     if arm.valid or arm.failed or target is None or arm.mean_loss is None or rule.test == "welch":
         return ()
     if arm.mean_loss >= target:
-        return (f"The mean is {arm.mean_loss - target:.5f} nats above the target: more runs would not help.",)
+        above = numbers.loss(arm.mean_loss - target, 5)
+        return (f"The mean is {above} nats above the target: more runs would not help.",)
     sd = rule.sigma or arm.sd_loss
     needed = (
         Design(test=rule.test, alpha=rule.alpha, sd=sd, sigma=rule.sigma).runs(target - arm.mean_loss) if sd else None
@@ -109,8 +111,8 @@ def _time(arm: ArmEvidence) -> str:
     if arm.mean_time_s is None:
         return "Time? None was measured."
     span = arm.time_interval_s
-    interval = f" (95 % interval {span.low:.3f} to {span.high:.3f})" if span else ""
-    return f"Time? {arm.mean_time_s:.3f} s{interval}."
+    interval = f" (95 % interval {numbers.fixed(span.low, 3)} to {numbers.fixed(span.high, 3)})" if span else ""
+    return f"Time? {numbers.fixed_seconds(arm.mean_time_s)}{interval}."
 
 
 def _lower(sentence: str) -> str:

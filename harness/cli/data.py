@@ -16,6 +16,7 @@ from data import datasets
 from data.datasets import Dataset
 from data.errors import DataError, UserError
 
+from ..formats import numbers
 from ..formats.track import load_track
 from . import making
 from .amounts import advancing, interruptible, parse_tokens, progress_bar
@@ -55,7 +56,7 @@ def list_command(as_json: AsJson = False) -> None:
     for row in rows:
         tokens = "unknown" if row["train_tokens"] is None else f"{row['train_tokens']:,}"
         here = f"{row['shards_present']} of {row['shards']}"
-        gigabytes = f"{row['bytes_present'] / 1e9:.2f}"
+        gigabytes = numbers.gigabytes(row["bytes_present"])
         table.add_row(row["name"], row["kind"], tokens, here, gigabytes)
     console = Console()
     console.print(table)
@@ -175,7 +176,7 @@ def _download(dataset: Dataset, root: Path, shards: int | None, tokens: int | No
         return
     print(
         f"{dataset.name}: {len(report.sha256)} shards verified under {root / dataset.name}, {len(report.fetched)} of "
-        f"them fetched now ({report.fetched_bytes / 1e6:,.1f} MB in {seconds:.1f} s)"
+        f"them fetched now ({numbers.megabytes(report.fetched_bytes)} in {numbers.fixed_seconds(seconds, 1)})"
     )
 
 

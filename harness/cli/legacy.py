@@ -15,7 +15,7 @@ from data import datasets
 from data.printing import printable
 
 from ..errors import UserError
-from ..formats import layout
+from ..formats import layout, numbers
 from ..formats.environment import gpus
 from ..formats.track import Track, load_track
 from ..referee import machine
@@ -172,14 +172,16 @@ def _show(record: SelfTimedRecord, folder: Path, console: Console) -> None:
     console.print(head, soft_wrap=True)
     claim, seen = record.claim, record.observed
     if claim is not None:
-        own = "no time of its own" if claim.train_time_ns is None else f"{claim.train_time_ns / NS:.3f} s"
+        own = "no time of its own" if claim.train_time_ns is None else numbers.fixed_seconds(claim.train_time_ns / NS)
         of = "" if claim.total is None else f" of {claim.total:,}"
-        losses = [f"{n} {v:.4f}" for n in ("val_loss", "train_loss", "val_bpb") if (v := getattr(claim, n)) is not None]
+        known = ((name, getattr(claim, name)) for name in ("val_loss", "train_loss", "val_bpb"))
+        losses = [f"{name} {numbers.loss(value)}" for name, value in known if value is not None]
         said = f"  it says      step {claim.step}{of}, {', '.join(losses) or 'no loss'}, {own} ({claim.grammar})"
         console.print(Text(said), soft_wrap=True)
     if seen is not None:
-        numbers = f"{seen.wall_ns / NS:.3f} s wall clock, {seen.peak_memory_bytes / 2**20:,.0f} MiB at most, "
-        console.print(Text(f"  we saw       {numbers}{seen.busy_cores:.2f} cores busy{_gpus(record)}"), soft_wrap=True)
+        wall, memory = numbers.fixed_seconds(seen.wall_ns / NS), numbers.mebibytes(seen.peak_memory_bytes)
+        busy = f"{numbers.fixed(seen.busy_cores, 2)} cores busy{_gpus(record)}"
+        console.print(Text(f"  we saw       {wall} wall clock, {memory} at most, {busy}"), soft_wrap=True)
     show_findings(console, record.findings)
     where = f"  reported     sandbox {record.sandbox}, {folder}"
     console.print(Text(printable(where)), soft_wrap=True)
@@ -187,4 +189,6 @@ def _show(record: SelfTimedRecord, folder: Path, console: Console) -> None:
 
 def _gpus(record: SelfTimedRecord) -> str:
     used = record.observed.gpus if record.observed else None
-    return "" if used is None else f", GPUs {100 * used.mean_utilisation:.0f} % busy, {used.peak_memory_mib:,} MiB"
+    if used is None:
+        return ""
+    return f", GPUs {numbers.spaced_percent(used.mean_utilisation, 0)} busy, {used.peak_memory_mib:,} MiB"

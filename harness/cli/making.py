@@ -14,6 +14,7 @@ from data import datasets
 from data.datasets import Dataset
 from data.tokenize.inspection import inspect
 
+from ..formats import numbers
 from .amounts import advancing, interruptible, parse_tokens, progress_bar
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
@@ -42,8 +43,8 @@ def info(
         return
     console = Console()
     for key, value in found.items():
-        number = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-        console.print(f"{key.replace('_', ' '):<26}{number}", highlight=False, soft_wrap=True, markup=False)
+        line = f"{key.replace('_', ' '):<26}{numbers.setting(value)}"
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     if shown is not None:
         console.print(f"first text\n\n{shown}", highlight=False, soft_wrap=True, markup=False)
 
@@ -122,5 +123,5 @@ def _show(dataset: Dataset, root: Path, seconds: float, as_json: bool) -> None:
         f"{dataset.name}: {dataset.train_tokens or 0:,} training tokens in {dataset.train_shards} shards and "
         f"{dataset.val_tokens or 0:,} to validate on"
         + (f", {documents:,} documents" if documents else "")
-        + f", under {root / dataset.name} ({seconds:.1f} s)"
+        + f", under {root / dataset.name} ({numbers.fixed_seconds(seconds, 1)})"
     )

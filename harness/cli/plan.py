@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..campaigns.forecast import ClaimForecast, Forecast, Group, Wishes, alike, forecast
 from ..errors import UserError, first_problem
-from ..formats import layout
+from ..formats import layout, numbers
 from ..formats.run import read_local_runs
 from ..formats.track import Track, default_track, load_track
 from ..records.record import read_records
@@ -78,13 +78,15 @@ def _measured(track: Track) -> tuple[list[Group], Group]:
 
 
 def _print(result: Forecast, console: Console) -> None:
-    _print_claim(result.loss, _nats, result, console)
+    _print_claim(result.loss, numbers.nats, result, console)
     if result.time is not None:
-        _print_claim(result.time, _percent, result, console)
+        _print_claim(result.time, numbers.short_percent, result, console)
     else:
         console.print("Time decides nothing on this track, so no pairs are planned.\n", soft_wrap=True)
     devices = f"{result.devices} {result.device_kind}{'s' if result.devices > 1 else ''}"
-    console.print(f"One run takes {result.run_s.value:,.0f} s on {devices}: {result.run_s.source}.", soft_wrap=True)
+    console.print(
+        f"One run takes {numbers.whole(result.run_s.value)} s on {devices}: {result.run_s.source}.", soft_wrap=True
+    )
     console.print(_table(result))
     if result.time is not None:
         console.print("One campaign answers both: speedrun compare CANDIDATE --runs N", style="dim", soft_wrap=True)
@@ -114,13 +116,14 @@ def _need(claim: ClaimForecast, result: Forecast) -> str:
     wider = claim.n_at_high if claim.n_at_high and claim.n_at_high > claim.n else None
     at_high = f"; {wider:,} if the spread is at the high end" if wider else ""
     most = "at most " if result.run_s.is_bound else ""
-    cost = f"{most}{_hours(claim.device_hours)} {result.device_kind}-hours"
-    return f"{claim.n:,} {unit}, {cost}, and then shows it with a chance of {claim.achieved_power:.1%}{at_high}"
+    cost = f"{most}{numbers.hours(claim.device_hours)} {result.device_kind}-hours"
+    chance = numbers.percent(claim.achieved_power)
+    return f"{claim.n:,} {unit}, {cost}, and then shows it with a chance of {chance}{at_high}"
 
 
 def _table(result: Forecast) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    chance, unit = f"{result.power:.0%}", f"{result.device_kind}-hours"
+    chance, unit = numbers.percent(result.power, 0), f"{result.device_kind}-hours"
     table.add_column("n", justify="right")
     table.add_column(f"n runs show, at {chance},\na mean loss better by", justify="right")
     table.add_column(unit, justify="right", vertical="bottom")
@@ -128,21 +131,10 @@ def _table(result: Forecast) -> Table:
         table.add_column(f"n pairs show, at {chance},\na saving of time of", justify="right")
         table.add_column(unit, justify="right", vertical="bottom")
     for row in result.table:
-        cells = [str(row.n), "-" if row.loss_nats is None else _nats(row.loss_nats), _hours(row.device_hours)]
+        loss = "-" if row.loss_nats is None else numbers.nats(row.loss_nats)
+        cells = [str(row.n), loss, numbers.hours(row.device_hours)]
         if result.time is not None:
-            saving = "-" if row.saving is None else _percent(row.saving)
-            cells += [saving, _hours(row.pairs_device_hours)]
+            saving = "-" if row.saving is None else numbers.short_percent(row.saving)
+            cells += [saving, numbers.hours(row.pairs_device_hours)]
         table.add_row(*cells)
     return table
-
-
-def _nats(value: float) -> str:
-    return f"{value:.2g} nats"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"

@@ -10,6 +10,7 @@ from rich.text import Text
 from data.printing import printable
 
 from ..campaigns.evidence import ArmEvidence, Evidence
+from ..formats import numbers
 from ..formats.run import Finding
 from ..records.verdict import WaivedFinding
 from ..status import ExitCode
@@ -54,11 +55,12 @@ def arm_sentence(arm: ArmEvidence) -> str:
     parts = [f"{arm.n} run{'' if arm.n == 1 else 's'}" + (f" and {arm.failed} failed" if arm.failed else "")]
     if arm.mean_time_s is not None:
         span = arm.time_interval_s
-        parts.append(f"{arm.mean_time_s:.4g} s" + (f" ({span.low:.4g} to {span.high:.4g})" if span else ""))
+        interval = f" ({numbers.short(span.low)} to {numbers.short(span.high)})" if span else ""
+        parts.append(f"{numbers.short(arm.mean_time_s)} s" + interval)
     if arm.mean_loss is not None:
-        parts.append(f"val_loss {arm.mean_loss:.5f}")
+        parts.append(f"val_loss {numbers.loss(arm.mean_loss, 5)}")
     if arm.p_value is not None:
-        parts.append(f"p = {arm.p_value:.2g}")
+        parts.append(f"p = {numbers.plain_p_value(arm.p_value)}")
     return ", ".join(parts)
 
 

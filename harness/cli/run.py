@@ -14,7 +14,7 @@ from rich.markup import escape
 from data import datasets
 
 from ..errors import UserError
-from ..formats import layout
+from ..formats import layout, numbers
 from ..formats.run import RunRecord
 from ..formats.submission import check_source, read_submission
 from ..formats.track import Track, default_track, load_track
@@ -76,8 +76,8 @@ def run(
     start = Start(keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json)
     if resume is not None:
         texts = {"SCRIPT": script, "--track": track, "--out": out, "--require-sandbox": require_sandbox}
-        numbers = {"--nproc": nproc, "--runs": runs, "--seed": seed}
-        resume_campaign(resume, start, {**texts, **numbers, "--practice": practice, "--relabel": relabel})
+        given = {"--nproc": nproc, "--runs": runs, "--seed": seed}
+        resume_campaign(resume, start, {**texts, **given, "--practice": practice, "--relabel": relabel})
         return
     if script is None:
         raise UserError("expected a SCRIPT to run, or --resume CAMPAIGN_FOLDER, found neither; see --help")
@@ -167,7 +167,8 @@ def _show(record: RunRecord, folder: Path, console: Console) -> None:
         sentence = f"{finding.id}: {finding.sentence}; expected {finding.expected}, found {finding.found}"
         console.print(f"  [red]{finding.severity}[/] {escape(sentence)}", soft_wrap=True)
     for point in record.curve:
-        console.print(f"  step {point.step:>6}  {point.elapsed_ns / NS:8.2f} s  val_loss {point.val_loss:.4f}")
+        at = f"{numbers.fixed(point.elapsed_ns / NS, 2):>8} s"
+        console.print(f"  step {point.step:>6}  {at}  val_loss {numbers.loss(point.val_loss)}")
     kind = "practice" if record.practice else "relabelled run" if record.relabelled else "local run"
     console.print(
         f"  {kind} of {escape(record.submission.entry)} {record.submission.sha256[:8]}, seed {record.seed}, "

@@ -15,7 +15,7 @@ from rich.text import Text
 from data.printing import printable
 
 from ..errors import UserError
-from ..formats import layout
+from ..formats import layout, numbers
 from ..records.record import Waiver
 from ..records.standings import Standing, standings
 from ..records.submitting import Claims, RecordDraft, difference_to_parent, draft, write
@@ -111,7 +111,8 @@ def place_sentence(row: Standing) -> str:
     """Place 3, 12.3 % less time than the record before, on a machine like that record's."""
     parts = [f"place {row.place}"]
     if row.saving is not None:
-        parts.append(f"{abs(row.saving):.2%} {'less' if row.saving >= 0 else 'more'} time than the record before")
+        saved = numbers.percent(abs(row.saving), 2)
+        parts.append(f"{saved} {'less' if row.saving >= 0 else 'more'} time than the record before")
     if row.placed_by == "ratio":
         parts.append("placed by that ratio, its machine being another")
     return ", ".join(parts)

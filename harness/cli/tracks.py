@@ -1,7 +1,7 @@
 """speedrun tracks: the contests of this checkout."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich import box
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..formats import numbers
 from ..formats.track import Track, list_tracks, load_track
 from ..referee.doctor import lacks
 
@@ -44,10 +45,6 @@ def _print_one(track: Track, console: Console) -> None:
         if isinstance(value, dict):
             console.print(f"{key}:", style="bold")
             for inner, number in value.items():
-                console.print(f"  {inner:<22}{_number(number)}", highlight=False)
+                console.print(f"  {inner:<22}{numbers.setting(number).strip()}", highlight=False)
         else:
-            console.print(f"{key:<16}{_number(value)}", highlight=False, soft_wrap=True)
-
-
-def _number(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).strip()
+            console.print(f"{key:<16}{numbers.setting(value).strip()}", highlight=False, soft_wrap=True)

@@ -16,7 +16,7 @@ from ..campaigns.bundle import Bundle, read_bundle
 from ..campaigns.track_match import bundle_track, contest_findings, core
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, UserError, first_problem
-from ..formats import layout
+from ..formats import layout, numbers
 from ..formats.run import Finding, Section
 from ..formats.track import Track
 from ..system.plainfile import read_plain
@@ -114,18 +114,18 @@ def what_it_shows(bundle: Bundle, evidence: Evidence, track: Track) -> tuple[Kin
     if failed:
         return "refutation", f"run {failed[0].run_id} does not hold: {failed[0].sentence}"
     if target is not None and (arm.mean_loss is None or arm.mean_loss > target):
-        return "refutation", f"mean val_loss {arm.mean_loss:.5f} of {arm.n} runs is above the target {target:g}"
+        return "refutation", f"mean val_loss {numbers.loss(arm.mean_loss, 5)} of {arm.n} runs is above the target {target:g}"
     if evidence.comparison is not None and evidence.comparison.verdict == "slower":
-        return "refutation", f"slower than its baseline, {evidence.comparison.ratio:.4f} times its time"
+        return "refutation", f"slower than its baseline, {numbers.ratio(evidence.comparison.ratio)} times its time"
     if target is None or test.test == "welch":
-        return "reproduction", f"{arm.n} valid runs, mean val_loss {arm.mean_loss:.5f}"
+        return "reproduction", f"{arm.n} valid runs, mean val_loss {numbers.loss(arm.mean_loss, 5)}"
     if arm.p_value is None or not arm.p_value < test.alpha:
-        p_value = "no p-value" if arm.p_value is None else f"p = {arm.p_value:.3g}"
+        p_value = "no p-value" if arm.p_value is None else f"p = {numbers.plain_p_value(arm.p_value, 3)}"
         raise UserError(
             f"expected runs that reproduce or refute, found {p_value} at alpha {test.alpha:g} with a mean val_loss of "
-            f"{arm.mean_loss:.5f} below the target {target:g}: too few to say; run a longer campaign"
+            f"{numbers.loss(arm.mean_loss, 5)} below the target {target:g}: too few to say; run a longer campaign"
         )
-    return "reproduction", f"mean val_loss {arm.mean_loss:.5f} of {arm.n} runs, p = {arm.p_value:.3g}"
+    return "reproduction", f"mean val_loss {numbers.loss(arm.mean_loss, 5)} of {arm.n} runs, p = {numbers.plain_p_value(arm.p_value, 3)}"
 
 
 def campaign_files(bundle: Bundle) -> set[str]:

@@ -2,6 +2,7 @@
 
 from ..campaigns.bundle import Bundle
 from ..campaigns.evidence import ArmEvidence, Evidence
+from ..formats import numbers
 from ..stats.comparison import Span
 from .record import Statement
 
@@ -60,16 +61,16 @@ def _cells(arm: ArmEvidence) -> list[str]:
     return [
         arm.arm,
         f"{arm.n}" + (f" (+{arm.failed} failed)" if arm.failed else ""),
-        _number(arm.mean_time_s, ".4g", " s"),
+        "" if arm.mean_time_s is None else f"{numbers.short(arm.mean_time_s)} s",
         _span(arm.time_interval_s),
-        _number(arm.mean_loss, ".5f"),
-        _number(arm.sd_loss, ".5f"),
-        _number(arm.p_value, ".2g"),
+        numbers.loss(arm.mean_loss, 5),
+        numbers.loss(arm.sd_loss, 5),
+        numbers.plain_p_value(arm.p_value),
     ]
 
 
 def _span(span: Span | None) -> str:
-    return "" if span is None else f"{span.low:.4g} to {span.high:.4g} s"
+    return "" if span is None else f"{numbers.short(span.low)} to {numbers.short(span.high)} s"
 
 
 def _number(value: float | None, form: str, unit: str = "") -> str:

@@ -14,6 +14,7 @@ from ..campaigns import comparable
 from ..campaigns.bundle import Bundle
 from ..campaigns.evidence import derive
 from ..errors import UserError
+from ..formats import numbers
 from ..formats.run import RunRecord
 from ..formats.track import Track
 from ..stats.comparison import CONFIDENCE, Span
@@ -65,25 +66,26 @@ class Reproduction:
     def _losses(self) -> str:
         if self.mean_loss is None or self.record_mean_loss is None:
             return "Equal loss? No run here counts."
-        means = f"{self.mean_loss:.5f} here, {self.record_mean_loss:.5f} in the record"
+        means = f"{numbers.loss(self.mean_loss, 5)} here, {numbers.loss(self.record_mean_loss, 5)} in the record"
         if self.loss_difference is None:
             return f"Equal loss? Cannot be told from so few runs: {means}."
-        low, high = self.loss_difference.low, self.loss_difference.high
+        low, high = (numbers.signed_loss(x) for x in (self.loss_difference.low, self.loss_difference.high))
         shown = "Yes" if self.equal_loss else "Not shown"
         margin = f"within {self.equal_loss_margin_nats:g} nats"
-        return f"Equal loss? {shown}, {margin}: {means} (difference {low:+.5f} to {high:+.5f} at 95 %)."
+        return f"Equal loss? {shown}, {margin}: {means} (difference {low} to {high} at 95 %)."
 
     def _times(self) -> str:
         where = "machines alike" if not self.machine_differences else f"another {', '.join(self.machine_differences)}"
         if self.time_ratio is None:
             return f"Time? Cannot be compared from so few runs ({where})."
-        ratio = self.time_ratio
-        return f"Time? {ratio.estimate:.3f} times the record's ({ratio.low:.3f} to {ratio.high:.3f} at 95 %; {where})."
+        found = self.time_ratio
+        ratio, low, high = (numbers.ratio(x, 3) for x in (found.estimate, found.low, found.high))
+        return f"Time? {ratio} times the record's ({low} to {high} at 95 %; {where})."
 
     def _labels(self) -> tuple[str, ...]:
         if self.relabelled is None:
             return ()
-        loss = "no loss" if self.relabelled.mean_loss is None else f"val_loss {self.relabelled.mean_loss:.5f}"
+        loss = "no loss" if self.relabelled.mean_loss is None else f"val_loss {numbers.loss(self.relabelled.mean_loss, 5)}"
         verdict = {True: "reached", False: "missed", None: "no target to reach"}[self.relabelled.reached_target]
         runs = f"{self.relabelled.n} run{'' if self.relabelled.n == 1 else 's'}"
         return (f"Under other labels? {loss}, target {verdict} ({runs}).",)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from ..formats import numbers
 from ..formats.messages import Log
 from ..formats.observer import Observer
 
@@ -73,10 +74,12 @@ class Display(Observer):
         return time.monotonic() - self._started_s
 
     def _finished(self) -> Text:
-        return Text.assemble((f"{self._phase:<8}", "bold"), f"{self._elapsed_s():7.1f} s")
+        return Text.assemble((f"{self._phase:<8}", "bold"), f"{numbers.fixed(self._elapsed_s(), 1):>7} s")
 
     def _line(self) -> Text:
-        line = Text.assemble(self._label, (f"{self._phase:<8}", "bold cyan"), f"{self._elapsed_s():7.1f} s ")
+        line = Text.assemble(
+            self._label, (f"{self._phase:<8}", "bold cyan"), f"{numbers.fixed(self._elapsed_s(), 1):>7} s "
+        )
         details = {"TRAIN": self._training, "SCORE": self._scoring}.get(self._phase, self._waiting)()
         return line.append("  ".join(details))
 
@@ -93,11 +96,11 @@ class Display(Observer):
         else:
             parts += [f"step {log.step}"]
         if log.train_loss is not None:
-            parts.append(f"train_loss {log.train_loss:.4f}")
+            parts.append(f"train_loss {numbers.loss(log.train_loss)}")
         if log.tokens:
-            parts.append(f"{_short(log.tokens / elapsed_s)} tokens/s")
+            parts.append(f"{numbers.abbreviated(log.tokens / elapsed_s)} tokens/s")
         if log.steps and 0 < log.step <= log.steps:
-            parts.append(f"ETA {elapsed_s / log.step * (log.steps - log.step):.0f} s")
+            parts.append(f"ETA {numbers.fixed_seconds(elapsed_s / log.step * (log.steps - log.step), 0)}")
         return parts
 
     def _scoring(self) -> list[str]:
@@ -110,11 +113,3 @@ class Display(Observer):
 def _bar(share: float) -> str:
     filled = int(min(max(share, 0.0), 1.0) * BAR_CELLS)
     return "━" * filled + "─" * (BAR_CELLS - filled)
-
-
-def _short(number: float) -> str:
-    """1234567 -> 1.23M"""
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= limit:
-            return f"{number / limit:.3g}{unit}"
-    return f"{number:.0f}"

@@ -8,7 +8,7 @@ from typing import Literal
 from data import datasets
 
 from ..errors import DataError
-from ..formats import environment, layout
+from ..formats import environment, layout, numbers
 from ..formats.track import Track
 from ..sandbox import cgroups, levels
 from . import machine
@@ -63,8 +63,8 @@ def _lacking_hardware(track: Track) -> list[str]:
 
 
 def _cores() -> Check:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-    return Check("cpu", "ok", f"{len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB memory")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Check("cpu", "ok", f"{len(os.sched_getaffinity(0))} cores, {numbers.gibibytes(memory, 0)} memory")
 
 
 def _torch() -> Check:
@@ -109,7 +109,7 @@ def _disks() -> list[Check]:
         free = shutil.disk_usage(existing).free
         verdict: Literal["ok", "note"] = "ok" if free >= low else "note"
         advice = "" if free >= low else f"less than {low / GIB:g} GiB free"
-        checks.append(Check(f"{name} disk", verdict, f"{free / GIB:.1f} GiB free at {path}", advice))
+        checks.append(Check(f"{name} disk", verdict, f"{numbers.gibibytes(free)} free at {path}", advice))
     return checks
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from data.datasets import Dataset
 
-from ..formats import environment
+from ..formats import environment, numbers
 from ..formats.run import (
     CampaignRef,
     CurvePoint,
@@ -122,7 +122,7 @@ def outcome(state: RunState, target: float | None) -> str:
     assert train_ns is not None
     loss = state.score.val_loss
     labels = "" if state.relabelling is None else "under other labels, "
-    sentence = f"{labels}val_loss {loss:.4f} after {train_ns / NS:.3f} s of training"
+    sentence = f"{labels}val_loss {numbers.loss(loss)} after {numbers.fixed_seconds(train_ns / NS)} of training"
     if target is None:
         return sentence
     return f"{sentence}: {'reached' if loss <= target else 'missed'} the target {target:g}"

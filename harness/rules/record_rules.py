@@ -12,6 +12,7 @@ from datetime import UTC, date, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from ..campaigns import comparable
+from ..formats import numbers
 from ..formats.run import RunRecord
 from ..formats.track import Track
 from ..system.clock import NS
@@ -69,18 +70,18 @@ def significance(given: RuleInput, track: Track) -> Iterator[Breach]:
     yield Breach(
         f"the losses do not show a mean at or below the target {track.target_val_loss:g}",
         f"p < {test.alpha:g} by the one-sided {test.test}-test",
-        f"p = {arm.p_value:.3g}, {_mean_loss(arm)}",
+        f"p = {numbers.plain_p_value(arm.p_value, 3)}, {_mean_loss(arm)}",
     )
 
 
 def _mean_loss(arm: "ArmEvidence") -> str:
-    return "no loss" if arm.mean_loss is None else f"mean {arm.mean_loss:.5f} of {arm.n} runs"
+    return "no loss" if arm.mean_loss is None else f"mean {numbers.loss(arm.mean_loss, 5)} of {arm.n} runs"
 
 
 def degenerate_sample(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Without a p-value nothing is shown; so a sample no test can take fails."""
     if track.target_val_loss is not None and given.evidence.candidate.p_value is None:
-        losses = ", ".join(f"{loss:.7g}" for loss in given.evidence.candidate.losses[:8]) or "no loss"
+        losses = ", ".join(numbers.short(loss, 7) for loss in given.evidence.candidate.losses[:8]) or "no loss"
         yield Breach("the losses are no sample a test can take", "two or more finite losses that differ", losses)
 
 
@@ -97,11 +98,11 @@ def faster_than_parent(given: RuleInput, track: Track) -> Iterator[Breach]:
         )
         return
     if comparison.p_faster is None or not comparison.p_faster < track.rules.faster_alpha:
-        found = "no p-value" if comparison.p_faster is None else f"p = {comparison.p_faster:.3g}"
+        found = "no p-value" if comparison.p_faster is None else f"p = {numbers.plain_p_value(comparison.p_faster, 3)}"
         yield Breach(
             "the pairs do not show that the candidate is faster",
             f"p < {track.rules.faster_alpha:g} by the one-sided paired t-test on log time",
-            f"{found}, ratio of mean times {comparison.ratio:.4f}",
+            f"{found}, ratio of mean times {numbers.ratio(comparison.ratio)}",
         )
 
 
@@ -114,7 +115,7 @@ def lower_loss_than_parent(given: RuleInput, track: Track) -> Iterator[Breach]:
     baseline = given.evidence.baseline
     try:
         p_value = welch_test(given.evidence.candidate.losses, () if baseline is None else baseline.losses).p_value
-        found = f"p = {p_value:.3g}"
+        found = f"p = {numbers.plain_p_value(p_value, 3)}"
     except DegenerateSample as error:
         p_value, found = 1.0, str(error)
     if not p_value < track.significance.alpha:
@@ -184,7 +185,7 @@ def uncounted_attempts(given: RuleInput, track: Track) -> Iterator[Breach]:
     if uncounted > track.rules.uncounted_share * slots:
         yield Breach(
             "too many attempts ended without counting after the clock had started, or without saying whether it had",
-            f"at most {track.rules.uncounted_share:.0%} of {slots} slots",
+            f"at most {numbers.percent(track.rules.uncounted_share, 0)} of {slots} slots",
             str(uncounted),
         )
 
@@ -218,8 +219,8 @@ def budget_margin(given: RuleInput, track: Track) -> Iterator[Breach]:
         times = [getattr(run.phases, f"{phase}_ns") or 0 for run in given.runs("candidate")]
         longest_s = max(times, default=0) / NS
         if longest_s > track.rules.budget_share * limit_s:
-            expected = f"at most {track.rules.budget_share:.0%} of {limit_s:g} s"
-            yield Breach(f"{phase} comes close to its budget", expected, f"{longest_s:.3g} s")
+            expected = f"at most {numbers.percent(track.rules.budget_share, 0)} of {limit_s:g} s"
+            yield Breach(f"{phase} comes close to its budget", expected, f"{numbers.short(longest_s, 3)} s")
 
 
 def time_spread(given: RuleInput, track: Track) -> Iterator[Breach]:
@@ -229,8 +230,8 @@ def time_spread(given: RuleInput, track: Track) -> Iterator[Breach]:
             continue
         spread = arm.sd_time_s / arm.mean_time_s
         if spread > track.rules.time_spread:
-            expected = f"a standard deviation of at most {track.rules.time_spread:.1%} of the mean"
-            yield Breach(f"the times of the {arm.arm} scatter", expected, f"{spread:.1%}")
+            expected = f"a standard deviation of at most {numbers.percent(track.rules.time_spread)} of the mean"
+            yield Breach(f"the times of the {arm.arm} scatter", expected, numbers.percent(spread))
 
 
 def baseline_in_its_own_interval(given: RuleInput, track: Track) -> Iterator[Breach]:
@@ -244,8 +245,8 @@ def baseline_in_its_own_interval(given: RuleInput, track: Track) -> Iterator[Bre
     if abs(offset) > track.rules.baseline_offset:
         yield Breach(
             "the baseline's time is not what its own record shows on like hardware",
-            f"within {track.rules.baseline_offset:.0%} of {then_s:.4g} s",
-            f"{baseline.mean_time_s:.4g} s ({offset:+.1%})",
+            f"within {numbers.percent(track.rules.baseline_offset, 0)} of {numbers.short(then_s)} s",
+            f"{numbers.short(baseline.mean_time_s)} s ({numbers.signed_percent(offset)})",
         )
 
 

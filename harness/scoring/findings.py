@@ -1,5 +1,6 @@
 """Findings of a run: rules that its score breaks, what was expected and what was found."""
 
+from ..formats import numbers
 from ..formats.run import Finding, Probes, Score, Shadow
 from ..formats.track import Evaluation
 from . import probes
@@ -23,14 +24,15 @@ def _probe_findings(found: Probes, limit: float) -> list[Finding]:
         return [
             _causality(
                 f"at most {limit:g} nats between two evaluations of the same prefix",
-                f"{found.max_abs_difference:.4g} nats in {found.pairs} probed windows",
+                f"{numbers.nats(found.max_abs_difference, 4)} in {found.pairs} probed windows",
             )
         ]
-    if found.gain is not None and probes.is_leak(found.gain, found.gain_standard_error):
+    gain, error = found.gain, found.gain_standard_error
+    if gain is not None and error is not None and probes.is_leak(gain, error):
         return [
             _causality(
                 "a prefix that is as hard before its real suffix as before another",
-                f"easier by {found.gain:.4g} nats (standard error {found.gain_standard_error:.2g}) "
+                f"easier by {numbers.nats(gain, 4)} (standard error {numbers.short(error, 2)}) "
                 f"in {found.pairs} probed windows",
             )
         ]
@@ -42,7 +44,7 @@ def _hidden_state(size: float, pairs: int, limit: float) -> Finding:
         id="hidden_state",
         sentence="the loss of a window depends on what the evaluator was asked besides",
         expected=f"at most {limit:g} nats between two evaluations of the same window",
-        found=f"{size:.4g} nats in {pairs} windows that were asked twice",
+        found=f"{numbers.nats(size, 4)} in {pairs} windows that were asked twice",
     )
 
 
@@ -54,13 +56,13 @@ def _causality(expected: str, found: str) -> Finding:
 def _shadow_findings(shadow: Shadow, limit: float) -> list[Finding]:
     if shadow.gap <= limit:
         return []
-    spread = "" if shadow.standard_error is None else f" (standard error {shadow.standard_error:.2g})"
+    spread = "" if shadow.standard_error is None else f" (standard error {numbers.short(shadow.standard_error, 2)})"
     return [
         Finding.error(
             id="shadow_gap",
             sentence="the scored text is easier for this model than text of the same kind that nobody could know",
             expected=f"a gap of at most {limit:g} nats per token",
-            found=f"{shadow.gap:.4g} nats{spread} over {shadow.count:,} unscored tokens",
+            found=f"{numbers.nats(shadow.gap, 4)}{spread} over {shadow.count:,} unscored tokens",
         )
     ]
 

@@ -8,6 +8,7 @@ import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..formats import numbers
 from ..formats.run import Finding
 from ..system.clock import NS
 from .grammars import Grammar, LinePattern, Reading, forms, literals, read_line
@@ -200,7 +201,8 @@ def _about_time(
         sentence = (
             "part of the time between its first and last line is outside its own clock (validation, or other work)"
         )
-        found.append(Finding.warning("outside_its_clock", sentence, _s(passed_ns), f"{_s(claimed_ns)} claimed"))
+        passed, claimed = numbers.fixed_seconds(passed_ns / NS), numbers.fixed_seconds(claimed_ns / NS)
+        found.append(Finding.warning("outside_its_clock", sentence, passed, f"{claimed} claimed"))
     return found
 
 
@@ -228,7 +230,12 @@ def _span(a: ResultLine, b: ResultLine) -> tuple[str, int, int]:
 
 def _ahead(what: str, claimed_ns: int, passed_ns: int) -> Finding:
     sentence = f"it claims more time for {what} than passed on the referee's clock"
-    return Finding.warning("clock_ahead", sentence, f"at most {_s(passed_ns)}", _s(claimed_ns))
+    return Finding.warning(
+        "clock_ahead",
+        sentence,
+        f"at most {numbers.fixed_seconds(passed_ns / NS)}",
+        numbers.fixed_seconds(claimed_ns / NS),
+    )
 
 
 def _most(passed_ns: int) -> int:
@@ -242,7 +249,3 @@ def _ns(milliseconds: float | None) -> int | None:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and abs(value) < 1e12 else None
-
-
-def _s(ns: int) -> str:
-    return f"{ns / NS:.3f} s"

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..formats import environment
+from ..formats import environment, numbers
 from ..formats.run import Finding, TrackRef, owner
 from ..formats.track import Track
 from ..status import Status
@@ -96,13 +96,13 @@ def outcome(request: SelfTimedRequest, state: SelfTimedState) -> str:
     """What a script that ended well came to, in one sentence."""
     claim, seen = state.observed_log.claim, state.observed
     assert seen is not None
-    wall = f"in {seen.wall_ns / NS:.1f} s on the referee's clock"
+    wall = f"in {numbers.fixed_seconds(seen.wall_ns / NS, 1)} on the referee's clock"
     if state.measured is not None:
         loss, target = state.measured.score.val_loss, request.track.target_val_loss if request.track else None
         verdict = "" if target is None else f": {'reached' if loss <= target else 'missed'} the target {target:g}"
-        return f"measured val_loss {loss:.4f} {wall}{verdict}"
+        return f"measured val_loss {numbers.loss(loss)} {wall}{verdict}"
     if claim is None:
         return f"ended {wall}; it printed no line of a known kind"
     said = [(name, getattr(claim, name)) for name in ("val_loss", "val_bpb", "train_loss")]
     name, value = next(((name, value) for name, value in said if value is not None), ("loss", float("nan")))
-    return f"reported {name} {value:.4f} at step {claim.step} {wall}"
+    return f"reported {name} {numbers.loss(value)} at step {claim.step} {wall}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from ..formats import numbers
 from .power import Design
 from .significance import (
     DegenerateSample,
@@ -59,14 +60,14 @@ class Comparison:
     def _speed(self) -> str:
         pairs = f"{self.pairs} pair{'' if self.pairs == 1 else 's'}"
         if self.saving is None:
-            return f"Faster? Cannot be told from {pairs}; the ratio of mean times is {self.ratio:.4f}."
-        low, high = (f"{100 * share:.2f} %" for share in (self.saving.low, self.saving.high))
+            return f"Faster? Cannot be told from {pairs}; the ratio of mean times is {numbers.ratio(self.ratio)}."
+        low, high = (numbers.spaced_percent(share) for share in (self.saving.low, self.saving.high))
         p_value = self.p_faster if self.saving.estimate > 0 else self.p_slower
-        numbers = f"(saving {low} to {high} at 95 %, {pairs}, p = {p_value:.2g})"
-        size = f"{abs(100 * self.saving.estimate):.2f} %"
+        shown = f"(saving {low} to {high} at 95 %, {pairs}, p = {numbers.plain_p_value(p_value)})"
+        size = numbers.spaced_percent(abs(self.saving.estimate))
         if self.verdict == "undecided":
-            return f"Faster? Undecided: {size} {'faster' if self.saving.estimate > 0 else 'slower'} {numbers}."
-        return f"Faster? {'Yes, by' if self.verdict == 'faster' else 'No, it is slower by'} {size} {numbers}."
+            return f"Faster? Undecided: {size} {'faster' if self.saving.estimate > 0 else 'slower'} {shown}."
+        return f"Faster? {'Yes, by' if self.verdict == 'faster' else 'No, it is slower by'} {size} {shown}."
 
     def _settling(self) -> tuple[str, ...]:
         if self.verdict != "undecided":
@@ -83,9 +84,10 @@ class Comparison:
         if self.loss_difference is None:
             return f"At equal loss? {'Yes, to the last digit.' if self.equal_loss else 'Cannot be told.'}"
         span = self.loss_difference
-        numbers = f"{span.estimate:+.5f} nats (95 % interval {span.low:+.5f} to {span.high:+.5f})"
+        difference, low, high = (numbers.signed_loss(x) for x in (span.estimate, span.low, span.high))
         shown = "Yes" if self.equal_loss else "Not shown"
-        return f"At equal loss? {shown}, within {self.equal_loss_margin_nats:g} nats: the difference is {numbers}."
+        margin = f"within {self.equal_loss_margin_nats:g} nats"
+        return f"At equal loss? {shown}, {margin}: the difference is {difference} nats (95 % interval {low} to {high})."
 
 
 def compare(

@@ -10,7 +10,7 @@ from typing import Any
 from harness.campaigns.evidence import Evidence
 from harness.cli.reports import diff_stat
 from harness.errors import RecordError, UserError
-from harness.formats import layout
+from harness.formats import layout, numbers
 from harness.formats.run import Finding, RunRecord
 from harness.formats.track import load_track
 from harness.records.challenge import Challenge
@@ -171,7 +171,7 @@ def _environment(run: RunRecord) -> Iterable[tuple[str, str]]:
         yield "driver", ", ".join(sorted({gpu.driver for gpu in found.gpus}))
         yield "power limit", ", ".join(sorted({f"{gpu.power_limit_w} W" for gpu in found.gpus}))
     yield "CPU", f"{found.cpu_cores} cores, {found.cpu_model}"
-    yield "memory", f"{found.memory_bytes / 1e9:.3g} GB"
+    yield "memory", f"{numbers.short(found.memory_bytes / 1e9, 3)} GB"
     yield "kernel", found.kernel
     yield "Python", found.python
     yield "torch", (found.torch or "none") + (f", CUDA {found.cuda}" if found.cuda else "")

@@ -12,6 +12,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from harness.errors import UserError
+from harness.formats import numbers
 from harness.selftimed.grammars import BY_NAME, GRAMMARS, Grammar, Reading
 from harness.selftimed.logs import LoggedRun, TrainingLog, file_chunks, read_log
 
@@ -146,7 +147,7 @@ def _summary(run: LoggedRun) -> str:
     names = (("val_loss", last.val_loss), ("val_bpb", last.val_bpb), ("train_loss", last.train_loss))
     parts += [f"{name} {value:g}" for name, value in names if value is not None]
     if last.time_ms is not None:
-        parts.append(f"{last.time_ms / 1000:.3f} s")
+        parts.append(numbers.fixed_seconds(last.time_ms / 1000))
     parts.append(f"{len(run.validations)} validations, {len(run.training)} training lines")
     return ", ".join(parts)
 

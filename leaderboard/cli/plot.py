@@ -11,6 +11,7 @@ from rich.text import Text
 
 from data.printing import printable
 from harness.errors import UserError
+from harness.formats import numbers
 from harness.formats.track import Track, default_track, load_track
 
 from ..board.board import read_board
@@ -125,16 +126,19 @@ def _progress_lines(points: list[ProgressPoint], track: Track, width: int) -> li
     series = terminal_plot.Series([p.place for p in points], [p.value for p in points], steps=True)
     unit = plots.unit(track)
     lines = [f"{track.name}: {track.title}", f"{unit}{' (log axis)' if log else ''} over the number of the record", ""]
-    lines += terminal_plot.plot([series], width, marks=marks, log=log) or [f"one record: {points[0].value:,.4g} {unit}"]
+    only = f"one record: {numbers.grouped(points[0].value)} {unit}"
+    lines += terminal_plot.plot([series], width, marks=marks, log=log) or [only]
     for i, letter in letters.items():
         saved = 1 - points[i].value / points[i - 1].value
         lines.append(
-            f"  {letter}  {points[i].place:>3}  {points[i].value:>9,.4g} {unit}  -{saved:.1%}  {points[i].label}"
+            f"  {letter}  {points[i].place:>3}  {numbers.grouped(points[i].value):>9} {unit}  "
+            f"-{numbers.percent(saved)}  {points[i].label}"
         )
     first, last = points[0].value, points[-1].value
     if len(points) == 1:
         return lines
-    return [*lines, f"  {first:,.4g} to {last:,.4g} {unit} in {len(points)} records, {first / last:.3g} times"]
+    ends = f"{numbers.grouped(first)} to {numbers.grouped(last)} {unit}"
+    return [*lines, f"  {ends} in {len(points)} records, {numbers.short(first / last, 3)} times"]
 
 
 def _curve_lines(points: list[TrainingPoint], width: int) -> list[str]:
@@ -171,7 +175,8 @@ def _noise_lines(found: list[Scatter], width: int) -> list[str]:
         if not everything:
             continue
         ends = min(everything), max(everything)
-        lines.append(f"{label}: {ends[0]:.5g} to {ends[1]:.5g} {unit}".rstrip() + "; ├┃┤ 95 % interval of the mean")
+        low, high = (numbers.short(end, 5) for end in ends)
+        lines.append(f"{label}: {low} to {high} {unit}".rstrip() + "; ├┃┤ 95 % interval of the mean")
         for one, (values, span) in zip(found, sides, strict=True):
             name = printable(one.record)[:name_cells]
             row = terminal_plot.strip(values, span, ends, cells)
@@ -183,8 +188,8 @@ def _noise_lines(found: list[Scatter], width: int) -> list[str]:
 def _mean(values: tuple[float, ...], span: plots.Interval | None) -> str:
     if not values:
         return ""
-    mean = f"{sum(values) / len(values):>9.5g}"
-    return mean if span is None else f"{mean} ±{(span[1] - span[0]) / 2:.2g}"
+    mean = f"{numbers.short(sum(values) / len(values), 5):>9}"
+    return mean if span is None else f"{mean} ±{numbers.half_width(*span)}"
 
 
 def _print(points: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from data.printing import printable
 from harness.cli.reports import show_evidence, show_findings
+from harness.formats import numbers
 from harness.records.standings import Standing
 
 from ..board.record_names import find_record
@@ -102,7 +103,7 @@ def _print_imported(console: Console, found: ImportView) -> None:
         ("claimed", ", ".join(claimed)),
         ("in its logs", _logged(audited.time_s, audited.time_sd_s, audited.timed_runs)),
         ("loss", _loss(found)),
-        ("p", "" if audited.p_value is None else f"{audited.p_value:.3g} by this track's test"),
+        ("p", "" if audited.p_value is None else f"{numbers.plain_p_value(audited.p_value, 3)} by this track's test"),
         ("baseline beside it", _logged(audited.baseline_time_s, None, audited.baseline_runs)),
         ("merged", "" if audited.merged is None else f"{audited.merged}; its table says {audited.date or 'no date'}"),
         ("size of its source", size_sentence(row)),
@@ -111,7 +112,7 @@ def _print_imported(console: Console, found: ImportView) -> None:
     )
     _section(console, f"runs by the rule {audited.group!r}")
     logs = zip(found.runs[:SHOWN_RUNS], found.paths, strict=False)
-    _lines(console, [f"  {_number(r.val_loss, '.4f'):>7}  {_ms(r.train_time_ms):>12}  {path}" for r, path in logs])
+    _lines(console, [f"  {numbers.loss(r.val_loss):>7}  {_clock(r.train_time_ms):>12}  {path}" for r, path in logs])
     if len(found.runs) > SHOWN_RUNS:
         _lines(console, [f"  and {len(found.runs) - SHOWN_RUNS} more; --json has them all"])
     if not found.runs:
@@ -141,7 +142,7 @@ def _place(row: Standing | None) -> str:
         return "none: it holds no place on its board"
     saved = ""
     if row.saving is not None:
-        saved = f", {abs(row.saving):.1%} {'less' if row.saving > 0 else 'more'} than the record before it"
+        saved = f", {numbers.percent(abs(row.saving))} {'less' if row.saving > 0 else 'more'} than the record before it"
     return f"number {row.place}, {_time(row)}{saved}; {row.tier}, {row.hardware}"
 
 
@@ -152,15 +153,17 @@ def _time(row: Standing) -> str:
         return "no time"
     span = ""
     if row.train_time_low_s is not None and row.train_time_high_s is not None:
-        span = f" (95 % interval {row.train_time_low_s:.4g} to {row.train_time_high_s:.4g})"
-    return f"{row.train_time_s:,.4g} s{span}"
+        low, high = numbers.short(row.train_time_low_s), numbers.short(row.train_time_high_s)
+        span = f" (95 % interval {low} to {high})"
+    return f"{numbers.grouped(row.train_time_s)} s{span}"
 
 
 def _logged(mean_s: float | None, sd_s: float | None, runs: int) -> str:
     if mean_s is None:
         return ""
-    spread = "" if sd_s is None else f", sd {sd_s:.2g} s"
-    return f"{mean_s:.4g} s, mean of {runs} run{'' if runs == 1 else 's'}{spread}, by the scripts' own clock"
+    spread = "" if sd_s is None else f", sd {numbers.short(sd_s, 2)} s"
+    several = "" if runs == 1 else "s"
+    return f"{numbers.short(mean_s)} s, mean of {runs} run{several}{spread}, by the scripts' own clock"
 
 
 def _loss(found: ImportView) -> str:
@@ -168,8 +171,9 @@ def _loss(found: ImportView) -> str:
     if audited.val_loss is None:
         return ""
     low, high = audited.val_loss_range or (audited.val_loss, audited.val_loss)
-    spread = "" if audited.val_loss_sd is None else f", sd {audited.val_loss_sd:.2g}"
-    return f"mean {audited.val_loss:.5f} of {audited.runs} runs{spread}, {low:.4f} to {high:.4f}"
+    spread = "" if audited.val_loss_sd is None else f", sd {numbers.short(audited.val_loss_sd, 2)}"
+    reach = f"{numbers.loss(low)} to {numbers.loss(high)}"
+    return f"mean {numbers.loss(audited.val_loss, 5)} of {audited.runs} runs{spread}, {reach}"
 
 
 def _run_lines(runs: tuple[ShownAttempt, ...]) -> list[str]:
@@ -177,17 +181,14 @@ def _run_lines(runs: tuple[ShownAttempt, ...]) -> list[str]:
     for run in runs[:SHOWN_RUNS]:
         became = run.status + ("" if run.counted else ", does not count")
         became += f" ({', '.join(run.findings)})" if run.findings else ""
-        time_s, loss = _number(run.time_s, ".3f"), _number(run.val_loss, ".5f")
+        time_s = "" if run.time_s is None else numbers.fixed(run.time_s, 3)
+        loss = numbers.loss(run.val_loss, 5)
         lines.append(f"  {run.run_id:<28} {run.arm:<9} {run.seed:>10} {time_s:>8} s {loss:>9}  {became}")
     return lines + ([f"  and {len(runs) - SHOWN_RUNS} more; --json has them all"] if len(runs) > SHOWN_RUNS else [])
 
 
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else f"{value:{form}}"
-
-
-def _ms(value: int | None) -> str:
-    return "" if value is None else f"{value / 1000:,.3f} s"
+def _clock(milliseconds: int | None) -> str:
+    return numbers.grouped_seconds(None if milliseconds is None else milliseconds / 1000)
 
 
 def _title(console: Console, text: str) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from harness.errors import UserError
-from harness.formats import layout
+from harness.formats import layout, numbers
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 DEFAULT = layout.ROOT / "site"
@@ -52,7 +52,8 @@ def build(
         return
     changed = f"{len(built.written)} of {built.files} files written"
     removed = f", {len(built.removed)} removed" if built.removed else ""
-    print(f"{out}: {changed}{removed}, in {time.monotonic() - begun:.1f} s; open {out / 'index.html'}")
+    taken = numbers.fixed_seconds(time.monotonic() - begun, 1)
+    print(f"{out}: {changed}{removed}, in {taken}; open {out / 'index.html'}")
     for sentence in built.broken:
         print(f"broken: {sentence}")
 

@@ -18,7 +18,7 @@ from harness.campaigns.campaign import fills_slot
 from harness.campaigns.summary import summarise
 from harness.campaigns.track_match import bundle_track
 from harness.errors import RecordError
-from harness.formats import layout
+from harness.formats import layout, numbers
 from harness.formats.run import RunRecord, read_run
 from harness.status import ExitCode, Status
 
@@ -152,13 +152,13 @@ def describe(sight: RunSight) -> str:
             step += f"/{sight.steps}"
         parts.append(step)
         if sight.report.train_loss is not None:
-            parts.append(f"train_loss {sight.report.train_loss:.4f}")
+            parts.append(f"train_loss {numbers.loss(sight.report.train_loss)}")
     elif sight.phase == "PREPARE":
         parts.append("building, compiling, warming up; or before the first report")
     if sight.clock_s is not None:
-        parts.append(f"{sight.clock_s:.1f} s since GO")
+        parts.append(f"{numbers.fixed_seconds(sight.clock_s, 1)} since GO")
     if sight.eta_s is not None:
-        parts.append(f"ETA {sight.eta_s:.0f} s")
+        parts.append(f"ETA {numbers.fixed_seconds(sight.eta_s, 0)}")
     return "  ".join(parts)
 
 

@@ -4,11 +4,12 @@ from collections import Counter
 from dataclasses import dataclass
 
 from data.printing import one_line
+from harness.formats import numbers
 from harness.formats.track import Track
 
 from ..upstream.audit import AuditRow
 from ..upstream.audit_tables import INTRODUCTION
-from . import addresses, numbers
+from . import addresses
 from .rendering import Page
 from .tables import Cell, Column, Part, Table, cell
 from .track_data import Collection, Imported

@@ -22,6 +22,7 @@ from markupsafe import Markup
 
 from data.printing import one_line
 from harness.campaigns.campaign import ARMS
+from harness.formats import numbers
 
 from . import addresses
 
@@ -105,7 +106,8 @@ def progress(points: Sequence[ChartPoint], unit: str, here: str, draw: Draw) -> 
         for label, scale in (("log scale", "log"), ("linear scale", "linear"))
     )
     first, last = points[0].value, points[-1].value
-    caption = f"From {first:,.4g} to {last:,.4g} {unit} in {len(points)} records. A point leads to its record."
+    ends = f"From {numbers.grouped(first)} to {numbers.grouped(last)} {unit}"
+    caption = f"{ends} in {len(points)} records. A point leads to its record."
     return Figure("Progress of the record", caption, drawings)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from data.printing import one_line
+from harness.formats import numbers
 
-from . import addresses, numbers
+from . import addresses
 from .rows import BoardRow
 from .tables import Cell, Column, Table, cell
 

@@ -5,8 +5,9 @@ from datetime import date
 from xml.etree import ElementTree
 
 from data.printing import one_line
+from harness.formats import numbers
 
-from . import addresses, numbers
+from . import addresses
 from .rows import BoardRow
 
 MAX_ENTRIES = 50

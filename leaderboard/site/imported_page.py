@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from data.printing import one_line
+from harness.formats import numbers
 from harness.formats.track import Track
 
 from ..upstream.audit import losses_of
 from ..upstream.history import History, ImportedRun
-from . import addresses, numbers
+from . import addresses
 from .sparklines import Strip, strip
 from .tables import Cell, Column, Part, Table, cell
 from .track_data import Collection, Imported

@@ -12,7 +12,7 @@ from data.printing import one_line
 from harness.campaigns.bundle import Bundle, read_bundle
 from harness.campaigns.evidence import ArmEvidence
 from harness.errors import RecordError, UserError
-from harness.formats import layout
+from harness.formats import layout, numbers
 from harness.formats.environment import Environment
 from harness.formats.run import Finding, RunRecord
 from harness.formats.track import Track
@@ -22,7 +22,7 @@ from harness.records.verification import VerificationReport
 from harness.system.clock import NS
 from harness.system.plainfile import read_plain
 
-from . import addresses, numbers
+from . import addresses
 from .charts import CurveDot, Draw, Figure, RunPoint, curves, scatter
 from .prose import prose, without_title
 from .sparklines import Strip, strip
@@ -202,7 +202,7 @@ def _run_cells(found: AttemptRow, address: str) -> tuple[Cell, ...]:
         cell(numbers.loss(loss, 5), address, sort=loss),
         cell(_ns(phases.prepare_ns), sort=phases.prepare_ns),
         cell(_ns(phases.score_ns), sort=phases.score_ns),
-        cell("" if score is None or score.shadow is None else f"{score.shadow.gap:+.4f}",
+        cell("" if score is None or score.shadow is None else numbers.signed_loss(score.shadow.gap, 4),
              sort=score.shadow.gap if score and score.shadow else None),
         cell("" if score is None else numbers.tiny(score.probes.max_abs_difference),
              sort=score.probes.max_abs_difference if score else None),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from data.printing import one_line, visible
+from harness.formats import numbers
 
-from . import addresses, numbers
+from . import addresses
 
 if TYPE_CHECKING:
     from jinja2 import Template

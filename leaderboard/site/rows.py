@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from data.printing import one_line
+from harness.formats import numbers
 from harness.records.standings import Standing
 
 from ..upstream.imported import UNDATED
-from . import addresses, numbers
+from . import addresses
 from .tables import Cell, Column, Part, Table, cell, linked
 from .track_data import Collection, Imported, Own
 

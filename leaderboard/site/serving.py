@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
+from harness.formats import numbers
 
 from . import addresses
 from .building import build, site_fingerprint
@@ -82,6 +83,7 @@ def watch(out: Path, tell: Callable[[str], None], stop: threading.Event, look_s:
         seen, begun = found, time.monotonic()
         try:
             built = build(out)
-            tell(f"built again in {time.monotonic() - begun:.1f} s: {len(built.written)} files changed")
+            taken = numbers.fixed_seconds(time.monotonic() - begun, 1)
+            tell(f"built again in {taken}: {len(built.written)} files changed")
         except (UserError, OSError) as error:
             tell(f"not built: {error}")

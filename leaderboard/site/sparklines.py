@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.formats import numbers
+
 WIDTH, HEIGHT, MARGIN = 360, 44, 10
 
 
@@ -35,8 +37,8 @@ def strip(losses: Sequence[float], target: float | None) -> Strip | None:
         dots=tuple(map(at, losses)),
         mean=at(sum(losses) / len(losses)),
         target=None if target is None else at(target),
-        low=f"{low:.4f}",
-        high=f"{high:.4f}",
+        low=numbers.loss(low),
+        high=numbers.loss(high),
     )
 
 

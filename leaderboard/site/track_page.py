@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.printing import one_line
+from harness.formats import numbers
 from harness.formats.track import Track
 from harness.rules.registry import RULES
 from harness.rules.source_rules import SOURCE_RULES
@@ -108,8 +109,8 @@ def _points(rows: list[BoardRow]) -> list[ChartPoint]:
         ChartPoint(
             when=row.date.isoformat() if dated and row.date is not None else number,
             value=_value(row) or 0.0,
-            label=f"{row.standing.title}: {_value(row):,.4g} {'steps' if row.standing.steps else 's'}, "
-            f"{row.standing.tier}, {row.date or 'undated'}",
+            label=f"{row.standing.title}: {numbers.grouped(_value(row) or 0.0)} "
+            f"{'steps' if row.standing.steps else 's'}, {row.standing.tier}, {row.date or 'undated'}",
             techniques=", ".join(row.standing.techniques[:2]),
             address=row.address,
             tier=row.standing.tier,

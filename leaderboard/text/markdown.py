@@ -7,10 +7,12 @@ import re
 from collections.abc import Sequence
 
 from data.printing import printable
+from harness.formats import numbers
 from harness.formats.track import Track
 from harness.records.standings import Standing
 
 from ..upstream.imported import UNDATED
+from .tables import saved_cell
 
 _PLAIN = frozenset(" ,.;+-/%'=?()")  # of ASCII punctuation: means nothing inside a cell
 _WWW = re.compile(r"www(?=\.)", re.IGNORECASE)
@@ -39,10 +41,10 @@ def _cells(row: Standing) -> list[str]:
         "" if row.place is None else str(row.place),
         as_words(row.title),
         _time(row),
-        "" if row.saving is None else f"{row.saving:+.1%}" + (" by ratio" if row.placed_by == "ratio" else ""),
-        "" if row.val_loss is None else f"{row.val_loss:.4f}{missed}",
+        saved_cell(row),
+        numbers.loss(row.val_loss) + ("" if row.val_loss is None else missed),
         str(row.runs),
-        "" if row.p_value is None else f"{row.p_value:.2g}",
+        numbers.plain_p_value(row.p_value),
         row.tier + (", refuted" if row.refutations else ""),
         as_words(", ".join(row.authors)),
         "" if row.date == UNDATED else str(row.date),
@@ -56,8 +58,9 @@ def _time(row: Standing) -> str:
         return ""
     span = ""
     if row.train_time_low_s is not None and row.train_time_high_s is not None:
-        span = f" ± {(row.train_time_high_s - row.train_time_low_s) / 2:.2g}"
-    return f"{row.train_time_s:,.4g}{span} s" if row.train_time_s < 1000 else f"{row.train_time_s:,.0f} s"
+        span = f" ± {numbers.half_width(row.train_time_low_s, row.train_time_high_s)}"
+    mean = numbers.grouped(row.train_time_s) + span if row.train_time_s < 1000 else numbers.whole(row.train_time_s)
+    return f"{mean} s"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data.printing import printable
+from harness.formats import numbers
 from harness.formats.track import Track
 from harness.records.standings import Standing
 
@@ -79,7 +80,8 @@ def progress_line(held: Sequence[Standing]) -> str:
     unit = "steps" if steps else "s"
     drawn = sparkline(values)
     return (
-        f"{values[0]:,.4g} {unit} {drawn} {values[-1]:,.4g} {unit}, {values[0] / values[-1]:.3g} times in {len(held)}"
+        f"{numbers.grouped(values[0])} {unit} {drawn} {numbers.grouped(values[-1])} {unit}, "
+        f"{numbers.short(values[0] / values[-1], 3)} times in {len(held)}"
     )
 
 
@@ -106,18 +108,25 @@ def _cells(row: Standing, width: int) -> list[Text]:
         Text("" if row.place is None else str(row.place)),
         Text(printable(label)),
         Text(time_cell(row)),
-        Text("" if row.saving is None else f"{row.saving:+.1%}{' by ratio' if row.placed_by == 'ratio' else ''}"),
+        Text(saved_cell(row)),
         Text(_loss_cell(row, width)),
         Text(str(row.runs)),
         Text(row.tier + (", refuted" if row.refutations else "")),
     ]
 
 
+def saved_cell(row: Standing) -> str:
+    """+3.2%, and whether another machine was the yardstick."""
+    if row.saving is None:
+        return ""
+    return numbers.signed_percent(row.saving) + (" by ratio" if row.placed_by == "ratio" else "")
+
+
 def _loss_cell(row: Standing, width: int) -> str:
     """2.5123, and whether that missed the target: underneath where the width is needed for titles."""
     if row.val_loss is None:
         return ""
-    found = f"{row.val_loss:.4f}"
+    found = numbers.loss(row.val_loss)
     if row.reached_target is not False:
         return found
     return f"{found} missed" if width >= ROOMY_WIDTH else f"{found}\nmissed"
@@ -125,7 +134,7 @@ def _loss_cell(row: Standing, width: int) -> str:
 
 def _optional(row: Standing, name: str, width: int) -> str:
     if name == "p":
-        return "" if row.p_value is None else f"{row.p_value:.2g}"
+        return numbers.plain_p_value(row.p_value)
     if name == "flags":  # by name where there is room
         return ", ".join(row.flags) if width >= FLAG_NAMES_WIDTH else str(len(row.flags) or "")
     if name == "lines":
@@ -153,8 +162,9 @@ def time_cell(row: Standing) -> str:
     if row.train_time_s is None:
         return ""
     if row.train_time_low_s is None or row.train_time_high_s is None:
-        return f"{row.train_time_s:.2f} s"
-    return f"{row.train_time_s:.2f} ±{(row.train_time_high_s - row.train_time_low_s) / 2:.2f} s"
+        return numbers.fixed_seconds(row.train_time_s, 2)
+    half = (row.train_time_high_s - row.train_time_low_s) / 2
+    return f"{numbers.fixed(row.train_time_s, 2)} ±{numbers.fixed_seconds(half, 2)}"
 
 
 def _style(row: Standing, reigning: int | None) -> str:

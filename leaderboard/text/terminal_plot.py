@@ -8,6 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from harness.formats import numbers
+
 BRAILLE = 0x2800
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # by row, then column, of a cell
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -93,9 +95,9 @@ def plot(
         if not log or mark.y > 0:
             grid.letter(place(mark.x, mark.y), mark.letter)
     labels = {0: y_ends[1], height - 1: y_ends[0]} | ({height // 2: sum(y_ends) / 2} if height > 6 else {})
-    texts = {row: _number(math.exp(value) if log else value) for row, value in labels.items()}
+    texts = {row: numbers.axis(math.exp(value) if log else value) for row, value in labels.items()}
     lines = [f"{texts.get(row, ''):>{LABEL_CELLS}} {line}" for row, line in enumerate(grid.lines())]
-    left, right = map(_number, x_ends)
+    left, right = map(numbers.axis, x_ends)
     return [*lines, " " * (LABEL_CELLS + 1) + left + right.rjust(grid.cells - len(left))]
 
 
@@ -165,11 +167,6 @@ def smoothed(ys: Sequence[float], share: float = 0.08) -> list[float]:
     reach = int(len(ys) * share / 2)
     windows = [ys[max(i - reach, 0) : i + reach + 1] for i in range(len(ys))]
     return [math.fsum(window) / len(window) for window in windows]
-
-
-def _number(value: float) -> str:
-    """Four digits, and more where they stand before the point."""
-    return f"{value:.4g}" if abs(value) < 1e4 or abs(value) >= 1e9 else f"{value:.0f}"
 
 
 def _scaled(value: float, log: bool) -> float:

@@ -29,7 +29,6 @@ from leaderboard.site import (
     diffs,
     feed,
     highlighting,
-    numbers,
     prose,
     serving,
     sparklines,
@@ -410,21 +409,6 @@ def test_rows_for_the_script_are_json_with_text_made_visible() -> None:
     assert script.startswith("speedrunRows(")
     rows = json.loads(script.removeprefix("speedrunRows(").removesuffix(");\n"))
     assert rows == [[[[["</script>\ufffd", "b.html"]], 1.5, ["x"]], [[], None]]]
-
-
-@pytest.mark.parametrize(
-    ("found", "wanted"),
-    [
-        (numbers.seconds(3.5432), "3.543 s"), (numbers.seconds(73.8), "73.80 s"), (numbers.seconds(2700), "2,700 s"),
-        (numbers.seconds(None), ""), (numbers.share(0.2), "+20.0 %"), (numbers.share(-0.01), "−1.0 %"),
-        (numbers.p_value(0.000123), "0.00012"), (numbers.p_value(0.0), "< 1e-99"),
-        (numbers.size(17_179_869_184), "17.2 GB"),
-        (numbers.span_seconds(1.5, 2.5), "1.500 – 2.500 s"), (numbers.minutes(90), "1.50 min"),
-        (numbers.size(999), "999 B"),
-    ],
-)  # fmt: skip
-def test_numbers(found: str, wanted: str) -> None:
-    assert found == wanted
 
 
 def test_credits_multiply_what_records_save() -> None:
