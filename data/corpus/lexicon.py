@@ -30,7 +30,7 @@ def _block(text: str) -> Words:
     return Words(first=first, count=len(words))
 
 
-FUNCTION_WORDS = _block("""
+_block("""
     <doc> . , a the tale of is in lives who that to and now has gives takes from follows goes home says
     thinks asks answers tells where what how colour she he her his all each more counts finds gets
 """)

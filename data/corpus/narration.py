@@ -10,7 +10,7 @@ lies further back than an n-gram sees, so counting falls behind a model that att
 
 **Entropy.** Every choice has a probability from integer weights and every choice shows in the text: two
 derivations never give the same words. So -log p of a text is the sum over its choices, which the generator keeps
-(`narrate`), and their mean per token, `Text.entropy_per_token`, is the least expected loss any model can have:
+(`narrate`), and their mean per token is the least expected loss any model can have:
 the physical limit of this data set. It is reached only by reading whole documents. A window that begins in the
 middle of one does not show who lives where, so in windows of 128 or 256 tokens, cut without regard for
 documents, the attainable loss is somewhat higher, the more so the shorter the window. A choice is charged to the
@@ -49,11 +49,6 @@ class GeneratedText:
 
     tokens: npt.NDArray[np.uint16]
     nats: npt.NDArray[np.float32]
-
-    @property
-    def entropy_per_token(self) -> float:
-        """The mean loss, in nats per token, of the model that knows the grammar; no model can expect less."""
-        return float(self.nats.mean(dtype=np.float64))
 
 
 def generate(seed: int, token_count: int) -> npt.NDArray[np.uint16]:

@@ -70,7 +70,6 @@ RESERVE_FILE = ".reserve"  # space for the closing record, given back when it is
 
 RECORD_NAME = re.compile(r"^\d{4}-\d{2}-\d{2}_[A-Za-z0-9]+\Z")
 MAX_RECORD_BYTES = 2**20  # of a record or a challenge in git, without what is attached to it
-CHALLENGE_NAME = re.compile(r"^\d{4}-\d{2}-\d{2}_[0-9a-f]{8}\Z")
 RECORD_OWN = frozenset({
     RECORD_FILE, README_FILE, TRACK_FILE, LOCK_FILE, LEDGER_FILE, VERDICT_FILE, MANIFEST_FILE, SIGNATURE_FILE,
     CHALLENGE_FILE, RECORD_RUNS_DIR, CANDIDATE_DIR, BASELINE_DIR, CHALLENGES_DIR,

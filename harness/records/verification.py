@@ -55,13 +55,11 @@ class VerificationReport:
         return not self.errors
 
 
-def verify_paths(paths: list[Path]) -> list[VerificationReport]:
-    """Verify records, tracks, folders of tracks and bundles. Raises UserError for a path that is none of them."""
-    return list(verify_each(paths))
-
-
 def verify_each(paths: list[Path]) -> Iterator[VerificationReport]:
-    """The same, one after the other."""
+    """Verify records, tracks, folders of tracks and bundles, one after the other.
+
+    Raises UserError for a path that is none of them.
+    """
     return chain.from_iterable(_verify_path(path.absolute()) for path in paths)
 
 

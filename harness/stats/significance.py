@@ -84,9 +84,6 @@ class Interval:
     high: float
     confidence: float
 
-    def contains(self, value: float) -> bool:
-        return self.low <= value <= self.high
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equivalence:

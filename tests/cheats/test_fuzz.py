@@ -29,7 +29,7 @@ from harness.formats.track import load_track
 from harness.records.manifest import read_manifest
 from harness.records.record import read_record
 from harness.records.verdict import read_verdict
-from harness.records.verification import verify_paths
+from harness.records.verification import verify_each
 
 EXAMPLES = 100  # damaged files for each reader
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -66,14 +66,14 @@ READERS = [
     Reader("manifest", "record/manifest.json", lambda folder: read_manifest(real(folder)), (RecordError,)),
     Reader("verdict", "record/verdict.json", lambda folder: read_verdict(real(folder)), (RecordError,)),
     Reader("verify a bundle's run", "RUN", lambda folder: holds_not(folder / "bundle")),
-    Reader("verify a record's track", "record/track.toml", lambda folder: verify_paths([real(folder)])),
+    Reader("verify a record's track", "record/track.toml", lambda folder: list(verify_each([real(folder)]))),
     Reader("verify a record's lock", "record/requirements.lock", lambda folder: holds_not(real(folder))),
     Reader("verify a record's verdict", "record/verdict.json", lambda folder: holds_not(real(folder))),
 ]  # fmt: skip
 
 
 def holds_not(folder: Path) -> None:
-    assert not all(report.holds for report in verify_paths([folder]))
+    assert not all(report.holds for report in verify_each([folder]))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Challenges: derived, intact, and of this very record; its own files never change."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from datetime import date
@@ -17,7 +18,7 @@ from harness.formats import layout
 from harness.records.challenging import attach
 from harness.records.manifest import write_manifest
 from harness.records.record import read_record
-from harness.records.verification import verify_paths
+from harness.records.verification import verify_each
 
 Make = Callable[..., Path]
 DAY = date(2026, 1, 5)
@@ -39,7 +40,7 @@ def own_files(record: Path) -> dict[str, bytes]:
 
 
 def errors(folder: Path) -> set[str]:
-    return {finding.id for report in verify_paths([folder]) for finding in report.errors}
+    return {finding.id for report in verify_each([folder]) for finding in report.errors}
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_a_reproduction_is_attached_and_changes_nothing(tmp_path: Path, make_bun
     kept = own_files(record)
     place = add(record, make_bundle(tmp_path / "b", candidate_losses=AGAIN, seed=3))
     assert place.parent == record / layout.CHALLENGES_DIR
-    assert layout.CHALLENGE_NAME.match(place.name)
+    assert re.match(r"^\d{4}-\d{2}-\d{2}_[0-9a-f]{8}\Z", place.name)
     assert own_files(record) == kept
     assert errors(record) == set()
     (challenge,) = read_record(record).challenges

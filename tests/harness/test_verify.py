@@ -23,7 +23,7 @@ from harness.records.manifest import read_manifest, write_manifest
 from harness.records.record import Record, read_record
 from harness.records.signing import fingerprint_of_key, sign
 from harness.records.verdict import derive_verdict, verdict_bytes
-from harness.records.verification import NOT_IN_MANIFEST, verify_paths, verify_record
+from harness.records.verification import NOT_IN_MANIFEST, verify_each, verify_record
 
 Make = Callable[..., Path]
 DAY = date(2026, 1, 5)
@@ -274,7 +274,7 @@ def test_a_renamed_record_is_noticed(two_records: Path) -> None:
 
 def test_prose_may_be_written(two_records: Path) -> None:
     (two_records / layout.README_FILE).write_text("Why it works: ...")
-    assert all(report.holds for report in verify_paths([two_records]))
+    assert all(report.holds for report in verify_each([two_records]))
 
 
 # ------------------------------------------------------------------------- an attacker who recomputes everything
@@ -322,7 +322,7 @@ def compact(entry: dict[str, Any]) -> bytes:
 
 
 def errors(folder: Path) -> set[str]:
-    return {finding.id for report in verify_paths([folder]) for finding in report.errors}
+    return {finding.id for report in verify_each([folder]) for finding in report.errors}
 
 
 def test_only_a_signature_stops_who_recomputes_everything(
@@ -460,7 +460,7 @@ def test_other_data_and_other_lengths_are_told(tmp_path: Path, contest: Path, ma
 
 def test_nothing_foreign_among_the_records(two_records: Path, contest: Path) -> None:
     assert errors(contest.parent) == set()
-    assert len(verify_paths([contest.parent])) == 4  # the track, two records, one challenge
+    assert len(list(verify_each([contest.parent]))) == 4  # the track, two records, one challenge
     (contest / "notes.txt").write_text("")
     assert errors(contest) == {"foreign"}
 
@@ -490,7 +490,7 @@ def test_what_is_reported_is_a_measured_result_of_this_track(two_records: Path, 
 
 def test_bundles_are_verified_where_they_lie(tmp_path: Path, make_bundle: Make) -> None:
     bundle = make_bundle(tmp_path / "bundle")
-    (report,) = verify_paths([bundle])
+    (report,) = verify_each([bundle])
     assert (report.kind, report.holds) == ("bundle", True)
     next(bundle.glob("runs/*/progress.jsonl")).unlink()
     assert errors(bundle) == {"run_missing"}
@@ -501,7 +501,7 @@ def test_bundles_are_verified_where_they_lie(tmp_path: Path, make_bundle: Make) 
 def test_a_path_that_is_nothing_is_a_mistake(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere", tmp_path / "2026-01-01_Nothing"):
         with pytest.raises(UserError, match="expected a record, a bundle, a track"):
-            verify_paths([path])
+            list(verify_each([path]))
 
 
 def test_the_command_says_it_for_people_machines_and_pull_requests(two_records: Path, contest: Path) -> None:
@@ -527,7 +527,7 @@ def test_the_summary_says_whether_it_is_faster_and_neutralises_strangers(two_rec
         layout.RECORD_FILE,
         lambda content: content.replace(b'"title": "Second"', b'"title": "@all <b>x</b> | [x](http://y) `code`"'),
     )
-    text = "\n".join(summary(verify_paths([two_records])))
+    text = "\n".join(summary(list(verify_each([two_records]))))
     assert "**significantly faster** than `2026-01-03_First`" in text
     assert "`@all <b>x</b>   [x](http://y)  code`" in text
     assert "| candidate | 2 | 1.505 s |" in text
