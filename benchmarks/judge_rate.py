@@ -8,7 +8,7 @@ The judge has two evaluators and itself on the same cores, reads every logit, an
 rates are from the first batch to the last, without start-up.
 
 With --vocab, two sandboxed evaluators answer with bf16 logits that were made beforehand: what is measured is the
-shared ring and the judge's log-softmax, and what memory they take. The last line is a projection for the exam of the
+shared ring and the judge's log-softmax, and what memory they take. The last line is a projection for the scoring of the
 GPT-2 tracks.
 """
 
@@ -94,7 +94,7 @@ def load(weights, device):
     logits = (torch.randn(EVAL_TOKENS, VOCAB, generator=generator) * 3).bfloat16().to(device)
     return lambda tokens: logits.expand(len(tokens), -1, -1)
 """
-GPT2_EXAM = "gpt2-small-8xh100"
+GPT2_TRACK = "gpt2-small-8xh100"
 
 
 class Watcher(Observer):
@@ -156,7 +156,7 @@ def usage() -> dict[int, Usage]:
 
 
 def synthetic(options: argparse.Namespace, count: int, folder: Path) -> tuple[Score, Watcher]:
-    """One exam of `count` scored tokens, a tenth as much shadow text, and probes."""
+    """One scoring of `count` scored tokens, a tenth as much shadow text, and probes."""
     (folder / "source").mkdir(parents=True)
     (folder / "home").mkdir()
     shutil.copy(inside.__file__, folder / "source" / "inside.py")
@@ -182,12 +182,12 @@ def synthetic(options: argparse.Namespace, count: int, folder: Path) -> tuple[Sc
 
 
 def measure_vocabulary(options: argparse.Namespace) -> None:
-    """Print one line for every exam, and the projection."""
+    """Print one line for every scoring, and the projection."""
     rates = []
     for count in options.tokens:
         for _ in range(options.repeats):
             with tempfile.TemporaryDirectory() as name:
-                score, watcher = synthetic(options, count, Path(name) / "exam")
+                score, watcher = synthetic(options, count, Path(name) / "scoring")
             batch = score.eval_batch * score.windows.tokens
             rates.append(watcher.rate("judge") * batch)
             wall, evaluators = watcher.total * batch / score.eval_ns * NS, watcher.rate("evaluator") * batch
@@ -199,10 +199,10 @@ def measure_vocabulary(options: argparse.Namespace) -> None:
                 f"val_loss {score.val_loss:.6f}",
                 flush=True,
             )
-    track, rate = load_track(GPT2_EXAM), statistics.median(rates)
+    track, rate = load_track(GPT2_TRACK), statistics.median(rates)
     whole = exam_tokens(track, 65_536), exam_tokens(track, 1024)
     print(
-        f"projection, not a measurement: the exam of {GPT2_EXAM} reads {whole[0]:,} tokens in windows of 65,536 "
+        f"projection, not a measurement: the scoring of {GPT2_TRACK} reads {whole[0]:,} tokens in windows of 65,536 "
         f"({whole[1]:,} in windows of 1,024) and would keep such a judge busy for {whole[0] / rate / 60:.0f} min "
         f"({whole[1] / rate / 60:.0f}); the budget of SCORE is {track.budget.score_s / 60:.0f} min"
     )
@@ -221,7 +221,7 @@ def main() -> None:
     parser.add_argument("--track", default="nano-2cpu")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--vocab", type=int, help="measure with made-up logits of so many tokens instead")
-    parser.add_argument("--tokens", type=int, nargs="+", default=[65_536], help="of the exams, with --vocab")
+    parser.add_argument("--tokens", type=int, nargs="+", default=[65_536], help="of each scoring, with --vocab")
     parser.add_argument("--window", type=int, default=1024, help="tokens of a window and of a batch, with --vocab")
     parser.add_argument("--threads", type=int, default=1, help="of each process, with --vocab")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])

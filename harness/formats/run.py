@@ -132,7 +132,7 @@ class Repeats(Section):
 
 
 class Probes(Section):
-    """Pairs of a window and its copy with another suffix, each seen by another evaluator: harness/scoring/probes.py."""
+    """Pairs of a window and its copy with another suffix, each seen by another evaluator."""
 
     pairs: int
     max_abs_difference: float  # nats, of one token's loss before the cut
@@ -144,7 +144,7 @@ class Probes(Section):
 
 
 class Shadow(Section):
-    """Validation text that was asked like the rest and not scored. See harness/scoring/shadow.py."""
+    """Validation text that was asked like the rest and not scored."""
 
     source: Literal["fresh", "rest"]  # fresh text of the embedded corpus, or the shard behind the scored tokens
     seed: int  # it was drawn from; secret until the run was scored

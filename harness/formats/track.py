@@ -73,7 +73,7 @@ class Significance(TrackSection):
 
 
 class Rules(TrackSection):
-    """What a record must hold besides the significance test. harness/rules/ reads it."""
+    """What a record must hold besides the significance test."""
 
     min_runs: Positive = 3  # of the candidate; a t-test has no power below
     faster_alpha: Share = 0.01  # paired one-sided t on log time, candidate against the standing record

@@ -43,7 +43,7 @@ Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=40)]
 
 
 class Waiver(Section):
-    """Why a finding does not count; harness/rules/registry.py says which may be waived."""
+    """Why a finding does not count; `speedrun rules` says which may be waived."""
 
     finding: Annotated[str, Field(pattern=r"^[a-z][a-z_]*$", max_length=40)]  # its id
     reason: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_one_line)]

@@ -41,7 +41,7 @@ class Connection:
             yield message
 
     def send(self, message: Message, fds: tuple[int, ...] = ()) -> None:
-        """Answer; a rank that is gone hears nothing, and its end is noticed where its socket is read.
+        """Answer; a rank that is gone reads nothing, and its end is noticed where its socket is read.
 
         Raises RunFailure where the rank has left so many answers unread that this one would have to wait.
         """

@@ -82,7 +82,7 @@ class _Report:
 
 
 class Scorer:
-    """Scores weights in a room; the same one for the final weights and for practice snapshots."""
+    """Scores weights, with the same settings for the final weights and for practice snapshots."""
 
     def __init__(self, settings: EvaluatorSettings, log: LogFile, observer: Observer) -> None:
         self._settings, self._log, self._observer = settings, log, observer

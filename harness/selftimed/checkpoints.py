@@ -73,26 +73,26 @@ def score_checkpoint(
     """
     dataset = datasets.load_dataset(track.data.dataset)
     digests = datasets.verify(dataset, data_root, track.data.train_shards)
-    exam, place, home = temporary / "exam", temporary / "ours", temporary / "exam-home"
-    for folder in (exam, place, home):
+    scored, place, home = temporary / "scored", temporary / "ours", temporary / "scored-home"
+    for folder in (scored, place, home):
         folder.mkdir()
     for source in find_sources(checkout.root):
-        target = exam / source.relative_to(checkout.root)
+        target = scored / source.relative_to(checkout.root)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-    shutil.copyfile(FOLDER / ADAPTERS[adapter].file, exam / "speedrun_adapter.py")
+    shutil.copyfile(FOLDER / ADAPTERS[adapter].file, scored / "speedrun_adapter.py")
     shutil.copyfile(inside.__file__, place / "inside.py")
     settings = EvaluatorSettings(
         level=level,
         view=View(
-            readable=(place, exam),
+            readable=(place, scored),
             hidden=(data_root / dataset.name,),
             home=home,
             cuda=device == "cuda",
             limits=Limits(memory_bytes=track.budget.memory_bytes, processes=track.budget.processes),
         ),
         inside=place / "inside.py",
-        entry=exam / "speedrun_adapter.py",
+        entry=scored / "speedrun_adapter.py",
         seed=0,
         device=device,
         threads=max(1, len(machine.cores(track)) // 2),

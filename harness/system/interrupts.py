@@ -25,7 +25,7 @@ class Interrupts:
         self._around = _held()
         self._before = {number: signal.signal(number, self._handle) for number in _STATUS}
         if self._around._received is not None:
-            self._received = self._around._received  # a run inside a campaign hears what the campaign heard before it
+            self._received = self._around._received  # a run inside a campaign gets what came to the campaign before it
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,6 +72,6 @@ def insist() -> None:
 
 
 def _held() -> Interrupts:
-    """Who holds the signals now; one that never hears any where nobody does."""
+    """Who holds the signals now; one that never receives any where nobody does."""
     holder = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
     return holder if isinstance(holder, Interrupts) else Interrupts()

@@ -92,4 +92,4 @@ def test_the_loss_is_measured_and_not_quoted(measured: Any) -> None:
 def test_a_checkpoint_that_means_harm_ends_in_one_status(measured: Any, save: str, status: str, code: int) -> None:
     found, record = measured(save)
     assert (record["status"], found, record["measured"]) == (status, code, None), record["sentence"]
-    assert record["claim"]["val_loss"] == 0.0001  # what was heard is kept
+    assert record["claim"]["val_loss"] == 0.0001  # what was read is kept

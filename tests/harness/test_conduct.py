@@ -148,9 +148,9 @@ def test_what_the_submission_did_fills_its_slot(stand: Stand) -> None:
 
 @pytest.mark.parametrize("status", [Status.DISK_FULL, Status.MACHINE_BUSY, Status.JUDGE_FAILED, Status.INTERRUPTED])
 def test_what_the_machine_did_ends_the_sitting_and_is_repeated_with_its_seed(stand: Stand, status: Status) -> None:
-    sitting = stand.go(Status.COMPLETE, status)
-    assert sitting.stopped_by is not None
-    assert sitting.stopped_by.status == status
+    campaign_result = stand.go(Status.COMPLETE, status)
+    assert campaign_result.stopped_by is not None
+    assert campaign_result.stopped_by.status == status
     assert {finding.id for finding in stand.bundle().findings} == {"not_closed"}
     assert stand.go(resumed=True).stopped_by is None
     bundle = stand.bundle()

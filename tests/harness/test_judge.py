@@ -321,7 +321,7 @@ def test_memory_for_logits_cannot_be_cut_short(tmp_path: Path) -> None:
 
 
 def test_a_validation_shard_that_was_written_to_is_refused(tmp_path: Path) -> None:
-    """Where files are withheld by path only, somebody may have made the exam easier since it was verified."""
+    """Where files are withheld by path only, somebody may have made the text easier since it was verified."""
     write_shard(tmp_path / "val.bin", np.arange(101) % 5)
     digest = hashlib.sha256((tmp_path / "val.bin").read_bytes()).hexdigest()
     order = {"val_path": str(tmp_path / "val.bin"), "val_sha256": digest, "val_tokens": 100, "sockets": []}

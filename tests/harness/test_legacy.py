@@ -261,30 +261,30 @@ LOG = b"".join(
 @given(st.lists(st.integers(0, len(LOG)), max_size=30))
 def test_lines_are_the_same_in_pieces_of_any_size(cuts: list[int]) -> None:
     bounds = [0, *sorted(cuts), len(LOG)]
-    transcript = LineStamper(GRAMMARS)
+    stamper = LineStamper(GRAMMARS)
     for number, (a, b) in enumerate(itertools.pairwise(bounds)):
-        transcript.feed(LOG[a:b], number)
-    assert [stamp.reading.step for stamp in transcript.stamped if stamp.line.kind == "val"] == list(range(9))
-    assert len(transcript.stamped) == 18
-    assert [stamp.at_ns for stamp in transcript.stamped] == sorted(stamp.at_ns for stamp in transcript.stamped)
+        stamper.feed(LOG[a:b], number)
+    assert [stamp.reading.step for stamp in stamper.stamped if stamp.line.kind == "val"] == list(range(9))
+    assert len(stamper.stamped) == 18
+    assert [stamp.at_ns for stamp in stamper.stamped] == sorted(stamp.at_ns for stamp in stamper.stamped)
 
 
 @given(st.binary(max_size=400), st.binary(max_size=400))
 def test_no_bytes_break_a_transcript(a: bytes, b: bytes) -> None:
-    transcript = LineStamper(GRAMMARS)
+    stamper = LineStamper(GRAMMARS)
     for chunk in (a, b"\n" + LOG[:80], b):
-        transcript.feed(chunk, 1)
-    assert len(transcript.stamped) <= 3
+        stamper.feed(chunk, 1)
+    assert len(stamper.stamped) <= 3
 
 
 def test_stamps_belong_to_the_lines_that_count(tmp_path: Path) -> None:
     """The embedded source holds a line like a result: it is stamped as it comes, and must not shift the rest."""
     source = b"step:1/9 val_loss:0.5 train_time:1ms step_avg:1ms\n" + b"=" * 100 + b"\n"
     (tmp_path / "log.txt").write_bytes(source + LOG)
-    transcript = LineStamper(GRAMMARS)
+    stamper = LineStamper(GRAMMARS)
     for number, line in enumerate((source + LOG).splitlines(keepends=True)):
-        transcript.feed(line, number * SECOND)
-    heard = read_observed_log(tmp_path / "log.txt", transcript, 0, 100 * SECOND)
+        stamper.feed(line, number * SECOND)
+    heard = read_observed_log(tmp_path / "log.txt", stamper, 0, 100 * SECOND)
     first = next(point for point in heard.points if point.kind == "val")
     assert (first.step, first.loss, first.arrived_ns) == (0, 10.5, 3 * SECOND)
     assert "log_oddity" in [finding.id for finding in heard.findings]

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from harness.errors import RunFailure
-from harness.sandbox import cgroups, levels, namespaces
-from harness.sandbox import process_tree as cells
+from harness.sandbox import cgroups, levels, namespaces, process_tree
 from harness.sandbox.levels import LEVELS
 from harness.sandbox.policy import Limits, View
 from harness.sandbox.process_tree import ProcessTree
@@ -33,8 +32,8 @@ def python(script: str) -> list[str]:
 
 
 @pytest.fixture
-def cell_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """cell_of(level, limits...): a cell with a home; killed and closed at the end, and nobody left."""
+def tree_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """tree_of(level, limits...): a tree with a home; killed and closed at the end, and nobody left."""
     made: list[ProcessTree] = []
     for module in (processes, cgroups):
         monkeypatch.setattr(module, "KILL_S", 60.0)  # however slow the machine is
@@ -47,28 +46,28 @@ def cell_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return made[-1]
 
     yield make
-    for cell in made:
-        cell.kill()
+    for tree in made:
+        tree.kill()
         processes.kill_children()
-        assert cell._process is not None
-        cell._process.communicate()
-        cell.close()
+        assert tree._process is not None
+        tree._process.communicate()
+        tree.close()
     assert processes.children(os.getpid()) == []
     assert not [
         folder for parent in cgroups.parents().values() for folder in parent.glob(f"speedrun-*-{os.getpid()}-*")
     ]
 
 
-def watched(cell: ProcessTree, script: str, seconds: float = 100) -> RunFailure:
+def watched(tree: ProcessTree, script: str, seconds: float = 100) -> RunFailure:
     """Start a script and watch it until a limit is passed."""
-    process, deadline = cell.start(python(script)), time.monotonic() + seconds
+    process, deadline = tree.start(python(script)), time.monotonic() + seconds
     try:
         while time.monotonic() < deadline:
-            cell.watch()
-            time.sleep(min(0.05, cell.watch_s))
+            tree.watch()
+            time.sleep(min(0.05, tree.watch_s))
     except RunFailure as failure:
         return failure
-    raise AssertionError(f"no limit was passed within {seconds:g} s; exit {process.poll()}, last look {cell._full}")
+    raise AssertionError(f"no limit was passed within {seconds:g} s; exit {process.poll()}, last look {tree._full}")
 
 
 SLOW_BOMB = """
@@ -110,10 +109,10 @@ print("kept", kept, flush=True)
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_too_many_processes_are_seen_without_control_groups(
-    cell_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch, level: str
+    tree_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch, level: str
 ) -> None:
     monkeypatch.setattr(cgroups, "parents", dict)
-    failure = watched(cell_of(level, processes=100), SLOW_BOMB)
+    failure = watched(tree_of(level, processes=100), SLOW_BOMB)
     assert failure.status == Status.PROCESS_LIMIT
     assert "at most 100 processes and threads" in failure.sentence
 
@@ -128,120 +127,120 @@ def our_memory() -> tuple[int, int]:
 
 @pytest.fixture
 def full_looks(
-    cell_of: Callable[..., ProcessTree], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tree_of: Callable[..., ProcessTree], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[ProcessTree, list[int]]:
-    """A cell without control groups, and a one for each of its looks at every process; none is due by the clock.
+    """A tree without control groups, and a one for each of its looks at every process; none is due by the clock.
 
     On a machine that nobody else uses, and with a file in its home once it has been looked at.
     """
     monkeypatch.setattr(cgroups, "parents", dict)
-    monkeypatch.setattr(cells, "FULL_S", float("inf"))
-    monkeypatch.setattr(cells, "WATCH_S", 0.02)
-    monkeypatch.setattr(cells, "MOST_OF_A_CORE", 1.0)
-    monkeypatch.setattr(cells, "_machine_threads", our_threads)
-    monkeypatch.setattr(cells, "_machine_memory", our_memory)
-    cell, full = cell_of("process", processes=100, memory_bytes=512 * MIB), []
-    look = cell._look_at_processes
+    monkeypatch.setattr(process_tree, "FULL_S", float("inf"))
+    monkeypatch.setattr(process_tree, "WATCH_S", 0.02)
+    monkeypatch.setattr(process_tree, "MOST_OF_A_CORE", 1.0)
+    monkeypatch.setattr(process_tree, "_machine_threads", our_threads)
+    monkeypatch.setattr(process_tree, "_machine_memory", our_memory)
+    tree, full = tree_of("process", processes=100, memory_bytes=512 * MIB), []
+    look = tree._look_at_processes
 
     def counted() -> None:
         full.append(1)
         look()
         (tmp_path / "home" / "seen").touch()
 
-    monkeypatch.setattr(cell, "_look_at_processes", counted)
-    return cell, full
+    monkeypatch.setattr(tree, "_look_at_processes", counted)
+    return tree, full
 
 
 @pytest.mark.parametrize(("script", "status"), [(SLOW_BOMB, Status.PROCESS_LIMIT), (HOG, Status.MEMORY_LIMIT)])
 def test_every_process_is_looked_at_when_the_machine_takes_more(
     full_looks: tuple[ProcessTree, list[int]], script: str, status: Status
 ) -> None:
-    cell, full = full_looks
+    tree, full = full_looks
     wait = "import os, time\nwhile not os.path.exists(os.environ['HOME'] + '/seen'): time.sleep(0.01)\n"
-    assert watched(cell, wait + script).status == status
+    assert watched(tree, wait + script).status == status
     assert len(full) >= 2
 
 
 def test_a_still_machine_is_looked_at_whole_only_once(
     full_looks: tuple[ProcessTree, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (cell, full), looks, look = full_looks, [], full_looks[0]._look
-    monkeypatch.setattr(cell, "_look", lambda: (looks.append(1), look()))
-    cell.start(python("print(flush=True); import time; time.sleep(600)")).stdout.readline()  # type: ignore[union-attr]
+    (tree, full), looks, look = full_looks, [], full_looks[0]._look
+    monkeypatch.setattr(tree, "_look", lambda: (looks.append(1), look()))
+    tree.start(python("print(flush=True); import time; time.sleep(600)")).stdout.readline()  # type: ignore[union-attr]
     while len(looks) < 30:
-        cell.watch()
+        tree.watch()
         time.sleep(0.01)
     assert len(full) == 1
 
 
 @pytest.mark.parametrize(("processes", "status"), [(20, Status.PROCESS_LIMIT), (1000, Status.PREPARE_FAILED)])
 def test_a_failure_is_explained_by_a_limit_that_is_passed(
-    cell_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch, processes: int, status: Status
+    tree_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch, processes: int, status: Status
 ) -> None:
     """Whoever fails at a fork the kernel refused may tell so before the referee's next look."""
     monkeypatch.setattr(cgroups, "parents", dict)
-    cell = cell_of("process", processes=processes)
+    tree = tree_of("process", processes=processes)
     swarm = "for _ in range(40):\n    if os.fork() == 0: time.sleep(600)\n"
-    process = cell.start(python(f"import os, time\n{swarm}print(flush=True)\ntime.sleep(600)"))
+    process = tree.start(python(f"import os, time\n{swarm}print(flush=True)\ntime.sleep(600)"))
     assert process.stdout is not None
     process.stdout.readline()
-    assert cell.explain(RunFailure(Status.PREPARE_FAILED, "Resource temporarily unavailable")).status == status
+    assert tree.explain(RunFailure(Status.PREPARE_FAILED, "Resource temporarily unavailable")).status == status
 
 
 @pytest.mark.skipif(not namespaces.can_hold_processes(), reason="no pid_max for each namespace in this kernel")
 def test_a_fork_bomb_meets_the_pid_max_of_its_namespace(
-    cell_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch
+    tree_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cgroups, "parents", dict)
     before = Path("/proc/sys/kernel/pid_max").read_text()
-    cell = cell_of("namespaces", processes=100)  # the kernel's bound lies above ours, which is the one that is named
+    tree = tree_of("namespaces", processes=100)  # the kernel's bound lies above ours, which is the one that is named
     count = "import os, time\nfor n in range(1000):\n    if os.fork() == 0: time.sleep(600)"
-    process = cell.start(python(f"print(open('/proc/sys/kernel/pid_max').read(), flush=True)\n{count}"))
+    process = tree.start(python(f"print(open('/proc/sys/kernel/pid_max').read(), flush=True)\n{count}"))
     assert b"BlockingIOError" in process.communicate(timeout=150)[0]
     assert Path("/proc/sys/kernel/pid_max").read_text() == before  # the machine's own
 
 
 @needs_groups
 @pytest.mark.parametrize("level", LEVELS)
-def test_a_fork_bomb_meets_the_kernel(cell_of: Callable[..., ProcessTree], level: str) -> None:
-    cell = cell_of(level, processes=150)
-    failure = watched(cell, BOMB)
+def test_a_fork_bomb_meets_the_kernel(tree_of: Callable[..., ProcessTree], level: str) -> None:
+    tree = tree_of(level, processes=150)
+    failure = watched(tree, BOMB)
     assert failure.status == Status.PROCESS_LIMIT
-    assert len(cell._members()) <= 150
+    assert len(tree._members()) <= 150
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_a_memory_hog_is_seen(cell_of: Callable[..., ProcessTree], level: str) -> None:
-    failure = watched(cell_of(level, memory_bytes=200 * MIB), HOG)
+def test_a_memory_hog_is_seen(tree_of: Callable[..., ProcessTree], level: str) -> None:
+    failure = watched(tree_of(level, memory_bytes=200 * MIB), HOG)
     assert failure.status == Status.MEMORY_LIMIT
     assert "209,715,200 bytes of memory" in failure.sentence
 
 
-def test_files_in_memory_count(cell_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_in_memory_count(tree_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch) -> None:
     """Three file systems of a quarter each, and a process that holds the rest."""
     monkeypatch.setattr(cgroups, "parents", dict)
-    cell = cell_of("namespaces", memory_bytes=256 * MIB)
-    failure = watched(cell, f"import time\nheld = bytearray(120 * 2**20)\n{FILLER}\ntime.sleep(600)")
+    tree = tree_of("namespaces", memory_bytes=256 * MIB)
+    failure = watched(tree, f"import time\nheld = bytearray(120 * 2**20)\n{FILLER}\ntime.sleep(600)")
     assert failure.status == Status.MEMORY_LIMIT
 
 
 def test_files_in_memory_count_beside_a_zombie(
-    cell_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch
+    tree_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dead child that nobody has reaped has the highest pid, and no root to look below."""
     monkeypatch.setattr(cgroups, "parents", dict)  # which would not name it
-    cell = cell_of("namespaces", memory_bytes=256 * MIB)
+    tree = tree_of("namespaces", memory_bytes=256 * MIB)
     zombie = "if os.fork() == 0: os._exit(0)\nos.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)"
     script = f"import os, time\nopen('/tmp/file', 'wb').write(bytes(50 * 2**20))\n{zombie}\nprint(flush=True)"
-    process = cell.start(python(f"{script}\ntime.sleep(600)"))
+    process = tree.start(python(f"{script}\ntime.sleep(600)"))
     assert process.stdout is not None
     process.stdout.readline()
-    assert cell._file_bytes(cell._members()) >= 50 * MIB
+    assert tree._file_bytes(tree._members()) >= 50 * MIB
 
 
-def test_a_disk_filler_fills_its_own_memory_only(cell_of: Callable[..., ProcessTree]) -> None:
-    cell = cell_of("namespaces", memory_bytes=400 * MIB)
-    process = cell.start(python(FILLER))
+def test_a_disk_filler_fills_its_own_memory_only(tree_of: Callable[..., ProcessTree]) -> None:
+    tree = tree_of("namespaces", memory_bytes=400 * MIB)
+    process = tree.start(python(FILLER))
     *places, kept = process.communicate(timeout=150)[0].decode().splitlines()
     assert [line.split()[1] for line in places] == ["28", "28", "28"]  # ENOSPC
     assert 0 < int(kept.split()[1]) <= 3 * 100 * MIB + MIB
@@ -249,25 +248,27 @@ def test_a_disk_filler_fills_its_own_memory_only(cell_of: Callable[..., ProcessT
 
 @pytest.mark.parametrize("level", ["landlock", "process"])
 def test_a_disk_filler_is_seen(
-    cell_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch, level: str
+    tree_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch, level: str
 ) -> None:
     script = FILLER.replace('"/tmp", "/dev/shm"', "") + "time.sleep(600)"
-    monkeypatch.setattr(cells, "_free_bytes", lambda home: 2**40 - cells._folder_bytes(home))  # nobody else's disk
-    failure = watched(cell_of(level, memory_bytes=128 * MIB), script)
+    monkeypatch.setattr(
+        process_tree, "_free_bytes", lambda home: 2**40 - process_tree._folder_bytes(home)
+    )  # nobody else's disk
+    failure = watched(tree_of(level, memory_bytes=128 * MIB), script)
     assert failure.status == Status.SCRATCH_LIMIT
     assert "33,554,432 bytes of files" in failure.sentence
 
 
 def test_a_folder_on_disk_that_others_fill_is_not_held_against_a_cell(
-    cell_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch
+    tree_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cell = cell_of("process", memory_bytes=128 * MIB)
-    cell.start(python("import time; time.sleep(600)"))
-    monkeypatch.setattr(cell, "_free_bytes", cell._free_bytes + 2**40)
-    cell._look_at_files()
-    (cell.view.home / "mine").write_bytes(bytes(40 * MIB))
+    tree = tree_of("process", memory_bytes=128 * MIB)
+    tree.start(python("import time; time.sleep(600)"))
+    monkeypatch.setattr(tree, "_free_bytes", tree._free_bytes + 2**40)
+    tree._look_at_files()
+    (tree.view.home / "mine").write_bytes(bytes(40 * MIB))
     with pytest.raises(RunFailure):
-        cell._look_at_files()
+        tree._look_at_files()
 
 
 BOUNDS = """
@@ -280,8 +281,8 @@ print(open("/proc/self/status").read())
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_each_process_is_bounded(cell_of: Callable[..., ProcessTree], level: str) -> None:
-    done = cell_of(level, memory_bytes=64 * MIB).start(python(BOUNDS)).communicate(timeout=150)[0].decode()
+def test_each_process_is_bounded(tree_of: Callable[..., ProcessTree], level: str) -> None:
+    done = tree_of(level, memory_bytes=64 * MIB).start(python(BOUNDS)).communicate(timeout=150)[0].decode()
     core, files, size, priority, addresses, victim, *status = done.splitlines()
     assert core == priority == "0 0"
     assert int(files.split()[1]) <= 65536
@@ -349,7 +350,7 @@ RUNS = [
     ("sleeper", {"train": "time.sleep(600)"}, {"train_s": 1}, "train_timeout"),
 ]  # fmt: skip
 
-QUICK = ("log flooder",)  # bombs and hogs are tried on a cell above, and in whole runs by the longer tests
+QUICK = ("log flooder",)  # bombs and hogs are tried on a tree above, and in whole runs by the longer tests
 
 
 @needs_groups

@@ -100,7 +100,7 @@ def test_the_tolerance_of_nano_is_six_standard_errors_of_its_records() -> None:
 
 
 def test_an_honest_model_stays_within_however_the_shadow_falls() -> None:
-    """The records' own windows, dealt at random into scored and shadow: 2000 exams, not one false alarm."""
+    """The records' own windows, dealt at random into scored and shadow: 2000 draws, not one false alarm."""
     evaluation, rng = load_track("nano-2cpu").evaluation, np.random.default_rng(0)
     tokens, losses = windows_of_records()[0]
     unscored, gaps, errors = evaluation.shadow_tokens // tokens, [], []
