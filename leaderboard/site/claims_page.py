@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from data.printing import one_line
+from harness.formats import numbers
 from harness.formats.track import Track
 
 from ..text.claim_tables import INTRODUCTION
 from ..upstream.claim_rows import ClaimRow
 from ..upstream.open_claims import STATUSES
-from . import addresses, numbers
+from . import addresses
 from .rendering import Page
 from .tables import Cell, Column, Table, cell
 from .track_data import Collection
