@@ -182,7 +182,7 @@ def run_tests(sitting: Sitting, limit_s: float) -> None:
     if importlib.util.find_spec("pytest") is None:
         return sitting.add("GPU tests", "not run: pytest is not installed")
     extra = ["--collect-only"] if sitting.device == "cpu" else []
-    command = module("pytest", "-q", "-m", "gpu", *extra, "tests/train_gpt", "tests/harness/test_judge.py")
+    command = module("pytest", "-q", "-m", "gpu", *extra, "tests/train_gpt", "tests/harness/scoring/test_judge.py")
     last = "no output"
     try:
         for line in lines_of(command, limit_s):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data.shards import HEADER_BYTES, write_shard
-from tests.data.loopback_hub import LoopbackHub
+from tests.data.hub.loopback_hub import LoopbackHub
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHARED = ROOT.parent / "shared" / "data"

@@ -1,0 +1,520 @@
+"""Campaigns: killed, interrupted, let down by their machine, and taken up without repeating or hiding a run."""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from data import datasets
+from harness.campaigns import runner as conducting
+from harness.campaigns.bundle import Bundle, read_bundle
+from harness.campaigns.campaign import Plan, Slot, make_plan
+from harness.campaigns.ledger import read_ledger
+from harness.campaigns.runner import CampaignResult, Options, begin, open_campaigns, run_campaign
+from harness.errors import RunFailure, UserError
+from harness.formats import environment
+from harness.formats.environment import Environment, collect
+from harness.formats.observer import Observer
+from harness.formats.run import Owner, RunRecord, encode_run
+from harness.formats.submission import Submission, read_submission
+from harness.formats.track import load_track
+from harness.referee.run_state import Request, first_record
+from harness.status import Status
+from harness.system.clock import utc_now
+from harness.system.interrupts import Interrupts
+
+pytestmark = pytest.mark.spread
+ROOT = Path(__file__).resolve().parents[3]
+TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
+BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
+NOBODY = Owner(pid=1, start_ticks=1, boot_id="00000000-0000-0000-0000-000000000000")
+SEEDED = """
+if weights:
+    weights["table"] = torch.randn(run.vocab_size, generator=torch.Generator().manual_seed(run.seed)) / 9
+"""
+
+
+class Killed(BaseException):
+    """What SIGKILL does to a process, as far as its own code can tell: nothing after it runs."""
+
+
+class Watch:
+    """Writes down what it is shown."""
+
+    def __init__(self) -> None:
+        self.ended_runs: list[tuple[int, str]] = []
+
+    def begins(self, slot: Slot, plan: Plan) -> Observer:
+        return Observer()
+
+    def ended(self, slot: Slot, run: RunRecord) -> None:
+        self.ended_runs.append((slot.index, run.run_id))
+
+
+class Stand:
+    """A campaign whose runs are invented: `endings` says what becomes of each, in order; complete by default."""
+
+    def __init__(self, tmp_path: Path, data_root: Path, bundles: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bundles, self.options = bundles, Options(data_root=data_root)
+        self.endings: Iterator[Status | Callable[[Path, RunRecord], None]] = iter(())
+        self.requests: list[Request] = []
+        self.source = tmp_path / "mine" / "train_gpt.py"
+        self.source.parent.mkdir()
+        self.source.write_bytes(BIGRAM.read_bytes())
+        self.track = load_track(str(TRACK))
+        self.arms: list[Submission] = [read_submission(self.source), read_submission(BIGRAM)]
+        self.folder = begin(self.plan(), TRACK, self.arms, tmp_path / "runs")
+        monkeypatch.setattr(conducting, "execute", self.execute)
+        monkeypatch.setattr(environment, "collect", this_machine)
+
+    def plan(self, runs: int = 2) -> Plan:
+        return make_plan(
+            track=self.track, candidate=self.arms[0], baseline=self.arms[1], runs=runs, world_size=2, device="cpu",
+            sandbox="process", created_at=utc_now(),
+        )  # fmt: skip
+
+    def execute(self, request: Request, _: Observer) -> tuple[RunRecord, Path]:
+        """The attempt must be on disk by now; then the run ends as it is told to."""
+        entry = read_ledger(self.folder / "ledger.jsonl").entries[-1]
+        assert (entry.kind, entry.run_id, entry.slot) == ("attempt", request.run_id, request.campaign.slot)  # type: ignore[union-attr]
+        self.requests.append(request)
+        ending = next(self.endings, Status.COMPLETE)
+        folder = request.runs_root / str(request.run_id)
+        record = first_record(request, folder.name).model_copy(update={"owner": NOBODY})
+        data = {path.name: "0" * 64 for path in (self.options.data_root / "embedded-tiny").glob("*.bin")}
+        reached = record.model_copy(update={"sandbox": "process", "data": self.digests or data})
+        whole: RunRecord = self.bundles.scored(reached, self.track, 2 + len(self.requests) / 9, 5.0, random.Random(1))
+        if callable(ending):
+            ending(folder, whole)
+            raise AssertionError("should have been killed")
+        run = whole if ending == Status.COMPLETE else reached.model_copy(update={"status": ending, "sentence": "so"})
+        write(folder, run)
+        return run, folder
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return datasets.verify(datasets.load_dataset("embedded-tiny"), self.options.data_root)
+
+    def go(self, *endings: Status | Callable[[Path, RunRecord], None], resumed: bool = False) -> CampaignResult:
+        self.endings = iter(endings)
+        return run_campaign(self.folder, self.options, Watch(), resumed)
+
+    def bundle(self) -> Bundle:
+        return read_bundle(self.folder)
+
+
+@cache
+def this_machine() -> Environment:
+    """Asked once: it takes a tenth of a second or more."""
+    return collect()
+
+
+def write(folder: Path, run: RunRecord) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_bytes(encode_run(run))
+
+
+@pytest.fixture
+def stand(tmp_path: Path, data_root: Path, bundles: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Stand:
+    return Stand(tmp_path, data_root, bundles, monkeypatch)
+
+
+def test_slots_are_filled_in_their_order_and_every_attempt_is_logged_before_it_starts(stand: Stand) -> None:
+    assert stand.go() == CampaignResult(stand.folder, None)
+    bundle = stand.bundle()
+    assert (bundle.findings, bundle.closed, len(bundle.attempts)) == ((), True, 4)
+    assert [request.seed for request in stand.requests] == [slot.seed for slot in bundle.plan.slots]
+    assert [request.submission.root.name for request in stand.requests] == [slot.arm for slot in bundle.plan.slots]
+    assert {request.require_sandbox for request in stand.requests} == {"process"}
+
+
+def test_what_the_submission_did_fills_its_slot(stand: Stand) -> None:
+    assert stand.go(Status.TRAIN_TIMEOUT, Status.RANK_DIED).stopped_by is None
+    bundle = stand.bundle()
+    assert (bundle.closed, len(bundle.attempts)) == (True, 4)
+    assert [run.status for run in bundle.runs("candidate")] == [Status.TRAIN_TIMEOUT, Status.COMPLETE]
+
+
+@pytest.mark.parametrize("status", [Status.DISK_FULL, Status.MACHINE_BUSY, Status.JUDGE_FAILED, Status.INTERRUPTED])
+def test_what_the_machine_did_ends_the_sitting_and_is_repeated_with_its_seed(stand: Stand, status: Status) -> None:
+    campaign_result = stand.go(Status.COMPLETE, status)
+    assert campaign_result.stopped_by is not None
+    assert campaign_result.stopped_by.status == status
+    assert {finding.id for finding in stand.bundle().findings} == {"not_closed"}
+    assert stand.go(resumed=True).stopped_by is None
+    bundle = stand.bundle()
+    assert (bundle.findings, bundle.closed) == ((), True)
+    assert [(attempt.slot.index, attempt.counted) for attempt in bundle.attempts] == [
+        (0, True), (1, False), (1, True), (2, True), (3, True)
+    ]  # fmt: skip
+    assert stand.requests[1].seed == stand.requests[2].seed
+
+
+def killed_at_once(folder: Path, run: RunRecord) -> None:
+    raise Killed
+
+
+def killed_with_an_empty_folder(folder: Path, run: RunRecord) -> None:
+    folder.mkdir()
+    raise Killed
+
+
+def killed_in_the_middle(folder: Path, run: RunRecord) -> None:
+    started = {"status": Status.STARTED, "score": None, "finished_at": None}
+    write(folder, run.model_copy(update=started))
+    (folder / ".reserve").touch()
+    raise Killed
+
+
+def killed_after_the_end(folder: Path, run: RunRecord) -> None:
+    write(folder, run)
+    raise Killed
+
+
+KILLS = [killed_at_once, killed_with_an_empty_folder, killed_in_the_middle, killed_after_the_end]
+
+
+@pytest.mark.parametrize("kill", KILLS)
+@pytest.mark.parametrize("before", [0, 2, 3])
+def test_a_killed_campaign_goes_on_where_it_was(stand: Stand, before: int, kill: Any) -> None:
+    with pytest.raises(Killed):
+        stand.go(*[Status.COMPLETE] * before, kill)
+    assert stand.go(resumed=True).stopped_by is None
+    bundle = stand.bundle()
+    assert (bundle.findings, bundle.closed) == ((), True)
+    finished = kill is killed_after_the_end
+    assert len(stand.requests) == (4 if finished else 5), "what was over is not repeated, and all else is"
+    assert len(bundle.attempts) + bundle.lost == len(stand.requests), "and nothing is hidden"
+    assert len(bundle.runs("candidate")) == len(bundle.runs("baseline")) == 2
+    statuses = [attempt.run.status for attempt in bundle.attempts if not attempt.counted]
+    assert statuses == ([Status.ABANDONED] if kill is killed_in_the_middle else [])
+
+
+def test_killed_again_and_again(stand: Stand) -> None:
+    for kill in (*KILLS[:3], KILLS[0]):
+        with pytest.raises(Killed):
+            stand.go(kill, resumed=True)
+    assert stand.go(resumed=True).stopped_by is None
+    bundle = stand.bundle()
+    assert (bundle.findings, bundle.closed, bundle.lost) == ((), True, 3)
+    assert len(stand.requests) == 8
+
+
+def test_a_line_torn_by_a_crash_is_no_obstacle(stand: Stand) -> None:
+    stand.go(Status.COMPLETE, Status.DISK_FULL)
+    with (stand.folder / "ledger.jsonl").open("ab") as file:
+        file.write(b'{"at":"2026')
+    assert "ledger_truncated" in {finding.id for finding in stand.bundle().findings}
+    assert stand.go(resumed=True).stopped_by is None
+    assert stand.bundle().findings == ()
+
+
+def test_a_campaign_whose_ledger_was_edited_is_not_continued(stand: Stand) -> None:
+    stand.go(Status.COMPLETE, Status.DISK_FULL)
+    path = stand.folder / "ledger.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"disk_full"', b'"abandoned"'))
+    path.write_bytes(path.read_bytes().replace(b'"complete"', b'"rank_died"'))
+    with pytest.raises(UserError, match="does not continue"):
+        stand.go(resumed=True)
+
+
+def test_a_closed_campaign_stays_closed(stand: Stand) -> None:
+    stand.go()
+    before = (stand.folder / "ledger.jsonl").read_bytes()
+    assert stand.go(resumed=True) == CampaignResult(stand.folder, None)
+    assert (stand.folder / "ledger.jsonl").read_bytes() == before
+    assert len(stand.requests) == 4
+
+
+def test_runs_on_another_machine_do_not_join(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand.go(Status.COMPLETE, Status.DISK_FULL)
+    other = this_machine().model_copy(update={"torch": "1.0.0"})
+    monkeypatch.setattr(environment, "collect", lambda: other)
+    before = sorted((stand.folder / "runs").iterdir())
+    with pytest.raises(UserError) as refused:
+        stand.go(resumed=True)
+    sentence = str(refused.value)
+    assert f"torch {this_machine().torch} before and 1.0.0 now" in sentence
+    assert sorted((stand.folder / "runs").iterdir()) == before, "nothing was started"
+
+
+def test_other_data_does_not_join(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand.go(Status.COMPLETE, Status.DISK_FULL)
+    changed = {**stand.digests, "embedded-tiny_val_000000.bin": "f" * 64}
+    monkeypatch.setattr(datasets, "verify", lambda *_: changed)
+    with pytest.raises(UserError, match=r"data embedded-tiny_val_000000\.bin .* before and f{64} now"):
+        stand.go(resumed=True)
+
+
+def test_what_runs_is_the_campaigns_own_copy(stand: Stand) -> None:
+    stand.go(Status.COMPLETE, Status.DISK_FULL)
+    stand.source.write_text("import os  # changed its mind\n")
+    assert stand.go(resumed=True).stopped_by is None
+    assert len({request.submission.sha256 for request in stand.requests}) == 2
+    assert stand.bundle().findings == ()
+
+
+@pytest.mark.parametrize("name", ["candidate/bigram.py", "baseline/bigram.py", "track.toml"])
+def test_a_campaign_whose_own_copy_was_touched_refuses(stand: Stand, name: str) -> None:
+    stand.go(Status.COMPLETE, Status.DISK_FULL)
+    path = stand.folder / name.replace("candidate/bigram.py", "candidate/train_gpt.py")
+    path.write_bytes(path.read_bytes() + b"\n# faster\n")
+    with pytest.raises(UserError, match="own"):
+        stand.go(resumed=True)
+    assert len(stand.requests) == 2, "nothing was started"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_between_two_runs_ends_the_sitting(stand: Stand, number: signal.Signals) -> None:
+    def signalled(self: Any, slot: Slot, run: RunRecord) -> None:
+        if slot.index == 1:
+            os.kill(os.getpid(), number)
+
+    stand.endings = iter(())
+    watch = type("Signalled", (Watch,), {"ended": signalled})()
+    with pytest.raises(RunFailure) as stopped:
+        run_campaign(stand.folder, stand.options, watch)
+    assert stopped.value.status == {signal.SIGINT: Status.INTERRUPTED, signal.SIGTERM: Status.TERMINATED}[number]
+    assert len(stand.requests) == 2
+    assert len(stand.bundle().attempts) == 2, "the run that was over is in the ledger"
+    assert stand.go(resumed=True).stopped_by is None
+    assert stand.bundle().findings == ()
+
+
+def test_a_signal_that_comes_while_a_run_is_recorded_is_heard_by_its_campaign() -> None:
+    with Interrupts() as campaign:
+        with Interrupts():
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(RunFailure, match="SIGTERM"), campaign.raised():
+            pass
+
+
+def test_a_signal_that_comes_before_a_run_is_heard_by_the_run() -> None:
+    with Interrupts():
+        os.kill(os.getpid(), signal.SIGINT)
+        with Interrupts() as run, pytest.raises(RunFailure, match="SIGINT"), run.raised():
+            pass
+
+
+def test_open_campaigns_are_not_forgotten(stand: Stand, tmp_path: Path) -> None:
+    stand.go(Status.COMPLETE, Status.DISK_FULL)
+    ((folder, plan, filled),) = open_campaigns(tmp_path / "runs")
+    assert (folder, plan.runs_per_arm, filled) == (stand.folder, 2, 1)
+    stand.go(resumed=True)
+    assert open_campaigns(tmp_path / "runs") == []
+
+
+def test_a_file_that_changed_while_it_was_planned_is_refused(stand: Stand, tmp_path: Path) -> None:
+    plan = stand.plan()
+    stand.source.write_text("import os\n")
+    with pytest.raises(UserError, match="changed"):
+        begin(plan, TRACK, stand.arms, tmp_path / "runs")
+    assert open_campaigns(tmp_path / "runs") == open_campaigns(stand.folder.parent)
+    other = tmp_path / "track.toml"
+    other.write_bytes(TRACK.read_bytes() + b"\n")
+    with pytest.raises(UserError, match="changed"):
+        begin(stand.plan(), other, stand.arms, tmp_path / "elsewhere")
+
+
+# --- the real thing ---
+
+
+def start(speedrun: Any, command: str, *arguments: str | Path) -> Any:
+    return speedrun.start(sys.executable, "-m", "harness", command, *arguments)
+
+
+def attempts(speedrun: Any) -> list[Path]:
+    return sorted(path.parent for path in speedrun.runs.glob("*/runs/*/log.txt"))
+
+
+KILLED_AT_THE_SECOND_GO = """
+import os, signal
+from harness.referee.referee import Referee
+fire, gone = Referee._fire, []
+def killed(self):
+    fire(self)
+    gone.append(self)
+    if len(gone) == 2: os.kill(os.getpid(), signal.SIGKILL)
+Referee._fire = killed
+"""
+
+
+@pytest.mark.slow
+def test_a_comparison_killed_and_taken_up(
+    speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any, with_seeds: Any
+) -> None:
+    """Four runs and one that was killed; through torchrun, sandbox and judge."""
+    track = write_track(tmp_path, target_val_loss=7.0)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    candidate = write_submission(tmp_path / "a", prepare=SEEDED, train="time.sleep(0.05)")
+    baseline = write_submission(tmp_path / "b", prepare=SEEDED, train="time.sleep(0.5)")
+    python, dash_c, seeded = with_seeds(1, 2)
+    argv: tuple[str | Path, ...] = ("compare", candidate, baseline, "--runs", "2", "--track", track)
+    killed = speedrun.end(speedrun.start(python, dash_c, KILLED_AT_THE_SECOND_GO + seeded, *argv))
+    assert (killed.code, len(attempts(speedrun))) == (-signal.SIGKILL, 2), killed.stderr
+    (folder,) = speedrun.runs.glob("*")
+    candidate.write_text("the campaign does not look at it again")
+    done = speedrun.end(start(speedrun, "run", "--resume", folder, "--json"))
+    assert done.code == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["closed"], summary["findings"], summary["stopped_by"]) == (True, [], None)
+    assert (summary["evidence"]["attempts"], summary["evidence"]["uncounted"]) == (5, 1)
+    times = {arm: summary["evidence"][arm]["times_s"] for arm in ("candidate", "baseline")}
+    assert min(times["baseline"]) > 0.49, "it sleeps for half a second"
+    expected = sum(times["candidate"]) / sum(times["baseline"])
+    assert summary["evidence"]["comparison"]["ratio"] == pytest.approx(expected)
+    assert summary["evidence"]["candidate"]["losses"] == summary["evidence"]["baseline"]["losses"], "pairs share seeds"
+    assert len(set(summary["evidence"]["candidate"]["losses"])) == 2
+    bundle = read_bundle(folder)
+    assert [attempt.run.status for attempt in bundle.attempts if not attempt.counted] == [Status.ABANDONED]
+    assert len(list((folder / "runs").iterdir())) == 5
+    assert list(folder.glob("runs/*/.reserve")) == []
+    assert speedrun.leftovers() == []
+    assert "4 of 4" in done.stderr
+
+
+def test_ctrl_c_ends_a_campaign_that_can_go_on(
+    speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any, until: Any
+) -> None:
+    script = write_submission(tmp_path, train="print('now waiting', flush=True)\ntime.sleep(600)")
+    process = start(speedrun, "run", script, "--runs", "2", "--track", write_track(tmp_path, train_s=600))
+    until(lambda: any("now waiting" in (run / "log.txt").read_text() for run in attempts(speedrun)), "the first run")
+    process.send_signal(signal.SIGINT)
+    stopped = speedrun.end(process)
+    assert stopped.code == 130, stopped.stdout + stopped.stderr
+    assert "speedrun run --resume" in stopped.stdout + stopped.stderr  # by whoever the signal met
+    (folder,) = speedrun.runs.glob("*")
+    bundle = read_bundle(folder)
+    assert [attempt.run.status for attempt in bundle.attempts] == [Status.INTERRUPTED]
+    assert {finding.id for finding in bundle.findings} == {"not_closed"}
+    assert speedrun.leftovers() == []
+
+
+WRONG: dict[str, tuple[list[str], str]] = {
+    "nothing to run": (["run"], "expected a SCRIPT"),
+    "a script twice": (["run", str(BIGRAM), "--resume", "x"], "found SCRIPT too"),
+    "another n": (["run", "--resume", "x", "--runs", "3"], "found --runs too"),
+    "a dry run of a rest": (["run", "--resume", "x", "--dry-run"], "found --dry-run too"),
+    "no campaign": (["run", "--resume", str(ROOT / "docs")], "ledger.jsonl"),
+    "a seed": (["run", str(BIGRAM), "--runs", "3", "--seed", "1", "--track", str(TRACK)], "no --seed with --runs"),
+    "practice": (["run", str(BIGRAM), "--runs", "3", "--practice", "--track", str(TRACK)], "no --practice with --runs"),
+    "no runs": (["run", str(BIGRAM), "--runs", "0", "--track", str(TRACK)], "expected 1 to 1000 runs"),
+    "one pair": (["compare", str(BIGRAM), str(BIGRAM), "--runs", "1", "--track", str(TRACK)], "at least 2 pairs"),
+    "no record": (["compare", str(BIGRAM), "--track", str(TRACK)], "name a BASELINE"),
+    "an unknown record": (["compare", str(BIGRAM), "2020-01-01_No", "--track", str(TRACK)], "found '2020-01-01_No'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_makes_no_sense_is_refused_in_a_sentence(
+    case: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.__main__ import main
+
+    monkeypatch.setenv("SPEEDRUN_RUNS", str(tmp_path / "runs"))
+    argv, expected = WRONG[case]
+    with pytest.raises(SystemExit) as left:
+        main(argv)
+    assert left.value.code == 2
+    printed = capsys.readouterr().err
+    assert expected in printed
+    assert "Traceback" not in printed
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_starts_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.__main__ import main
+
+    monkeypatch.setenv("SPEEDRUN_RUNS", str(tmp_path / "runs"))
+    with pytest.raises(SystemExit) as left:
+        main(["compare", str(BIGRAM), str(BIGRAM), "--runs", "3", "--track", str(TRACK), "--dry-run", "--json"])
+    assert left.value.code == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["order"], shown["runs_per_arm"], shown["purpose"]) == ("ABBAAB", 3, "compare")
+    assert shown["total_s"] == pytest.approx(6 * shown["run_s"]["value"], rel=0.01)
+    assert shown["findings"] == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_says_whose_source_breaks_the_rules(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, write_submission: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.__main__ import main
+
+    monkeypatch.setenv("SPEEDRUN_RUNS", str(tmp_path / "runs"))
+    broken = str(write_submission(tmp_path, top="exec('print(1)')"))
+    with pytest.raises(SystemExit) as left:
+        main(["compare", str(BIGRAM), broken, "--runs", "3", "--track", str(TRACK), "--dry-run"])
+    assert left.value.code == 1
+    assert "error   dynamic_code: baseline: submission.py: code that is not" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_campaign_on_the_nano_track_killed_at_three_random_points(speedrun: Any, tmp_path: Path, until: Any) -> None:
+    """2 arms x 4 runs against the standing record, SIGKILL at three random points, taken up each time, closed."""
+    rng = random.Random(13)  # points of the wall clock: where in a run they fall differs all the same
+    script = tmp_path / "train_gpt.py"
+    script.write_text((ROOT / "train_gpt.py").read_text() + "\n# the same, by another name\n")
+    speedrun.data = ROOT / "data"
+    process = start(speedrun, "compare", script, "--runs", "4", "--track", "nano-2cpu")
+    for kill in range(3):
+        until(lambda seen=2 * kill: len(attempts(speedrun)) > seen, "another attempt", seconds=600)
+        time.sleep(rng.uniform(0, 10))
+        assert process.poll() is None, process.communicate()
+        process.kill()
+        process.communicate()
+        (folder,) = speedrun.runs.glob("*")
+        process = start(speedrun, "run", "--resume", folder, "--json")
+    stdout, stderr = process.communicate(timeout=1800)
+    summary = json.loads(stdout)
+    assert summary["closed"], stderr
+    bundle = read_bundle(folder)
+    assert bundle.findings == ()
+    assert len(bundle.runs("candidate")) == len(bundle.runs("baseline")) == 4
+    assert len(bundle.attempts) + bundle.lost <= 8 + 3
+    assert summary["evidence"]["comparison"]["pairs"] == 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_slower_script_is_found_and_two_equal_ones_are_not_told_apart(
+    speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any
+) -> None:
+    """For real: much slower is called slower, and what is said of times is what follows from them, also of one script
+    against itself. What 2 % are called, and how seldom equal ones are told apart, test_comparison.py simulates."""
+    track = write_track(tmp_path, target_val_loss=7.0, train_s=300)
+    scripts = {}
+    for name, seconds in (("plain", 0.5), ("slow", 10)):
+        (tmp_path / name).mkdir()
+        scripts[name] = write_submission(tmp_path / name, prepare=SEEDED, train=f"time.sleep({seconds})")
+    found = {}
+    for name, script in scripts.items():
+        process = start(speedrun, "compare", script, scripts["plain"], "--runs", "5", "--track", track, "--json")
+        stdout, stderr = process.communicate(timeout=900)
+        assert process.returncode == 0, stderr
+        evidence = json.loads(stdout)["evidence"]
+        times = [evidence[arm]["times_s"] for arm in ("candidate", "baseline")]
+        assert [len(arm) for arm in times] == [5, 5]
+        found[name] = evidence["comparison"]
+        assert found[name]["ratio"] == pytest.approx(sum(times[0]) / sum(times[1]))
+        expected = stats.ttest_rel(*(np.log(arm) for arm in times), alternative="less").pvalue
+        assert found[name]["p_faster"] == pytest.approx(expected, rel=1e-3)
+        assert found[name]["p_slower"] == pytest.approx(1 - expected, rel=1e-3)
+        verdict = "faster" if expected < 0.01 else "slower" if 1 - expected < 0.01 else "undecided"
+        assert found[name]["verdict"] == verdict, times
+    assert found["slow"]["verdict"] == "slower", times

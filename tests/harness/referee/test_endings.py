@@ -1,0 +1,346 @@
+"""How a run can be cut short from outside, and what must be left of it: a record that says so, and nothing else."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
+BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
+LEVELS = ("namespaces", "landlock", "process")
+SLOW = pytest.mark.slow
+pytestmark = pytest.mark.spread
+WAIT = "print('now waiting', flush=True)\ntime.sleep(600)"
+
+
+def require(level: str) -> None:
+    from harness.sandbox.levels import available_levels
+
+    if level not in available_levels():
+        pytest.skip(f"no {level} on this machine")
+
+
+def require_mounts() -> None:
+    if shutil.which("unshare") is None:
+        pytest.skip("needs unshare (util-linux)")
+    if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode:
+        pytest.skip("no mount namespaces for this user")
+
+
+@pytest.mark.parametrize(
+    ("number", "part", "status", "code"),
+    [
+        (signal.SIGINT, "prepare", "interrupted", 130),
+        (signal.SIGTERM, "train", "terminated", 143),
+        pytest.param(signal.SIGINT, "logits", "interrupted", 130, marks=SLOW),
+    ],
+)
+def test_a_signal_ends_the_run_and_is_recorded(
+    speedrun: Any, tmp_path: Path, write_submission: Any, number: int, part: str, status: str, code: int
+) -> None:
+    process = speedrun.begin(write_submission(tmp_path, **{part: WAIT}), "--nproc", "1")
+    speedrun.wait_for("now waiting")
+    process.send_signal(number)
+    outcome = speedrun.end(process)
+    assert (outcome.record["status"], outcome.code) == (status, code), outcome.stdout + outcome.stderr
+    assert outcome.record["finished_at"]
+    assert outcome.stdout.startswith(f"{status}: the run was stopped by {signal.Signals(number).name}\n")
+    assert "Traceback" not in outcome.stderr
+    assert speedrun.leftovers() == []
+
+
+def test_signals_before_and_after_the_run_raise_at_its_edges_only() -> None:
+    from harness.errors import RunFailure
+    from harness.system.interrupts import Interrupts
+
+    before = signal.getsignal(signal.SIGTERM)
+    with Interrupts() as interrupts:
+        with interrupts.raised():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)  # cleaning up is left in peace
+        with pytest.raises(RunFailure, match="SIGTERM"), interrupts.raised():
+            raise AssertionError("a signal that came before must end the run at once")
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_that_was_lost_or_deferred_is_insisted_on() -> None:
+    from harness.errors import RunFailure
+    from harness.system.interrupts import Interrupts, deferred, insist
+
+    def lose() -> None:
+        with contextlib.suppress(RunFailure):  # as an import or a __del__ may
+            signal.raise_signal(signal.SIGINT)
+        insist()
+
+    def defer() -> None:
+        with deferred():
+            signal.raise_signal(signal.SIGTERM)
+            insist()
+        insist()
+
+    insist()  # nobody holds signals
+    for end, name in ((lose, "SIGINT"), (defer, "SIGTERM")):
+        with Interrupts() as interrupts:
+            with pytest.raises(RunFailure, match=name), interrupts.raised():
+                end()
+            insist()  # cleaning up is left in peace
+
+
+@pytest.mark.parametrize(
+    ("level", "part"),
+    [
+        ("namespaces", "train"),
+        pytest.param("process", "train", marks=SLOW),
+        pytest.param("process", "logits", marks=SLOW),
+    ],
+)
+def test_sigkill_of_the_referee_takes_everything_along(
+    speedrun: Any, tmp_path: Path, write_submission: Any, until: Callable[..., Any], level: str, part: str
+) -> None:
+    require(level)
+    ranks = "1" if part == "logits" else "2"
+    script = write_submission(tmp_path, **{part: WAIT})
+    process = speedrun.begin(script, "--nproc", ranks, "--require-sandbox", level)
+    folder = speedrun.wait_for("now waiting")
+    process.kill()
+    process.wait()
+    until(lambda: not speedrun.processes(), "the death of every process")
+
+    shown = speedrun.end(speedrun.start(sys.executable, "-m", "harness", "leaderboard", "--track", TRACK, "--json"))
+    assert [row["status"] for row in json.loads(shown.stdout)["standings"]] == ["abandoned"]
+    assert json.loads((folder / "run.json").read_bytes())["status"] == "started"  # a reader does not write
+    assert speedrun.leftovers() != []
+
+    following = tmp_path / "next"
+    following.mkdir()
+    outcome = speedrun.run(write_submission(following, prepare="1 / 0"), "--nproc", "1")  # asserts: nothing is left
+    assert outcome.record["status"] == "prepare_failed"
+    assert json.loads((folder / "run.json").read_bytes())["status"] == "abandoned"
+
+
+DETACHED = """
+here, there = os.pipe()  # closed where another program takes over
+if os.fork() == 0:
+    os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if os.fork() == 0:
+        os.execve("/bin/sleep", ["sleep", "{seconds}"], {{}})
+    os._exit(0)
+os.close(there)
+assert os.read(here, 1) == b""
+os.wait()
+print("detached", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
+def test_detached_children_do_not_survive_stop(
+    speedrun: Any,
+    tmp_path: Path,
+    write_submission: Any,
+    level: str,
+    named_on_a_command_line: Callable[[str], list[int]],
+) -> None:
+    require(level)
+    seconds = f"98765.{int.from_bytes(os.urandom(6)):015}"  # to be found by: it has no environment
+    script = write_submission(tmp_path, train=DETACHED.format(seconds=seconds))
+    outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level)
+    assert outcome.record["status"] == "complete", outcome.record["sentence"] + outcome.log[-2000:]
+    assert outcome.record["sandbox"] == level
+    assert "detached" in outcome.log
+    assert named_on_a_command_line(seconds) == []
+
+
+def waits_for_a_lock(pid: int) -> bool:
+    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return any("->" in words and str(pid) in words for words in locks)
+
+
+@pytest.mark.slow
+def test_one_run_at_a_time(
+    speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any, until: Callable[..., Any]
+) -> None:
+    """The first holds the machine until it is told to go on, at the level where it can see that it is told."""
+    told = tmp_path / "told"
+    hold = f"print('holding', flush=True)\nwhile not os.path.exists({str(told)!r}): time.sleep(0.02)"
+    script, track = write_submission(tmp_path, prepare=hold), write_track(tmp_path, prepare_s=600)
+    first = speedrun.begin(script, "--nproc", "1", "--require-sandbox", "process", track=track)
+    holder = speedrun.wait_for("holding")
+    second = speedrun.end(speedrun.begin(BIGRAM, "--nproc", "1", "--json"))
+    refused = json.loads(second.stdout)
+    assert (refused["status"], second.code) == ("machine_busy", 5)
+    assert f"process {first.pid}" in refused["sentence"]
+    third = speedrun.begin(BIGRAM, "--nproc", "1", "--wait", "--json")
+    until(lambda: waits_for_a_lock(third.pid) or third.poll() is not None, "the third run to wait for the machine")
+    assert third.poll() is None, third.communicate()
+    told.touch()
+    assert "\ncomplete: " in "\n" + speedrun.end(first).stdout  # it was not disturbed
+    patient = json.loads(speedrun.end(third).stdout)
+    assert patient["status"] == "complete", patient["sentence"]
+    earlier = json.loads((holder / "run.json").read_bytes())
+    assert patient["stamps"]["start_ns"] > earlier["stamps"]["dead_ns"]
+    assert speedrun.leftovers() == []
+
+
+def in_a_mount_namespace(speedrun: Any, prelude: str, script: Path, track: Path, *arguments: str) -> Any:
+    """A run behind `prelude`, shell commands that may mount; its runs come back by a copy."""
+    inner = speedrun.runs.with_name("inner")
+    inner.mkdir()
+    command = f"""{prelude}
+        SPEEDRUN_RUNS={inner} {sys.executable} -m harness run {script} --track {track} --nproc 1 {" ".join(arguments)}
+        code=$?; touch {inner}.over; wait; cp -a {inner} {speedrun.runs}; exit $code"""
+    return speedrun.end(speedrun.start("unshare", "-rm", "bash", "-c", command))
+
+
+def test_a_full_disk_is_recorded(speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any) -> None:
+    """The log finds no space, and somebody takes every byte that becomes free."""
+    require_mounts()
+    runs = speedrun.runs.with_name("inner")
+    prelude = f"""mount -t tmpfs -o size=12m none {runs}
+        (until test -s {runs}/*/log.txt || test -e {runs}.over; do sleep 0.05; done
+        until test -e {runs}.over; do cat /dev/zero >> {runs}/filler; sleep 0.01; done) 2>/dev/null &"""
+    script = write_submission(tmp_path, train="while True: print('x' * 100_000, flush=True)")
+    outcome = in_a_mount_namespace(speedrun, prelude, script, write_track(tmp_path, log_bytes=100_000_000))
+    assert (outcome.record["status"], outcome.code) == ("disk_full", 5), outcome.stdout + outcome.stderr
+    assert outcome.record["finished_at"]
+    assert "disk is full" in outcome.stdout
+    assert "Traceback" not in outcome.stderr
+    assert speedrun.leftovers() == []
+
+
+def test_a_disk_that_is_full_already(speedrun: Any) -> None:
+    require_mounts()
+    prelude = f"mount -t tmpfs -o size=4m none {speedrun.runs.with_name('inner')}"
+    outcome = in_a_mount_namespace(speedrun, prelude, BIGRAM, TRACK)
+    assert outcome.code == 5
+    assert re.fullmatch(r"speedrun: the disk is full at .*", outcome.stderr.strip())
+    assert list(speedrun.runs.iterdir()) == []
+    assert speedrun.leftovers() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_small_dev_shm_is_enough(speedrun: Any, level: str) -> None:
+    require(level)
+    require_mounts()
+    prelude = "mount -t tmpfs -o size=64k none /dev/shm"
+    outcome = in_a_mount_namespace(speedrun, prelude, BIGRAM, TRACK, "--require-sandbox", level)
+    assert (outcome.record["status"], outcome.code) == ("complete", 0), outcome.stdout + outcome.stderr
+    assert speedrun.leftovers() == []
+
+
+def test_runs_cannot_be_written(speedrun: Any) -> None:
+    outcome = speedrun.run(BIGRAM, "--out", "/dev/null")
+    assert outcome.code == 2
+    sentence = "speedrun: expected a folder for runs that can be written at /dev/null, found: Not a directory"
+    assert outcome.stderr.strip() == sentence
+
+
+def test_a_misspelt_sandbox_is_no_run(speedrun: Any) -> None:
+    outcome = speedrun.run(BIGRAM, "--require-sandbox", "namespace")
+    assert outcome.code == 2
+    sentence = "speedrun: expected a sandbox level out of namespaces, landlock, process, found 'namespace'"
+    assert outcome.stderr.strip() == sentence
+    assert outcome.folders == []
+
+
+def run_after(speedrun: Any, preparation: str) -> Any:
+    """The command in an interpreter in which something has been changed before."""
+    argv = ["run", str(BIGRAM), "--track", str(TRACK), "--nproc", "1"]
+    modules = "from harness.referee import execution\nfrom data import datasets"
+    code = f"{modules}\n{preparation}\nfrom harness.__main__ import main"
+    outcome = speedrun.end(speedrun.start(sys.executable, "-c", f"{code}\nmain({argv})"))
+    assert speedrun.leftovers() == []
+    return outcome
+
+
+def test_damaged_data_is_recorded(speedrun: Any) -> None:
+    """A shard that is damaged after the preparation."""
+    shards = speedrun.data / "embedded-tiny"
+    source = shards.resolve()
+    shards.unlink()
+    shutil.copytree(source, shards)
+    damaged = next(path for path in shards.iterdir() if "train" in path.name)
+    damaged.write_bytes(damaged.read_bytes()[:-2])
+    outcome = run_after(speedrun, "datasets.prepare = lambda *arguments: None")
+    assert (outcome.record["status"], outcome.code) == ("data_invalid", 5)
+    assert damaged.name in outcome.record["sentence"]
+
+
+def test_an_error_of_the_referee_itself_is_recorded_too(speedrun: Any) -> None:
+    outcome = run_after(speedrun, "execution._score = None")
+    assert outcome.record["status"] == "referee_failed"
+    assert outcome.code not in (0, 2)
+    assert "TypeError" in outcome.stderr  # a bug of ours is the one thing that shows its traceback
+
+
+def test_a_signal_at_a_fork_ends_the_run_without_a_traceback(speedrun: Any) -> None:
+    """What a handler raises in the hooks of a fork is printed and forgotten by Python."""
+    fork = "import os, signal; os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.SIGTERM))"
+    outcome = run_after(speedrun, fork)
+    assert (outcome.record["status"], outcome.code) == ("terminated", 143)
+    assert "Traceback" not in outcome.stderr
+
+
+def test_a_long_path_of_temporary_files(speedrun: Any) -> None:
+    """The address of a Unix socket holds 107 bytes; a TMPDIR may have more."""
+    speedrun.temporary = speedrun.temporary / ("long" * 40)
+    speedrun.temporary.mkdir()
+    assert speedrun.run(BIGRAM, "--nproc", "1").record["status"] == "complete"
+
+
+BEYOND_STOP = """
+import fcntl
+here, there = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT): signal.signal(number, signal.SIG_IGN)
+    if os.fork() == 0:
+        import atexit
+        home, memory = os.environ["HOME"], run._memory
+        atexit.register(lambda: os.pwrite(memory, b"\\xdd" * 8, 0))
+        print("BEYOND", os.getpid(), flush=True)
+        os.write(there, b"!")
+        for turn in range(10**9):
+            if os.fork(): os._exit(0)  # another pid at every turn
+            try:
+                os.pwrite(memory, (b"\\xdd" if turn % 2 else b"\\xee") * 4, 0)
+            except OSError:
+                print("REFUSED", flush=True)
+                break
+            time.sleep(0.001)
+        while True: time.sleep(1)
+    os._exit(0)
+os.wait()
+assert os.read(here, 1) == b"!"  # it is at work
+time.sleep(0.3)
+time.time = time.monotonic = time.perf_counter = lambda: 0.0
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_detached_writer_that_changes_its_pid_stops_with_the_clock(
+    speedrun: Any, tmp_path: Path, write_submission: Any, level: str
+) -> None:
+    """It writes into the weights until the seal, which it can neither prevent nor outlive; nobody is left of it."""
+    require(level)
+    outcome = speedrun.run(write_submission(tmp_path, train=BEYOND_STOP), "--nproc", "1", "--require-sandbox", level)
+    record = outcome.record
+    assert record["status"] == "complete", record["sentence"]
+    assert "BEYOND" in outcome.log
+    assert record["phases"]["train_ns"] >= 300_000_000  # on the referee's clock, whatever its own says
+    assert record["stamps"]["go_ns"] + record["phases"]["train_ns"] == record["stamps"]["stop_ns"]

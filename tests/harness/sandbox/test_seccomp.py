@@ -1,0 +1,143 @@
+"""The filter of system calls: simulated for both machines, and taken on for real by a child."""
+
+import errno
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.sandbox import seccomp
+
+ROOT = Path(__file__).resolve().parents[3]
+ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+ALLOWED, ENOSYS = "allowed", errno.ENOSYS
+
+
+def answer(program: bytes, machine: str, number: int, *arguments: int) -> Any:
+    """What a filter says to a system call, by an interpreter of the BPF it may consist of."""
+    data = struct.pack("=IIQ6Q", number, ARCHITECTURES[machine], 0, *arguments, *[0] * (6 - len(arguments)))
+    code = [struct.unpack_from("=HBBI", program, offset) for offset in range(0, len(program), 8)]
+    accumulator, at = 0, 0
+    while True:
+        opcode, yes, no, constant = code[at]
+        at += 1
+        match opcode:
+            case 0x20:
+                accumulator = struct.unpack_from("=I", data, constant)[0]
+            case 0x54:
+                accumulator &= constant
+            case 0x15:
+                at += yes if accumulator == constant else no
+            case 0x35:
+                at += yes if accumulator >= constant else no
+            case 0x45:
+                at += yes if accumulator & constant else no
+            case 0x06:
+                return {0x7FFF0000: ALLOWED, 0x80000000: "killed"}.get(constant, constant & 0xFFFF)
+            case _:
+                raise AssertionError(f"opcode {opcode:#x}")
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+@pytest.mark.parametrize("evaluator", [False, True])
+def test_what_each_call_is_answered(machine: str, evaluator: bool) -> None:
+    index = list(ARCHITECTURES).index(machine)
+    program = seccomp.program(evaluator=evaluator, machine=machine)
+
+    def ask(numbers: tuple[int | None, int | None], *arguments: int) -> Any:
+        number = numbers[index]
+        assert number is not None
+        return answer(program, machine, number, *arguments)
+
+    for call in (seccomp._SOCKET, seccomp._SOCKETPAIR):
+        for family in range(64):
+            assert ask(call, family, 2) == (ALLOWED if family in (1, 2, 10, 16) else errno.EAFNOSUPPORT)
+    assert {ask(numbers) for numbers in seccomp._DENIED.values()} == {errno.EPERM}
+    assert {ask(numbers) for numbers in seccomp._ABSENT.values()} == {ENOSYS}
+    for flag in (0x20000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000):
+        assert ask(seccomp._CLONE, flag | 17) == errno.EPERM
+    assert ask(seccomp._CLONE, 0x3D0F00) == ALLOWED  # a thread
+    assert ask(seccomp._FLOCK, 3, 2) == (0 if evaluator else ALLOWED)
+    locks = {command: ask(seccomp._FCNTL, 3, command) for command in (1, 5, 6, 1024, 1026, 1031, 1033)}
+    wanted = {1: ALLOWED, 5: errno.EINVAL, 6: 0, 1024: errno.EINVAL, 1026: errno.EINVAL, 1031: errno.EINVAL,
+              1033: ALLOWED}  # fmt: skip
+    assert locks == (wanted if evaluator else dict.fromkeys(locks, ALLOWED))
+    mincore = ask(seccomp._ABSENT_TO_EVALUATORS["mincore"])
+    assert mincore == (ENOSYS if evaluator else ALLOWED)
+    assert {ask((number, number)) for number in (0, 1, 57, 63, 64, 93)} <= {ALLOWED}  # read, write and their like
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_streams_only(machine: str) -> None:
+    program = seccomp.program(only_streams=True, machine=machine)
+    number = seccomp._SOCKET[list(ARCHITECTURES).index(machine)]
+    for family in (2, 10):
+        for flags in (0, 0x80000, 0x800):
+            assert answer(program, machine, number, family, 1 | flags) == ALLOWED
+            assert answer(program, machine, number, family, 2 | flags) == errno.EACCES
+            assert answer(program, machine, number, family, 3 | flags) == errno.EACCES
+    assert answer(program, machine, number, 1, 2) == ALLOWED
+    assert answer(program, machine, number, 40, 1) == errno.EAFNOSUPPORT
+
+
+def test_the_other_tables_of_a_machine_are_shut() -> None:
+    program = seccomp.program(machine="x86_64")
+    assert answer(program, "aarch64", 0) == "killed"  # a call by another architecture, as 32-bit code makes
+    assert answer(program, "x86_64", 0x40000000 | 41, 40, 1) == ENOSYS  # x32
+    with pytest.raises(KeyError, match="riscv64"):
+        seccomp.program(machine="riscv64")
+
+
+TRY = """
+import ctypes, fcntl, json, os, socket, sys, tempfile
+from harness.sandbox import seccomp
+libc = ctypes.CDLL(None, use_errno=True)
+seccomp.apply(seccomp.program(evaluator=sys.argv[1] == "evaluator", only_streams=sys.argv[1] == "streams"))
+
+def sock(family, kind=socket.SOCK_STREAM):
+    try:
+        socket.socket(family, kind).close()
+        return 0
+    except OSError as error:
+        return error.errno
+
+def call(number, *arguments):
+    result = libc.syscall(number, *arguments)
+    return ctypes.get_errno() if result < 0 else 0
+
+found = {str(family): sock(family, 3 if family == 16 else 1) for family in (1, 2, 10, 16, 17, 38, 40)}
+found["udp"] = sock(2, socket.SOCK_DGRAM)
+found["ptrace"] = call(101, 0, 0, 0, 0)
+found["unshare"] = call(272, 0x10000000)
+found["io_uring"] = call(425, 1, None)
+a, b = os.open(tempfile.gettempdir(), os.O_RDONLY), os.open(tempfile.gettempdir(), os.O_RDONLY)
+fcntl.flock(a, fcntl.LOCK_EX)
+try:
+    fcntl.flock(b, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    found["flock"] = 0
+except OSError as error:
+    found["flock"] = error.errno
+found["child"] = os.waitstatus_to_exitcode(os.system("true"))
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of x86_64")
+@pytest.mark.parametrize("kind", ["rank", "evaluator", "streams"])
+def test_the_kernel_takes_the_filter(kind: str, tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", TRY, kind]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    no_family = errno.EAFNOSUPPORT
+    assert found == {
+        "1": 0, "2": 0, "10": found["10"], "16": 0, "17": no_family, "38": no_family, "40": no_family,
+        "udp": errno.EACCES if kind == "streams" else 0,
+        "ptrace": errno.EPERM, "unshare": errno.EPERM, "io_uring": ENOSYS,
+        "flock": 0 if kind == "evaluator" else errno.EAGAIN, "child": 0,
+    }  # fmt: skip
