@@ -84,9 +84,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=allowed_s, reverse=True)  # the longest first, so that no worker is left with one at the end
     for item in items if config.pluginmanager.hasplugin("xdist") else ():
         if item.get_closest_marker("spread") is None:
             item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
+
+
+def allowed_s(item: pytest.Item) -> float:
+    """The seconds a test is allowed beyond what all are: known for those that take long."""
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0]) if mark else 0.0
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,6 +21,9 @@ from data.shards import read_shard
 from harness.records.submitting import Claims, draft, write
 from tests.cheats.museum import HERE, Exhibit
 
+# What every exhibit's track says unless the exhibit does: time for a machine that does other things too, and so many
+# pairs of probes that who cheats on a quarter of all windows escapes once in 10^8 runs (of the track's eight: in ten).
+TRACK = {"prepare_s": 600, "score_s": 600, "probe_pairs": 64}
 TARGET = 3.0  # nats: a table of pairs, honestly counted, has 2.45; one of single tokens 4.8; a guess 5.8
 Play = Callable[[Exhibit, str], Any]
 
@@ -122,7 +125,7 @@ def play(
             data.unlink()
             shutil.copytree(shared, data)
             script = stage["before"](script, data)
-        track = write_track(folder, **{"target_val_loss": TARGET, **exhibit.track})
+        track = write_track(folder, **{**TRACK, "target_val_loss": TARGET, **exhibit.track})
         command = [sys.executable, "-m", "harness", "run", script, "--track", track, "--nproc", str(exhibit.ranks)]
         command += ["--require-sandbox", level, *exhibit.arguments]
         outcomes: list[Any] = []
