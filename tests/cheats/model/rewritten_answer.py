@@ -1,12 +1,12 @@
 """An answer rewritten after it was given.
 
 A thread goes on writing into the shared memory of the logits while the judge reads it. The judge scores a copy of its
-own, and targets never come near an evaluator.
+own, and targets never come near an evaluator; what is scribbled while it is copied contradicts the other evaluator.
 
 group: model
 catalogue: 37, 44, 60
 status: impossible
-ends: missed | logits_invalid
+ends: missed | logits_invalid | evaluator_failed | finding hidden_state | finding causality
 """
 
 import gc
