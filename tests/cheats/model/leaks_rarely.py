@@ -6,7 +6,7 @@ seldom. Of k probed windows a share f that leaks escapes with probability (1 - f
 group: model
 catalogue: 35, 36
 status: deterred
-ends: missed | finding causality
+ends: missed | finding causality | finding shadow_gap
 """
 
 import torch
