@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data.printing import printable
+from harness.formats import numbers
 from harness.formats.track import Track
 
 from ..upstream.claim_rows import ClaimRow
@@ -30,11 +31,11 @@ def cells(row: ClaimRow) -> dict[str, str]:
         "what": printable(row.title),
         "status": row.status,
         "claimed": _claimed(row),
-        "in its logs": "" if row.time_s is None else f"{row.time_s:.2f} s",
+        "in its logs": "" if row.time_s is None else f"{numbers.fixed(row.time_s, 2)} s",
         "baseline": _baseline(row),
-        "val_loss": _number(row.val_loss, ".4f") or (f"({row.claimed_val_loss:.4f})" if row.claimed_val_loss else ""),
+        "val_loss": numbers.loss(row.val_loss) or _only_stated(numbers.loss(row.claimed_val_loss or None)),
         "n": str(row.runs) if row.runs else (f"({row.claimed_runs})" if row.claimed_runs else ""),
-        "p": _number(row.p_value, ".2g") or (f"({row.claimed_p_value:.2g})" if row.claimed_p_value else ""),
+        "p": numbers.plain_p_value(row.p_value) or _only_stated(numbers.plain_p_value(row.claimed_p_value or None)),
         "lines": "" if row.source_lines is None else f"{row.source_lines:,}",
         "date": "" if row.date is None else row.date.isoformat(),
         "builds on": printable(", ".join(row.parents)),
@@ -99,18 +100,19 @@ def _claimed(row: ClaimRow) -> str:
     if row.claimed_steps is not None:
         return f"{row.claimed_steps:,} steps"
     if row.claimed_time_s is not None:
-        return f"{row.claimed_time_s:.2f} s"
+        return f"{numbers.fixed(row.claimed_time_s, 2)} s"
     return "" if row.claimed_saving_s is None else f"{-row.claimed_saving_s:+g} s"
 
 
 def _baseline(row: ClaimRow) -> str:
     if row.baseline_time_s is None:
         return ""
-    return f"{row.baseline_time_s:.2f} s ({row.baseline_runs})"
+    return f"{numbers.fixed(row.baseline_time_s, 2)} s ({row.baseline_runs})"
 
 
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else f"{value:{form}}"
+def _only_stated(text: str) -> str:
+    """What no log holds, in parentheses."""
+    return f"({text})" if text else ""
 
 
 def _line(texts: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from harness.formats import numbers
 from harness.formats.track import Track
 from harness.stats import significance
 
@@ -184,7 +185,7 @@ def _about_links(history: History, track: Track, record: ImportedRecord) -> list
         flags.append(("linked-log-not-its-own", "the linked log's script is not the record's"))
     losses = [run.val_loss for run in linked if run.val_loss is not None]
     if track.metric != "steps" and losses and track.target_val_loss and min(losses) > track.target_val_loss:
-        flags.append(("linked-log-above-target", f"the linked log ends at {min(losses):.4f}"))
+        flags.append(("linked-log-above-target", f"the linked log ends at {numbers.fixed(min(losses), 4)}"))
     return flags
 
 
@@ -240,15 +241,20 @@ def _about_losses(track: Track, record: ImportedRecord, values: dict[str, Any]) 
     if mean is None or target is None:
         return [("no-loss", "its logs hold no final loss")]
     if mean > target:
-        flags.append(("mean-above-target", f"the mean of its logs is {mean:.4f}, the target {target:g}"))
+        flags.append(("mean-above-target", f"the mean of its logs is {numbers.fixed(mean, 4)}, the target {target:g}"))
     excess, p_value, alpha = values["steps_excess"], values["p_value"], track.significance.alpha
     if excess is not None:
         if excess < significance.STEPS_EXCESS_NATS and not math.isclose(excess, significance.STEPS_EXCESS_NATS):
-            flags.append(("below-its-rule", f"(target - mean) * sqrt(n) is {excess:.4f}, the rule asks for 0.004"))
+            flags.append(
+                ("below-its-rule", f"(target - mean) * sqrt(n) is {numbers.fixed(excess, 4)}, the rule asks for 0.004")
+            )
     elif p_value is not None and p_value >= alpha:
         waived = "; systems-only, so the test is waived" if record.systems_only else ""
         flags.append(
-            ("p-not-below-alpha", f"p = {p_value:.3g} over {values['runs']} runs, the rule asks for {alpha:g}{waived}")
+            (
+                "p-not-below-alpha",
+                f"p = {numbers.short(p_value, 3)} over {values['runs']} runs, the rule asks for {alpha:g}{waived}",
+            )
         )
     return flags
 
@@ -259,12 +265,19 @@ def _about_claims(record: ImportedRecord, values: dict[str, Any]) -> list[tuple[
         flags.append(("no-time-in-logs", "its logs hold no time"))
     difference = values["time_difference"]
     if difference is not None and abs(difference) > TIME_TOLERANCE:
-        flags.append(("time-differs", f"its logs take {values['time_s']:.2f} s, {difference:+.1%} of the claim"))
+        flags.append(
+            ("time-differs", f"its logs take {numbers.fixed(values['time_s'], 2)} s, {difference:+.1%} of the claim")
+        )
     claimed_runs = claim.runs if claim.runs is not None or record.stated is None else record.stated.runs
     if claimed_runs is not None and claimed_runs != values["runs"]:
         flags.append(("runs-differ", f"{claimed_runs} runs claimed, {values['runs']} found"))
     if claim.val_loss is not None and abs(values["val_loss"] - claim.val_loss) > LOSS_TOLERANCE_NATS:
-        flags.append(("loss-differs", f"mean loss {claim.val_loss:.4f} claimed, {values['val_loss']:.5f} found"))
+        flags.append(
+            (
+                "loss-differs",
+                f"mean loss {numbers.fixed(claim.val_loss, 4)} claimed, {numbers.fixed(values['val_loss'], 5)} found",
+            )
+        )
     most = max((quoted.runs for quoted in record.quoted), default=0)
     if most > values["runs"]:
         flags.append(

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data.printing import printable
+from harness.formats import numbers
 from harness.formats.track import Track
 
 from .audit import AuditRow
@@ -92,7 +93,7 @@ def details(row: AuditRow) -> list[str]:
     if row.runs:
         low, high = row.val_loss_range or (float("nan"), float("nan"))
         spread = f" ± {found['sd']}" if found["sd"] else ""
-        loss = f"mean loss {found['mean loss']}{spread}, {low:.5g} to {high:.5g}"
+        loss = f"mean loss {found['mean loss']}{spread}, {numbers.short(low, 5)} to {numbers.short(high, 5)}"
         lines.append(f"  logs        {row.runs} runs by the rule {row.group!r}: {loss}")
         lines.append(f"  p           {found['p'] or 'no test can be made'}")
         lines += (

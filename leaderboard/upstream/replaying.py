@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from harness.errors import RunFailure
+from harness.formats import numbers
 from harness.formats.environment import gpus
 from harness.formats.observer import Observer
 from harness.formats.track import Track
@@ -49,7 +50,11 @@ class Replay:
         return ExitCode.OK if self.verdict == "reproduced" else ExitCode.MISSED
 
     def sentences(self) -> tuple[str, ...]:
-        ratio = "cannot be compared" if self.time_ratio is None else f"{self.time_ratio:.3f} times what its logs say"
+        ratio = (
+            "cannot be compared"
+            if self.time_ratio is None
+            else f"{numbers.fixed(self.time_ratio, 3)} times what its logs say"
+        )
         said = [f"{self.verdict} (reported): {self.reason}", f"Time? By the script's own clock {ratio}."]
         return (*said, *(f"Differs: {sentence}" for sentence in self.differences))
 
