@@ -173,8 +173,8 @@ CASES: dict[str, list[Case]] = {
         Case(edit=change(device="cuda")),
     ],
     "budget_margin": [
-        Case(edit=change_times(prepare_ns=59 * 10**9)),
-        Case(edit=change_times(score_ns=59 * 10**9)),
+        Case(edit=change_times(prepare_ns=599 * 10**9)),
+        Case(edit=change_times(score_ns=599 * 10**9)),
     ],
     "time_spread": [Case(times=(0.3, 0.6, 0.35, 0.5), rules={"time_spread": 0.1})],
     "baseline_in_its_own_interval": [
