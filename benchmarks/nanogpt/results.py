@@ -63,7 +63,7 @@ class Summary:
 
 
 def our_run(sitting: int, name: str, record: RunRecord) -> Run:
-    train_ns, prepare_ns = record.phases.train_ns, record.phases.prepare_ns
+    train_ns, prepare_ns = record.time_ns, record.phases.prepare_ns
     train_s = None if train_ns is None or not record.is_valid else train_ns / NS
     prepare_s = None if prepare_ns is None else prepare_ns / NS
     return Run(

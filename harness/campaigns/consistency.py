@@ -7,7 +7,7 @@ number of a run has to edit them all.
 import math
 from collections.abc import Iterator
 
-from ..formats.run import Finding, Phases, RunRecord, Score
+from ..formats.run import Charge, Finding, Phases, RunRecord, Score
 from ..status import Status
 from .campaign import Plan, Slot
 
@@ -31,6 +31,7 @@ def run_findings(run: RunRecord, plan: Plan, slot: Slot) -> Iterator[Finding]:
         "relabelled": (plan.relabel, run.relabelled),
         "sandbox": (run.sandbox and plan.sandbox, run.sandbox),  # a run that failed early has none
         "phases": (Phases.of(run.stamps, run.phases.score_ns), run.phases),
+        "charges": (_charges(run), run.charges),
     }
     for key, (expected, found) in claims.items():
         if expected != found:
@@ -39,6 +40,12 @@ def run_findings(run: RunRecord, plan: Plan, slot: Slot) -> Iterator[Finding]:
         yield from _completeness(run)
     if run.score is not None:
         yield from _score_findings(run, run.score)
+
+
+def _charges(run: RunRecord) -> tuple[Charge, ...]:
+    """What was charged, from what was measured; one charge of a kind."""
+    once = {charge.kind: charge for charge in run.charges}
+    return tuple(Charge.of(kind, charge.measured_ns, charge.free_ns) for kind, charge in once.items())
 
 
 def _completeness(run: RunRecord) -> Iterator[Finding]:

@@ -265,8 +265,8 @@ def _loss(run: RunRecord) -> float:
 
 
 def _log_time(run: RunRecord) -> float:
-    assert run.phases.train_ns is not None
-    return math.log(run.phases.train_ns)
+    assert run.time_ns is not None
+    return math.log(run.time_ns)
 
 
 def _variance(sample: list[float]) -> float:

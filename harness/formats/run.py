@@ -3,6 +3,7 @@
 Schema history (never edited, only added to):
     1  2026-11  first version
     2  2026-11  `campaign`; windows may be summed in groups (`windows_per_sum`); one line per key
+    3  2026-11  `charges`: time added for work outside the clock
 """
 
 import errno
@@ -89,7 +90,7 @@ class Stamps(Section):
 
 
 class Phases(Section):
-    """Measured by the referee's clock. prepare: first process to GO; train: GO to the last seal, the run's time."""
+    """Measured by the referee's clock. prepare: first process to GO; train: GO to the last seal."""
 
     prepare_ns: Nanoseconds | None = None
     train_ns: Nanoseconds | None = None
@@ -106,6 +107,21 @@ class Phases(Section):
             None if a is None or b is None or b < a else b - a for a, b in itertools.pairwise(times)
         )
         return cls(prepare_ns=prepare, train_ns=train, teardown_ns=teardown, score_ns=score_ns)
+
+
+class Charge(Section):
+    """Time added to what the clock measured, for work that was done outside it."""
+
+    kind: Literal["first_answer", "later_answers", "prepare"]
+    measured_ns: Nanoseconds
+    free_ns: Nanoseconds  # so much of it costs nothing: the track's slack or allowance
+    charged_ns: Nanoseconds
+
+    @classmethod
+    def of(cls, kind: Literal["first_answer", "later_answers", "prepare"], measured_ns: int, free_ns: int) -> Self:
+        """What was measured beyond what is free; nothing a submission does elsewhere is subtracted."""
+        charged_ns = max(0, measured_ns - free_ns)
+        return cls(kind=kind, measured_ns=measured_ns, free_ns=free_ns, charged_ns=charged_ns)
 
 
 class Weights(Section):
@@ -203,7 +219,7 @@ class Owner(Section):
 
 
 class RunRecord(Section):
-    schema_version: Literal[1, 2] = 2
+    schema_version: Literal[1, 2, 3] = 3
     run_id: str
     status: Status
     sentence: str  # what became of it, for a person
@@ -222,6 +238,7 @@ class RunRecord(Section):
     owner: Owner
     stamps: Stamps | None = None
     phases: Phases = Phases()
+    charges: tuple[Charge, ...] = ()  # added to phases.train_ns
     data: dict[str, Sha256] = {}  # shard -> digest, as verified before the run
     data_at_go: Literal["hard links", "copies"] | None = None
     relabelled: bool = False  # under a secret permutation of the vocabulary: evidence, never a place on a board
@@ -232,6 +249,13 @@ class RunRecord(Section):
     findings: tuple[Finding, ...] = ()
     log_truncated: bool = False
     environment: Environment
+
+    @property
+    def time_ns(self) -> int | None:
+        """The run's time: from GO to the last seal, and what was charged for work outside; None without a STOP."""
+        if self.phases.train_ns is None:
+            return None
+        return self.phases.train_ns + sum(charge.charged_ns for charge in self.charges)
 
     @property
     def reached_target(self) -> bool | None:
@@ -258,9 +282,9 @@ class RunRecord(Section):
     @property
     def result(self) -> tuple[float, float] | None:
         """Time (s) and loss (nats per token) of a run that counts and was measured; None of any other."""
-        if not self.counts or self.score is None or not self.phases.train_ns:
+        if not self.counts or self.score is None or not self.time_ns:
             return None
-        return self.phases.train_ns / NS, self.score.val_loss
+        return self.time_ns / NS, self.score.val_loss
 
     @property
     def exit_code(self) -> ExitCode:

@@ -142,7 +142,7 @@ def _board_time(mean_s: float | None, saving: float | None, like: bool, above: S
 
 
 def _of_run(run: "RunRecord") -> Standing:
-    train_ns = run.phases.train_ns
+    time_ns = run.time_ns
     return Standing(
         place=None,
         name=run.run_id,
@@ -151,7 +151,7 @@ def _of_run(run: "RunRecord") -> Standing:
         date=run.started_at.date(),
         tier="local",
         runs=1,
-        train_time_s=None if train_ns is None or run.score is None else train_ns / NS,
+        train_time_s=None if time_ns is None or run.score is None else time_ns / NS,
         train_time_sd_s=None,
         val_loss=None if run.score is None else run.score.val_loss,
         saving=None,

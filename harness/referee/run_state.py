@@ -9,6 +9,7 @@ from data.datasets import Dataset
 from ..formats import environment, numbers
 from ..formats.run import (
     CampaignRef,
+    Charge,
     CurvePoint,
     Phases,
     RunRecord,
@@ -62,6 +63,7 @@ class RunState:
     times: Times | None = None
     altered_shards: list[str] = field(default_factory=list)
     score_ns: int | None = None
+    charges: list[Charge] = field(default_factory=list)
     weights: Weights | None = None
     score: Score | None = None
     curve: list[CurvePoint] = field(default_factory=list)
@@ -99,6 +101,7 @@ def closed(record: RunRecord, state: RunState, status: Status, sentence: str, tr
             "finished_at": clock.utc_now(),
             "stamps": stamps,
             "phases": Phases.of(stamps, state.score_ns),
+            "charges": tuple(state.charges),
             "data": state.data,
             "data_at_go": state.data_at_go,
             "relabelling_sha256": None if state.relabelling is None else state.relabelling.sha256,
@@ -120,9 +123,10 @@ def outcome(state: RunState, target: float | None) -> str:
     assert state.times is not None
     train_ns = Phases.of(Stamps(**asdict(state.times)), None).train_ns
     assert train_ns is not None
+    time_ns = train_ns + sum(charge.charged_ns for charge in state.charges)
     loss = state.score.val_loss
     labels = "" if state.relabelling is None else "under other labels, "
-    sentence = f"{labels}val_loss {numbers.loss(loss)} after {numbers.fixed_seconds(train_ns / NS)} of training"
+    sentence = f"{labels}val_loss {numbers.loss(loss)} after {numbers.fixed_seconds(time_ns / NS)} of training"
     if target is None:
         return sentence
     return f"{sentence}: {'reached' if loss <= target else 'missed'} the target {target:g}"

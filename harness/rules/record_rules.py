@@ -237,7 +237,7 @@ def time_spread(given: RuleInput, track: Track) -> Iterator[Breach]:
 def baseline_in_its_own_interval(given: RuleInput, track: Track) -> Iterator[Breach]:
     """A baseline that is slower here than in its own record, on like hardware, was perhaps held back."""
     baseline, here = given.evidence.baseline, given.runs("baseline")
-    like = [run.phases.train_ns for run in given.history if run.phases.train_ns and here and _alike(run, here[0])]
+    like = [run.time_ns for run in given.history if run.time_ns and here and _alike(run, here[0])]
     if not like or baseline is None or baseline.mean_time_s is None:
         return
     then_s = statistics.fmean(like) / NS

@@ -155,7 +155,7 @@ def _attempted(run: RunRecord, arm: str, counted: bool) -> ShownAttempt:
     phases = run.phases
     return ShownAttempt(
         run_id=run.run_id, arm=arm, seed=run.seed, counted=counted, status=str(run.status),
-        time_s=None if phases.train_ns is None else phases.train_ns / NS,
+        time_s=None if run.time_ns is None else run.time_ns / NS,
         prepare_s=None if phases.prepare_ns is None else phases.prepare_ns / NS,
         val_loss=None if run.score is None else run.score.val_loss,
         findings=tuple(finding.id for finding in run.findings),

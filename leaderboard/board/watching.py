@@ -94,8 +94,7 @@ def look_at_run(folder: Path, now_s: float | None = None) -> RunSight:
     found = read_last_report(folder)
     report, written_s = found if found is not None else (None, None)
     if run.status != Status.STARTED:
-        train_ns = run.phases.train_ns
-        clock_s = None if train_ns is None else train_ns / NS
+        clock_s = None if run.time_ns is None else run.time_ns / NS
         return RunSight(run=run, phase=str(run.status), report=report, clock_s=clock_s, steps=None, eta_s=None)
     now_s = time.time() if now_s is None else now_s
     steps = steps_taken(run.submission.sha256, run.track.sha256)

@@ -11,7 +11,7 @@ import pytest
 
 from harness.campaigns.bundle import Bundle, file_digests, read_bundle
 from harness.errors import RecordError
-from harness.formats.run import Phases, RunRecord, Windows, read_run
+from harness.formats.run import Charge, Phases, RunRecord, Windows, read_run
 from harness.status import Status
 
 PAIRS = {"baseline_times": (2.2, 2.3, 2.4, 2.5), "baseline_losses": (5.0, 5.1, 5.2, 5.3)}
@@ -178,6 +178,10 @@ def in_another_slot(run: RunRecord) -> RunRecord:
     return some(run, campaign=run.campaign.model_copy(update={"slot": 9}))
 
 
+def a_charge(measured_ns: int = 5 * 10**7, free_ns: int = 2 * 10**7, charged_ns: int = 3 * 10**7) -> Charge:
+    return Charge(kind="first_answer", measured_ns=measured_ns, free_ns=free_ns, charged_ns=charged_ns)
+
+
 LIES: dict[str, Callable[[RunRecord], RunRecord]] = {
     "a rounder loss": lambda run: with_score(run, val_loss=4.0),
     "the seventh digit": with_seventh_digit,
@@ -187,6 +191,9 @@ LIES: dict[str, Callable[[RunRecord], RunRecord]] = {
     "a window left out": lambda run: with_windows(run, counts=run.score.windows.counts[:-1] if run.score else []),
     "windows of other lengths": lambda run: with_windows(run, tokens=255),
     "a shorter time": lambda run: some(run, phases=run.phases.model_copy(update={"train_ns": 1})),
+    "a charge that is lower than its parts": lambda run: some(run, charges=(a_charge(charged_ns=10**7),)),
+    "a charge below nothing": lambda run: some(run, charges=(a_charge(measured_ns=10**7, charged_ns=1),)),
+    "a charge twice": lambda run: some(run, charges=(a_charge(), a_charge())),
     "no phases": lambda run: some(run, phases=Phases()),
     "no stamps": lambda run: some(run, stamps=None),
     "no score": lambda run: some(run, score=None),

@@ -86,6 +86,14 @@ def test_round_trip(
     assert RunRecord.model_validate_json(run.encode_run(record)) == record
 
 
+def test_what_was_charged_is_part_of_the_time() -> None:
+    charges = (run.Charge.of("first_answer", 50_000_000, 20_000_000), run.Charge.of("prepare", 10**9, 2 * 10**9))
+    assert [charge.charged_ns for charge in charges] == [30_000_000, 0]
+    record = a_record(phases=run.Phases(train_ns=3 * 10**9), charges=charges)
+    assert record.time_ns == 3_030_000_000
+    assert a_record(charges=charges).time_ns is None
+
+
 def damage(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     raw = json.loads(path.read_bytes())
     change(raw)
@@ -100,7 +108,7 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "truth as number": (lambda raw: raw.update(practice=1), "practice"),
     "unknown status": (lambda raw: raw.update(status="won"), "status"),
     "no digest": (lambda raw: raw["submission"].update(sha256="abc"), "submission.sha256"),
-    "another schema": (lambda raw: raw.update(schema_version=3), "schema_version"),
+    "another schema": (lambda raw: raw.update(schema_version=4), "schema_version"),
     "negative time": (lambda raw: raw["phases"].update(train_ns=-1), "phases.train_ns"),
     "a loss of NaN": (lambda raw: raw["track"].update(target_val_loss=float("nan")), "track.target_val_loss"),
 }
