@@ -3,7 +3,8 @@
 No network namespace, so the network is narrowed instead: no UDP and no raw sockets (seccomp), TCP to and from ports
 of the ephemeral range only (ABI 4), where torchrun and gloo live; abstract Unix sockets and signals stay within
 the sandbox (ABI 6). Landlock does not hide names: `stat`, and `readlink` outside what may be listed, still answer.
-/dev/shm is the machine's and stays shut but for CUDA, and with it queues and locks of multiprocessing.
+/dev/shm is the machine's and stays shut but for CUDA, and with it queues and locks of multiprocessing. Evaluators see
+nobody's process but their own, and no socket family but UNIX.
 
 System calls by number, equal on x86_64 and aarch64; docs.kernel.org/userspace-api/landlock.html.
 """
@@ -27,6 +28,11 @@ _SCOPES = 3  # abstract Unix sockets, signals
 LEAST_ABI = 3  # without "truncate" a read-only file can be emptied
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 PCI = Path("/sys/bus/pci/devices")  # gloo looks for the network's cards there, and gives up where it may not look
+PROC = [Path("/proc") / name for name in ("cpuinfo", "meminfo", "filesystems", "version", "sys/vm/overcommit_memory")]
+OWN_PROC = ("auxv", "cgroup", "cmdline", "exe", "fd", "fdinfo", "limits", "maps", "mountinfo", "mounts", "smaps",
+            "stat", "statm", "status")  # fmt: skip
+"""What an evaluator may read of /proc, and of its own process there. What others call their threads and sockets is a
+channel (`comm`, `net/unix`, both again in `task`), and `pagemap` tells which pages of a shared file are in memory."""
 _PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _PR_SET_SECUREBITS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 28, 24, 38
 _NO_ROOT_POWERS = 0b1111  # SECBIT_NOROOT and SECBIT_NO_SETUID_FIXUP, both locked
@@ -58,7 +64,7 @@ def rules(view: View, version: int) -> list[tuple[Path, int]]:
     everything = file_rights(version)
     look = READ | READ_DIR | EXECUTE
     seen = [Path(name) for name in namespaces.SYSTEM] + [Path("/etc") / name for name in namespaces.ETC]
-    seen += [*namespaces.interpreter(), Path("/proc")]
+    seen += [*namespaces.interpreter(), *(PROC if view.evaluator else [Path("/proc")])]
     found = [(path, look) for tree in seen for path in _without(tree, view.hidden)]
     found += [(path, look) for path in view.readable]
     found += [(Path("/dev") / name, READ | WRITE | IOCTL & everything) for name in DEVICES]
@@ -117,6 +123,8 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
 
 def enter(ruleset: int, filter_: bytes) -> None:
     """In the child, before exec: give up every capability, then take on the rules and the filter."""
+    for name in OWN_PROC:
+        _allow(ruleset, Path("/proc/self") / name, READ | READ_DIR)
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if os.geteuid() == 0:
         _checked(_libc.prctl(_PR_SET_SECUREBITS, _NO_ROOT_POWERS, 0, 0, 0))

@@ -1,10 +1,12 @@
 """The system calls a submission may not make: a BPF filter, assembled here.
 
 Every child inherits it. Two filters. RANK closes what leads out of a sandbox (other socket families: a network
-namespace does not cut AF_VSOCK) or has no place in training and a history of holes in the kernel. EVALUATOR also
-closes what two evaluators could signal each other with through files both may read: locks, leases, change notices,
-page residency.
-Locks are answered with "done" and not taken, since torch's caches wait for ever on a lock that is refused.
+namespace does not cut AF_VSOCK), outlives a run (System V's memory, queues and semaphores, POSIX queues) or has
+no place in training and a history of holes in the kernel. EVALUATOR also closes what two evaluators could signal each
+other with: locks, leases and change notices of files both may read, looking at and asking for their pages in memory
+(reading a page and timing it stays), names of threads, and, outside a network namespace, the loopback network.
+Locks and wishes about pages are answered with "done" and not carried out: torch's caches wait for ever on a lock that
+is refused, and a loader that says how it will read goes on reading.
 
 The kernel's rules: docs.kernel.org/userspace-api/seccomp_filter.html. x86_64 and aarch64 are known here.
 """
@@ -39,11 +41,31 @@ _ABSENT = {  # answered with ENOSYS, so that callers take the older way
     "clone3": (435, 435),  # its flags cannot be read by a filter; clone's can
     "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),  # goes round filters
 }  # fmt: skip
+_OUTLIVES = {  # answered with ENOSYS: outside an IPC namespace it stays for the next run, and for the other evaluator
+    "shmget": (29, 194), "shmctl": (31, 195), "shmat": (30, 196), "shmdt": (67, 197),
+    "semget": (64, 190), "semctl": (66, 191), "semop": (65, 193), "semtimedop": (220, 192),
+    "msgget": (68, 186), "msgctl": (71, 187), "msgrcv": (70, 188), "msgsnd": (69, 189),
+    "mq_open": (240, 180), "mq_unlink": (241, 181), "mq_timedsend": (242, 182), "mq_timedreceive": (243, 183),
+    "mq_notify": (244, 184), "mq_getsetattr": (245, 185),
+}  # fmt: skip
+_PRETENDED_TO_EVALUATORS = {  # answered with "done": what brings a file's pages into memory or drops them
+    "flock": (73, 32), "fadvise64": (221, 223), "readahead": (187, 213), "sync_file_range": (277, 84),
+}  # fmt: skip
 _ABSENT_TO_EVALUATORS = {
     "inotify_init": (253, None), "inotify_init1": (294, 26), "fanotify_init": (300, 262),  # who opened a shared file
     "mincore": (27, 232), "cachestat": (451, 451), "preadv2": (327, 286),  # which pages of it are in memory
+    "process_madvise": (440, 440),
 }  # fmt: skip
-_SOCKET, _SOCKETPAIR, _CLONE, _FLOCK, _FCNTL = (41, 198), (53, 199), (56, 220), (73, 32), (72, 25)
+_SOCKET, _SOCKETPAIR, _CLONE, _FCNTL, _MADVISE, _PRCTL = (
+    (41, 198),
+    (53, 199),
+    (56, 220),
+    (72, 25),
+    (28, 233),
+    (157, 167),
+)
+_PAGE_WISHES = (3, 20, 21, 22, 23, 25)  # MADV_ WILLNEED, COLD, PAGEOUT, POPULATE_READ, POPULATE_WRITE, COLLAPSE
+_PR_SET_NAME = 15
 _FAMILIES = {"UNIX": 1, "INET": 2, "INET6": 10, "NETLINK": 16}
 _STREAM = 1
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEW*: mount, cgroup, uts, ipc, user, pid, net
@@ -80,8 +102,8 @@ class _Program:
 def program(*, evaluator: bool = False, only_streams: bool = False, machine: str | None = None) -> bytes:
     """The filter as an array of struct sock_filter.
 
-    evaluator: also what two evaluators could meet through; only_streams: no UDP and no raw sockets, for where no
-    network namespace cuts them. Raises KeyError on a machine whose numbers are not known here.
+    evaluator: also what two evaluators could meet through; only_streams: no UDP and no raw sockets, and none but UNIX
+    for evaluators, for where no network namespace cuts them. Raises KeyError on a machine whose numbers are not known.
     """
     name = platform.machine() if machine is None else machine
     result = _Program(list(_ARCHITECTURES).index(name) if name in _ARCHITECTURES else _unknown(name))
@@ -97,12 +119,17 @@ def program(*, evaluator: bool = False, only_streams: bool = False, machine: str
     absent: list[tuple[int | None, int | None]] = [*_ABSENT.values()]
     for numbers in absent + ([*_ABSENT_TO_EVALUATORS.values()] if evaluator else []):
         result.refuse(numbers, errno.ENOSYS)
+    for outliving in _OUTLIVES.values():
+        result.refuse(outliving, errno.ENOSYS)
     result.block(_CLONE, _clone(result.machine))
     for call in (_SOCKET, _SOCKETPAIR):
-        result.block(call, _socket(result.machine, only_streams))
+        result.block(call, _socket(result.machine, only_streams, evaluator))
     if evaluator:
-        result.refuse(_FLOCK, 0)
+        for pretended in _PRETENDED_TO_EVALUATORS.values():
+            result.refuse(pretended, 0)
         result.block(_FCNTL, _fcntl(result.machine))
+        result.block(_MADVISE, _pretend(result.machine, argument=2, values=_PAGE_WISHES))
+        result.block(_PRCTL, _pretend(result.machine, argument=0, values=(_PR_SET_NAME,)))
     result.add(_RETURN, _ALLOW)
     return result.to_bytes()
 
@@ -120,10 +147,13 @@ def _clone(machine: int) -> _Program:
     return body
 
 
-def _socket(machine: int, only_streams: bool) -> _Program:
+def _socket(machine: int, only_streams: bool, evaluator: bool) -> _Program:
     body = _Program(machine)
     body.add(_LOAD, _ARGUMENTS)
-    if only_streams:
+    if only_streams and evaluator:  # the loopback network and netlink's messages are the other evaluator's too
+        body.add(_JUMP_EQUAL, _FAMILIES["UNIX"], 0, 1)
+        body.add(_RETURN, _ALLOW)
+    elif only_streams:
         for family in ("UNIX", "NETLINK"):
             body.add(_JUMP_EQUAL, _FAMILIES[family], 0, 1)
             body.add(_RETURN, _ALLOW)
@@ -139,6 +169,17 @@ def _socket(machine: int, only_streams: bool) -> _Program:
             body.add(_JUMP_EQUAL, number, 0, 1)
             body.add(_RETURN, _ALLOW)
     body.add(_RETURN, _ERRNO | errno.EAFNOSUPPORT)
+    return body
+
+
+def _pretend(machine: int, *, argument: int, values: tuple[int, ...]) -> _Program:
+    """Answer "done" where an argument has one of these values, and do nothing; let the others through."""
+    body = _Program(machine)
+    body.add(_LOAD, _ARGUMENTS + 8 * argument)
+    for value in values:
+        body.add(_JUMP_EQUAL, value, 0, 1)
+        body.add(_RETURN, _ERRNO | 0)
+    body.add(_RETURN, _ALLOW)
     return body
 
 

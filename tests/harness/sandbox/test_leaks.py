@@ -302,7 +302,7 @@ def test_nothing_one_run_writes_is_there_in_the_next(
 
 
 SIGNAL = """
-import fcntl, glob
+import fcntl, glob, socket
 
 def shared_files():
     return [sys.executable, torch.__file__, os.__file__, __file__, "/usr/bin/env"]
@@ -331,7 +331,20 @@ def channels():
     for name in ("inotify_init1", "fanotify_init"):
         found[name] = {os.strerror(ctypes.get_errno()) if getattr(libc, name)(0, 0) < 0 else "done"}
     found["peers"] = {str(len(glob.glob("/proc/[0-9]*")))}
-    found["unix"] = {str(open("/proc/net/unix").read().count("@"))}
+    for name, path in {"unix": "/proc/net/unix", "names": "/proc/self/task/%d/net/unix" % os.getpid()}.items():
+        try:
+            found[name] = {str(open(path).read().count("@"))}
+        except OSError as error:
+            found[name] = {error.strerror}
+    for name, arguments in {"shmget": (0, 4096, 0o1600), "semget": (0, 1, 0o1600), "msgget": (0, 0o1600)}.items():
+        found[name] = {os.strerror(ctypes.get_errno()) if getattr(libc, name)(*arguments) < 0 else "done"}
+    kinds = {"AF_INET": socket.SOCK_STREAM, "AF_INET6": socket.SOCK_STREAM, "AF_NETLINK": socket.SOCK_RAW}
+    for family, kind in kinds.items():
+        try:
+            socket.socket(getattr(socket, family), kind).close()
+            found[family] = {"done"}
+        except OSError as error:
+            found[family] = {error.strerror}
     print("CHANNELS", {name: sorted(value) for name, value in sorted(found.items())}, flush=True)
 
 def lock_race():
@@ -368,10 +381,16 @@ def test_two_evaluators_cannot_signal_through_shared_files(
         assert found["flock"] == found["lockf"] == ["done"]  # pretended
         assert found["lease"] == found["notify"] == ["Invalid argument"]
         assert found["inotify_init1"] == found["fanotify_init"] == ["Function not implemented"]
+        assert found["shmget"] == found["semget"] == found["msgget"] == ["Function not implemented"]
         if level == "namespaces":
             assert found["atime"] == ["Read-only file system"]
             assert found["peers"] == ["2"]  # itself and the first process of its namespace
             assert found["unix"] == ["0"]
+        else:
+            assert found["peers"] == ["0"]  # not even itself: /proc cannot be listed
+            assert found["unix"] == found["names"] == ["Permission denied"]
+            refused = ["Address family not supported by protocol"]
+            assert found["AF_INET"] == found["AF_INET6"] == found["AF_NETLINK"] == refused
 
 
 ALTER = """

@@ -62,14 +62,22 @@ def test_what_each_call_is_answered(machine: str, evaluator: bool) -> None:
     for flag in (0x20000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000):
         assert ask(seccomp._CLONE, flag | 17) == errno.EPERM
     assert ask(seccomp._CLONE, 0x3D0F00) == ALLOWED  # a thread
-    assert ask(seccomp._FLOCK, 3, 2) == (0 if evaluator else ALLOWED)
+    assert {ask(numbers) for numbers in seccomp._OUTLIVES.values()} == {ENOSYS}
+    for numbers in seccomp._PRETENDED_TO_EVALUATORS.values():
+        assert ask(numbers, 3, 2) == (0 if evaluator else ALLOWED)
+    wishes = {advice: ask(seccomp._MADVISE, 4096, 4096, advice) for advice in (0, 3, 4, 8, 12, 14, 20, 21, 22, 23, 25)}
+    kept = {advice: ALLOWED for advice in (0, 4, 8, 12, 14)}  # DONTNEED and FREE are malloc's, HUGEPAGE the allocator's
+    assert wishes == (dict.fromkeys(wishes, 0) | kept if evaluator else dict.fromkeys(wishes, ALLOWED))
+    assert ask(seccomp._PRCTL, 15, 0) == (0 if evaluator else ALLOWED)  # a thread's name
+    assert ask(seccomp._PRCTL, 1, 9) == ALLOWED
     locks = {command: ask(seccomp._FCNTL, 3, command) for command in (1, 5, 6, 1024, 1026, 1031, 1033)}
     wanted = {1: ALLOWED, 5: errno.EINVAL, 6: 0, 1024: errno.EINVAL, 1026: errno.EINVAL, 1031: errno.EINVAL,
               1033: ALLOWED}  # fmt: skip
     assert locks == (wanted if evaluator else dict.fromkeys(locks, ALLOWED))
     mincore = ask(seccomp._ABSENT_TO_EVALUATORS["mincore"])
     assert mincore == (ENOSYS if evaluator else ALLOWED)
-    assert {ask((number, number)) for number in (0, 1, 57, 63, 64, 93)} <= {ALLOWED}  # read, write and their like
+    plain = [(0, 63), (1, 64), (3, 57), (60, 93), (9, 222)]  # read, write, close, exit, mmap
+    assert {ask(numbers) for numbers in plain} == {ALLOWED}
 
 
 @pytest.mark.parametrize("machine", ARCHITECTURES)
@@ -83,6 +91,9 @@ def test_streams_only(machine: str) -> None:
             assert answer(program, machine, number, family, 3 | flags) == errno.EACCES
     assert answer(program, machine, number, 1, 2) == ALLOWED
     assert answer(program, machine, number, 40, 1) == errno.EAFNOSUPPORT
+    alone = seccomp.program(only_streams=True, evaluator=True, machine=machine)
+    families = [family for family in range(64) if answer(alone, machine, number, family, 1) == ALLOWED]
+    assert families == [1]
 
 
 def test_the_other_tables_of_a_machine_are_shut() -> None:
@@ -94,7 +105,7 @@ def test_the_other_tables_of_a_machine_are_shut() -> None:
 
 
 TRY = """
-import ctypes, fcntl, json, os, socket, sys, tempfile
+import ctypes, fcntl, json, mmap, os, socket, sys, tempfile, threading
 from harness.sandbox import seccomp
 libc = ctypes.CDLL(None, use_errno=True)
 seccomp.apply(seccomp.program(evaluator=sys.argv[1] == "evaluator", only_streams=sys.argv[1] == "streams"))
@@ -122,6 +133,13 @@ try:
     found["flock"] = 0
 except OSError as error:
     found["flock"] = error.errno
+page = mmap.mmap(-1, 4096)
+page[:4] = b"kept"
+found["page out"] = call(28, ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(page))), 4096, 21)
+found["shmget"], found["mq_open"] = call(29, 0, 4096, 0o1600), call(240, b"name", 0o102, 0o600, None)
+found["wish"] = call(221, a, 0, 0, 4)
+libc.prctl(15, b"message")
+found["name"] = open("/proc/self/task/%d/comm" % threading.get_native_id()).read().strip() == "message"
 found["child"] = os.waitstatus_to_exitcode(os.system("true"))
 print(json.dumps(found))
 """
@@ -139,5 +157,6 @@ def test_the_kernel_takes_the_filter(kind: str, tmp_path: Path) -> None:
         "1": 0, "2": 0, "10": found["10"], "16": 0, "17": no_family, "38": no_family, "40": no_family,
         "udp": errno.EACCES if kind == "streams" else 0,
         "ptrace": errno.EPERM, "unshare": errno.EPERM, "io_uring": ENOSYS,
+        "page out": 0, "shmget": ENOSYS, "mq_open": ENOSYS, "wish": 0, "name": kind != "evaluator",
         "flock": 0 if kind == "evaluator" else errno.EAGAIN, "child": 0,
     }  # fmt: skip
