@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from leaderboard.site import screenshots
+
 ROOT = Path(__file__).resolve().parent.parent
 HEAVIEST = 8
 PAINT = """() => new Promise((done) => {
@@ -66,14 +68,12 @@ def paints(pages: list[Path]) -> dict[str, float]:
     from playwright.sync_api import sync_playwright
 
     found = {}
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+    with sync_playwright() as driver, screenshots.browser(driver) as chromium:
         for path in pages:
-            page = browser.new_page()
+            page = chromium.new_page()
             page.goto(path.as_uri())
             found[str(path)] = page.evaluate(PAINT)
             page.close()
-        browser.close()
     return found
 
 

@@ -1,8 +1,10 @@
 """Screenshots of the main pages, for the documents: light and dark, wide and on a phone."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,8 +14,9 @@ from . import addresses
 from .building import build
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Playwright
 
+SHORT = "/tmp"  # noqa: S108 - a fresh folder in it is made, readable by us alone
 WIDE, PHONE = (1280, 900), (390, 844)
 
 
@@ -27,6 +30,22 @@ def find_chromium() -> str:
     return found
 
 
+@contextmanager
+def browser(playwright: "Playwright", patience_ms: float | None = None) -> Iterator["Browser"]:
+    """Chromium without a window. Its files lie in a folder of a short name: the address of its socket holds 107 bytes,
+    and a folder for temporary files may have more. Raises UserError where there is none."""
+    place = SHORT if os.access(SHORT, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=place, prefix="sr-", ignore_cleanup_errors=True) as folder:
+        environment: dict[str, str | float | bool] = {**os.environ, "TMPDIR": folder}
+        found = playwright.chromium.launch(
+            executable_path=find_chromium(), args=["--no-sandbox"], timeout=patience_ms, env=environment
+        )
+        try:
+            yield found
+        finally:
+            found.close()
+
+
 def take(out: Path) -> list[Path]:
     """Build the site anew in a temporary folder and take its pictures. Raises UserError where nothing can."""
     try:
@@ -34,12 +53,12 @@ def take(out: Path) -> list[Path]:
     except ImportError as error:
         raise UserError("expected playwright to take pictures with, found none; `make install` brings it") from error
     out.mkdir(parents=True, exist_ok=True)
-    chromium = find_chromium()
+    find_chromium()  # before the site is built
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         site = Path(folder) / "site"
         build(site)
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        return [_picture(browser, site, out, *shot) for shot in _shots(site)]
+        with browser(playwright) as chromium:
+            return [_picture(chromium, site, out, *shot) for shot in _shots(site)]
 
 
 def _shots(site: Path) -> Iterator[tuple[str, str, str, tuple[int, int]]]:

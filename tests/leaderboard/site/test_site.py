@@ -1,7 +1,10 @@
 """The web site in a real Chromium: it works from a folder, for everybody, and whatever a submission says stays text."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -15,7 +18,7 @@ from harness.formats import layout
 from harness.records.challenging import attach
 from harness.records.standings import Standing
 from harness.records.submitting import Claims, draft, write
-from leaderboard.site import addresses, track_page
+from leaderboard.site import addresses, screenshots, track_page
 from leaderboard.site.building import build
 from leaderboard.site.rows import BoardRow
 
@@ -137,10 +140,31 @@ def _hostile_history(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE_MS)
-        yield browser
-        browser.close()
+    with playwright.sync_playwright() as driver, screenshots.browser(driver, PATIENCE_MS) as found:
+        yield found
+
+
+OPENED = """
+from playwright.sync_api import sync_playwright
+from leaderboard.site import screenshots
+with sync_playwright() as driver, screenshots.browser(driver) as browser:
+    page = browser.new_page()
+    page.set_content("<title>opened</title>")
+    print(page.title())
+"""
+
+
+def test_a_browser_opens_where_the_folder_for_temporary_files_has_a_long_name(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 100)
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", OPENED],
+        cwd=layout.ROOT,
+        env=os.environ | {"TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "opened\n", done.stderr
 
 
 @pytest.fixture
