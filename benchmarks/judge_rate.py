@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import random
-import shutil
 import statistics
 import subprocess
 import sys
@@ -35,7 +34,7 @@ from harness.formats.logfile import LogFile
 from harness.formats.observer import Observer
 from harness.formats.run import Score
 from harness.formats.track import Track, load_track
-from harness.sandbox import inside
+from harness.sandbox import belongings
 from harness.sandbox.inside import import_submission
 from harness.sandbox.policy import View
 from harness.scoring import probes
@@ -159,7 +158,7 @@ def synthetic(options: argparse.Namespace, count: int, folder: Path) -> tuple[Sc
     """One scoring of `count` scored tokens, a tenth as much shadow text, and probes."""
     (folder / "source").mkdir(parents=True)
     (folder / "home").mkdir()
-    shutil.copy(inside.__file__, folder / "source" / "inside.py")
+    belongings.put(folder / "source")
     entry = folder / "source" / "train_gpt.py"
     entry.write_text(SYNTHETIC.format(window=options.window, vocab=options.vocab))
     stream = np.random.default_rng(1).integers(0, options.vocab, count + count // 8 + 1)
@@ -167,7 +166,7 @@ def synthetic(options: argparse.Namespace, count: int, folder: Path) -> tuple[Sc
     view = View(readable=(folder / "source",), home=folder / "home", cuda=options.device == "cuda")
     settings = EvaluatorSettings(
         level=options.sandbox, view=view,
-        inside=folder / "source" / "inside.py", entry=entry, seed=1, device=options.device, threads=options.threads,
+        inside=folder / "source", entry=entry, seed=1, device=options.device, threads=options.threads,
     )  # fmt: skip
     score_request = ScoreRequest(
         val_path=folder / "val.bin", val_sha256=None, val_tokens=count, vocab_size=options.vocab, max_tokens=2**16,

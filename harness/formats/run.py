@@ -3,7 +3,7 @@
 Schema history (never edited, only added to):
     1  2026-11  first version
     2  2026-11  `campaign`; windows may be summed in groups (`windows_per_sum`); one line per key
-    3  2026-11  `charges`: time added for work outside the clock
+    3  2026-11  `charges`: time added for work outside the clock; `answers` of a score
 """
 
 import errno
@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from data.files import replace_file, sync_folder
 
@@ -29,18 +29,16 @@ from ..system.plainfile import read_plain
 from ..system.processes import ProcessId
 from ..system.scratch import remove_tree
 from . import layout
+from .answers import Answers
 from .environment import Environment
+from .section import Nanoseconds as Nanoseconds
+from .section import Section as Section
 from .submission import Submission
 from .track import Track
 
 RESERVE_BYTES = 8 * 2**20  # more than any run.json: the closing record must fit on a full disk
 MAX_RUN_BYTES = 64 * 2**20  # of a run.json that somebody hands us
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Nanoseconds = Annotated[int, Field(ge=0)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class TrackRef(Section):
@@ -179,6 +177,7 @@ class Score(Section):
     windows: Windows
     probes: Probes
     shadow: Shadow | None = None  # None: this dataset or track has none
+    answers: Answers | None = None  # how long they took; None: nothing is charged (practice, self-timed, older rules)
 
 
 class CurvePoint(Section):
@@ -239,7 +238,7 @@ class RunRecord(Section):
     stamps: Stamps | None = None
     phases: Phases = Phases()
     charges: tuple[Charge, ...] = ()  # added to phases.train_ns
-    data: dict[str, Sha256] = {}  # shard -> digest, as verified before the run
+    data: dict[str, Sha256] = Field(default={})  # shard -> digest, as verified before the run
     data_at_go: Literal["hard links", "copies"] | None = None
     relabelled: bool = False  # under a secret permutation of the vocabulary: evidence, never a place on a board
     relabelling_sha256: Sha256 | None = None  # of that permutation

@@ -13,11 +13,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import TrackError, first_problem
+from ..system.clock import NS
 from . import layout
 from .environment import gpus
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 SourceRule = Literal[
     "unreadable_file", "hidden_text", "compile_flag", "dynamic_code", "decoded_literal", "blob", "number_table",
@@ -64,6 +66,19 @@ class Evaluation(TrackSection):
     probe_tolerance_nats: PositiveSeconds = 0.05  # largest |difference| of one token's loss within a pair
     shadow_tokens: Annotated[int, Field(ge=0)] = 0  # asked like the rest, not scored; 0: no shadow text
     shadow_tolerance_nats: PositiveSeconds = 0.1  # largest gap: six standard errors of an honest model or more
+    repeat_tolerance_nats: PositiveSeconds = 0.001  # of first windows asked again: |difference| of one token's loss
+    answer_slack_s: NotNegative = 0.02  # so much of the first answer costs nothing, or
+    answer_slack_share: Annotated[float, Field(ge=0, lt=1)] = 0.005  # so much of the run's own time, if that is less;
+    weights_bytes_per_s: PositiveSeconds = 4e9  # and reading the weights at this rate
+
+    def free_answer_ns(self, train_ns: int, weights_bytes: int) -> int:
+        """What the first answer of a run may take at no charge.
+
+        The share is of the run's own time between GO and STOP: whoever would beat the standing record has less than
+        its share, no record has to be looked up, and anybody can compute it again from the run alone.
+        """
+        slack_s = min(self.answer_slack_s, self.answer_slack_share * train_ns / NS)
+        return int((slack_s + weights_bytes / self.weights_bytes_per_s) * NS)
 
 
 class Significance(TrackSection):

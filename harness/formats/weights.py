@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 
@@ -38,6 +39,7 @@ _NOT_FINITE = {
 }  # fmt: skip
 SEAL_LENGTH = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 SEAL_ALL = SEAL_LENGTH | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+ALIGNMENT_BYTES = 64  # of tensors in packed memory, as torch's own
 CHECK_CHUNK_BYTES = 2**24  # how much of a tensor is looked at in one go
 
 
@@ -82,12 +84,13 @@ class WeightBuffer:
         """count bytes of a tensor from byte `start` of it."""
         return os.pread(self.fd, spec.bytes - start if count is None else count, spec.offset + start)
 
-    def copy(self) -> int:
-        """The descriptor of a sealed copy: its holder can only read it, and shares no file offset with anybody."""
-        copy, done = os.memfd_create("copy", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), 0
+    def copy(self) -> "WeightBuffer":
+        """A sealed copy of what is there now; whoever wrote to this one may go on."""
+        copy, done = WeightBuffer(self.specs), 0
+        copy.fd = os.memfd_create("copy", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         while done < self.size:
-            done += os.sendfile(copy, self.fd, done, self.size - done)
-        fcntl.fcntl(copy, fcntl.F_ADD_SEALS, SEAL_ALL)
+            done += os.sendfile(copy.fd, self.fd, done, self.size - done)
+        assert copy.seal()
         return copy
 
     def close(self) -> None:
@@ -130,6 +133,26 @@ def check_union(buffers: list[WeightBuffer], budget_bytes: int) -> None:
             Status.WEIGHTS_TOO_BIG,
             f"expected at most {budget_bytes:,} bytes of weights on this track, found {size:,} reserved",
         )
+
+
+def pack(buffers: Sequence[WeightBuffer]) -> tuple[int, list[TensorSpec]]:
+    """The union in one sealed memory file, whose holder can only read it and shares not even a file offset.
+
+    Every tensor begins where any dtype and vector may begin, so that its reader needs no copy.
+    """
+    packed = os.memfd_create("weights", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    specs: list[TensorSpec] = []
+    end = 0
+    for buffer in buffers:
+        for spec in buffer.specs:
+            start = -(-end // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+            end, done = start + spec.bytes, 0
+            os.lseek(packed, start, os.SEEK_SET)
+            while done < spec.bytes:
+                done += os.sendfile(packed, buffer.fd, spec.offset + done, spec.bytes - done)
+            specs.append(replace(spec, offset=start))
+    fcntl.fcntl(packed, fcntl.F_ADD_SEALS, SEAL_ALL)
+    return packed, specs
 
 
 def first_not_finite(buffers: list[WeightBuffer]) -> str | None:

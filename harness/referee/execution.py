@@ -1,7 +1,6 @@
 """One refereed run from a request to a closed `run.json`, whatever becomes of it."""
 
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,10 +18,10 @@ from ..formats.observer import Observer
 from ..formats.run import CurvePoint, RunFolder, RunRecord, Weights, close_abandoned, full_disk_is_a_failure, new_run_id
 from ..formats.submission import check_source, take_copy
 from ..formats.weights import WeightBuffer
-from ..sandbox import cgroups, inside, levels
+from ..sandbox import belongings, cgroups, levels
 from ..sandbox.levels import Limits, View
 from ..sandbox.process_tree import ProcessTree
-from ..scoring import relabelling
+from ..scoring import charges, relabelling
 from ..scoring.scorer import EvaluatorSettings, Scorer, ScoreRequest
 from ..status import Status
 from ..system import clock, processes, scratch
@@ -117,13 +116,13 @@ def _workplace(request: Request, folder: RunFolder) -> Iterator[_Workplace]:
     try:
         for name in ("home", "inside", "source", "socket"):
             (temporary / name).mkdir()
-        shutil.copy(inside.__file__, temporary / "inside" / "inside.py")
+        ranks_part = belongings.put(temporary / "inside")
         take_copy(request.submission, temporary / "source")
         threads = max(1, len(machine.cores(request.track)) // request.world_size)
         yield _Workplace(
             temporary=temporary,
             log=log,
-            inside=temporary / "inside" / "inside.py",
+            inside=ranks_part,
             entry=temporary / "source" / request.submission.entry,
             view=View(
                 readable=(temporary / "inside", temporary / "source"),
@@ -230,7 +229,7 @@ def _score(
     settings = EvaluatorSettings(
         level=level,
         view=place.view,
-        inside=place.inside,
+        inside=place.temporary / "inside",
         entry=place.entry,
         seed=request.seed,
         device=request.device,
@@ -238,10 +237,15 @@ def _score(
     )
     scorer = Scorer(settings, place.log, observer)
     started_ns = clock.now_ns()
-    state.score = scorer.score(
-        buffers, _score_request(request, state, track.data.val_tokens, track.evaluation.shadow_tokens)
+    train_ns, size = state.train_ns, sum(buffer.size for buffer in buffers)
+    score_request = replace(
+        _score_request(request, state, track.data.val_tokens, track.evaluation.shadow_tokens),
+        free_ns=track.evaluation.free_answer_ns(train_ns, size),
     )
+    state.score = scorer.score(buffers, score_request, referee.reserved)
     state.score_ns = clock.now_ns() - started_ns
+    assert state.score.answers is not None
+    state.charges += charges.of_answers(state.score.answers, track.evaluation, train_ns, size)
     for snapshot in referee.snapshots.complete(buffers):
         score_request = _score_request(request, state, min(track.data.val_tokens, PRACTICE_VAL_TOKENS), shadow_tokens=0)
         score = scorer.score(snapshot.parts(), score_request)

@@ -70,6 +70,7 @@ class Referee:
         self.session = Session(orders.world_size, orders.weights_bytes)
         self.times = Times(clock.now_ns())
         self.snapshots = Snapshots()
+        self.reserved: list[WeightBuffer] = []  # the weights as they were at GO: what evaluators rehearse on
         self._gate, self._log, self._curve, self._observer = gate, log, curve, observer
         self._listener = listener
         self._selector = selectors.DefaultSelector()
@@ -196,6 +197,7 @@ class Referee:
                 self._on_log(rank, message)
             case Go():
                 if self.session.go(rank):
+                    self.reserved = [buffer.copy() for buffer in self.session.buffers()]  # costs PREPARE only
                     self._fire()
             case Stop():
                 self.session.stop(rank)
@@ -259,7 +261,7 @@ class Referee:
 
     def release(self) -> None:
         """Give the memory of all weights back."""
-        for buffer in self.session.buffers():
+        for buffer in (*self.session.buffers(), *self.reserved):
             buffer.close()
         self.snapshots.close()
 

@@ -22,6 +22,7 @@ from ..formats.run import (
 )
 from ..formats.submission import Submission
 from ..formats.track import Track
+from ..scoring import charges
 from ..scoring.findings import data_altered, findings
 from ..scoring.relabelling import Relabelling
 from ..status import Status
@@ -68,6 +69,14 @@ class RunState:
     score: Score | None = None
     curve: list[CurvePoint] = field(default_factory=list)
     log_truncated: bool = False
+
+    @property
+    def train_ns(self) -> int:
+        """From GO to the last seal, of a run that came so far."""
+        assert self.times is not None
+        train_ns = Phases.of(Stamps(**asdict(self.times)), None).train_ns
+        assert train_ns is not None
+        return train_ns
 
 
 def first_record(request: Request, run_id: str) -> RunRecord:
@@ -120,13 +129,10 @@ def closed(record: RunRecord, state: RunState, status: Status, sentence: str, tr
 def outcome(state: RunState, target: float | None) -> str:
     """What a complete run came to, in one sentence."""
     assert state.score is not None
-    assert state.times is not None
-    train_ns = Phases.of(Stamps(**asdict(state.times)), None).train_ns
-    assert train_ns is not None
-    time_ns = train_ns + sum(charge.charged_ns for charge in state.charges)
+    time_ns = state.train_ns + sum(charge.charged_ns for charge in state.charges)
     loss = state.score.val_loss
     labels = "" if state.relabelling is None else "under other labels, "
     sentence = f"{labels}val_loss {numbers.loss(loss)} after {numbers.fixed_seconds(time_ns / NS)} of training"
-    if target is None:
-        return sentence
-    return f"{sentence}: {'reached' if loss <= target else 'missed'} the target {target:g}"
+    if target is not None:
+        sentence += f": {'reached' if loss <= target else 'missed'} the target {target:g}"
+    return "; ".join([sentence, *charges.told(tuple(state.charges), state.score.answers)])

@@ -1,18 +1,17 @@
-"""All of ours that runs beside a submission, in the sandbox: one file, standard library and torch.
+"""Ours that runs beside a submission, in the sandbox: standard library and torch.
 
-    torchrun inside.py                  a rank: connects to the referee, calls the submission's `train(run)`
-    python inside.py evaluate FD        an evaluator: calls its `load(weights, device)`, returns logits to the judge
+    torchrun inside.py        a rank: connects to the referee, calls the submission's `train(run)`
 
-Nothing here is trusted by the referee or the judge: the submission shares this interpreter and may rewrite every
-line. What is decided here (a name that does not match, a shape) only ever ends a run early; clock, data, seals
-and losses belong to processes the submission cannot reach.
+evaluator.py, its only companion there, calls `load(weights, device)` and answers the judge. Nothing here is trusted
+by the referee or the judge: the submission shares this interpreter and may rewrite every line. What is decided here
+(a name that does not match, a shape) only ever ends a run early; clock, data, seals and losses belong to processes the
+submission cannot reach.
 """
 
 import contextlib
 import ctypes
 import importlib.util
 import json
-import mmap
 import os
 import select
 import signal
@@ -180,7 +179,10 @@ class Run:
         self._channel.send_if_idle({"kind": "log", "step": int(step), "train_loss": loss, **counts})
 
     def reserve(self, weights: "dict[str, torch.Tensor]") -> None:
-        """PREPARE: fix names, shapes and dtypes of what this rank will hand over; {} is fine."""
+        """PREPARE: fix names, shapes and dtypes of what this rank will hand over; {} is fine.
+
+        Their values now are what evaluators rehearse on: any that `load` could meet, such as those before training.
+        """
         import torch
 
         self._reserved = describe(weights)
@@ -189,6 +191,8 @@ class Run:
         if self.device.type == "cuda" and weights:
             size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
             self._staging = torch.empty(size, dtype=torch.uint8, pin_memory=True)
+        if not any(tensor.is_meta for tensor in weights.values()):
+            self._hand_over(weights, self._memory)
 
     def go(self) -> list[str]:
         """Wait for every rank, then for the gun: the clock runs. Returns paths of the training shards."""
@@ -306,70 +310,6 @@ def start_torch(config: Message) -> "torch.device":
     return device
 
 
-def read_weights(parts: list[Message]) -> "dict[str, torch.Tensor]":
-    """The sealed weights as tensors over private copy-on-write pages: writing to them changes nothing elsewhere."""
-    import torch
-
-    weights = {}
-    for part in parts:
-        size = os.fstat(part["fd"]).st_size
-        if not size:
-            continue
-        memory = mmap.mmap(part["fd"], size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-        for spec in part["weights"]:
-            dtype, shape = getattr(torch, spec["dtype"]), spec["shape"]
-            if spec["bytes"]:
-                flat = torch.frombuffer(memory, dtype=torch.uint8, offset=spec["offset"], count=spec["bytes"])
-                weights[spec["name"]] = flat.clone().view(dtype).reshape(shape)
-            else:
-                weights[spec["name"]] = torch.empty(shape, dtype=dtype)
-    return weights
-
-
-def run_evaluator(config_fd: int) -> None:
-    """One evaluator: load the submission and its weights, answer the judge's batches until it hangs up."""
-    die_with_parent()
-    with os.fdopen(config_fd, "rb") as file:
-        config = json.load(file)
-    channel = Channel(socket.socket(fileno=config["socket"]))
-    try:
-        answer_batches(channel, config)
-    except EOFError:
-        return
-    except BaseException as error:
-        traceback.print_exc()
-        reason = "logits_invalid" if isinstance(error, LogitsError) else "evaluator_failed"
-        channel.send({"kind": "failed", "reason": reason, "error": tell(error)})
-        raise
-
-
-class LogitsError(ValueError):
-    """What the submission returned is not logits of the agreed shape and dtype."""
-
-
-def answer_batches(channel: Channel, config: Message) -> None:
-    import torch
-
-    device = start_torch(config)
-    torch.set_num_threads(config["threads"])
-    module = import_submission(config["entry"])
-    logits_fn = module.load(read_weights(config["parts"]), device)
-    channel.send({"kind": "ready", "eval_tokens": module.EVAL_TOKENS, "eval_batch": module.EVAL_BATCH})
-    ring, _, (fd,) = channel.receive()
-    memory = torch.frombuffer(mmap.mmap(fd, ring["slots"] * ring["slot_bytes"]), dtype=torch.uint8)
-    page_lock(memory, device)
-    shape = (ring["batch"], ring["tokens"], config["vocab_size"])
-    with torch.inference_mode():
-        while True:
-            request, payload, _ = channel.receive()
-            tokens = torch.frombuffer(bytearray(payload), dtype=torch.uint16).reshape(shape[:2])
-            logits = logits_fn(tokens.to(device, torch.int64))
-            check_logits(logits, shape)
-            start, size = request["slot"] * ring["slot_bytes"], logits.numel() * logits.element_size()
-            memory[start : start + size].view(logits.dtype).reshape(shape).copy_(logits)
-            channel.send({"kind": "logits", "slot": request["slot"], "dtype": str(logits.dtype)[6:]})
-
-
 def page_lock(memory: "torch.Tensor", device: "torch.device") -> None:
     """Let a CUDA device copy to and from shared memory at full speed. Where that is refused, it copies all the same."""
     import torch
@@ -379,19 +319,5 @@ def page_lock(memory: "torch.Tensor", device: "torch.device") -> None:
             torch.zeros(1, device=device)
 
 
-def check_logits(logits: "torch.Tensor", shape: tuple[int, int, int]) -> None:
-    """Raise LogitsError unless these are floating-point logits [batch, tokens, vocab_size]."""
-    import torch
-
-    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != shape:
-        found = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise LogitsError(f"expected logits of shape {list(shape)} (batch, tokens, vocab_size), found {found}")
-    if logits.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        raise LogitsError(f"expected logits in float32, bfloat16 or float16, found {logits.dtype}")
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["evaluate"]:
-        run_evaluator(int(sys.argv[2]))
-    else:
-        run_rank()
+    run_rank()

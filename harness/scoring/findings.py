@@ -1,9 +1,12 @@
 """Findings of a run: rules that its score breaks, what was expected and what was found."""
 
 from ..formats import numbers
+from ..formats.answers import AskedAgain
 from ..formats.run import Finding, Probes, Score, Shadow
 from ..formats.track import Evaluation
 from . import probes
+
+LEAST_MEAN_NATS = 0.001  # of a window's mean difference, however small the tolerance for one token
 
 
 def findings(score: Score, evaluation: Evaluation) -> list[Finding]:
@@ -11,6 +14,7 @@ def findings(score: Score, evaluation: Evaluation) -> list[Finding]:
     return [
         *_probe_findings(score.probes, evaluation.probe_tolerance_nats),
         *(_shadow_findings(score.shadow, evaluation.shadow_tolerance_nats) if score.shadow else ()),
+        *(_first_answer_findings(score.answers.again, score.probes, evaluation) if score.answers else ()),
     ]
 
 
@@ -51,6 +55,30 @@ def _hidden_state(size: float, pairs: int, limit: float) -> Finding:
 def _causality(expected: str, found: str) -> Finding:
     sentence = "the loss of a token depends on tokens that follow it"
     return Finding.error(id="causality", sentence=sentence, expected=expected, found=found)
+
+
+def _first_answer_findings(again: AskedAgain, found: Probes, evaluation: Evaluation) -> list[Finding]:
+    """Whoever was quick at first and trained afterwards: even the last of 64 steps moves one token by 0.1 nats.
+
+    A model whose answers differ anyhow, as order and repeat pairs show, may differ here twice as much, within the
+    track's tolerance for one token; its mean a fifth of that at most, and its gain, which noise has none of, a tenth.
+    """
+    least, most = evaluation.repeat_tolerance_nats, evaluation.probe_tolerance_nats
+    noise = [repeats for repeats in (found.order, found.repeat) if repeats is not None]
+    one = min(most, max(least, 2 * max((r.max_abs_difference for r in noise), default=0.0)))
+    mean = min(most / 5, max(LEAST_MEAN_NATS, least / 10, 2 * max((r.mean_abs_difference for r in noise), default=0.0)))
+    gain = max(LEAST_MEAN_NATS, mean / 2)
+    if again.max_abs_difference <= one and again.mean_abs_difference <= mean and abs(again.mean_gain) <= gain:
+        return []
+    return [
+        Finding.error(
+            id="first_answer_changed",
+            sentence="the evaluators' first answers, which are timed, are not what they answer later",
+            expected=f"at most {one:.2g} nats for a token, {mean:.2g} in a window's mean, {gain:.2g} with its sign",
+            found=f"{numbers.short(again.max_abs_difference, 3)}, {numbers.short(again.mean_abs_difference, 3)} and "
+            f"{numbers.short(again.mean_gain, 3)} in {again.pairs} pairs",
+        )
+    ]
 
 
 def _shadow_findings(shadow: Shadow, limit: float) -> list[Finding]:

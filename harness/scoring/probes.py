@@ -9,6 +9,8 @@ the next: training at evaluation time, caches of what was seen, a model whose an
 the batch. An evaluator can replay what it said, so repeats alone could be fooled; but the other half of an order
 probe is with a process that was asked other things, and the two share no channel.
 
+Another kind of pair stands apart: the windows of the first answers (first_answer.py), asked again of both.
+
 Which windows are probed, where the cut lies and who is asked is drawn by the judge for every run. A model that
 cheats on a share f of its windows escapes k probes with probability (1 - f)^k (`escape_probability`): 32 pairs miss
 a leak in every tenth window in 3 % of runs, and a campaign of ten runs misses it once in 10^14. A model that looks
@@ -71,6 +73,21 @@ def compare(real: dict[int, Losses], copies: Sequence[tuple[Probe, Losses]]) -> 
     gain, error = mean_and_error(gains)
     order, repeat = _sizes(found["order"]), _sizes(found["repeat"])
     return {**_sizes(found["suffix"]), "gain": gain, "gain_standard_error": error, "order": order, "repeat": repeat}
+
+
+def compare_again(first: Sequence[tuple[int, Losses]], later: Sequence[tuple[int, Losses]]) -> dict[str, Any]:
+    """First answers beside later ones to the same windows, as the schema's `AskedAgain`. Both: (window, losses).
+
+    Means are those of the worst pair: whoever was quick and bad once is not to be averaged away.
+    """
+    differences = [was - now for window, was in first for other, now in later if other == window]
+    means = [float(found.mean(dtype=np.float64)) for found in differences]
+    return {
+        "pairs": len(differences),
+        "max_abs_difference": max((float(np.abs(found).max()) for found in differences), default=0.0),
+        "mean_abs_difference": max((float(np.abs(found).mean()) for found in differences), default=0.0),
+        "mean_gain": max(means, key=abs, default=0.0),
+    }
 
 
 def is_leak(gain: float, standard_error: float | None) -> bool:

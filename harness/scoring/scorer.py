@@ -1,7 +1,7 @@
 """SCORE: two sandboxed evaluators answer to the judge; the referee starts all three, waits, and kills them.
 
 The evaluators see the submission, the sealed weights and token windows, and no file of data. The judge sees the
-validation shard and never a line of the submission.
+validation shard and never a line of the submission; the weights it only hands on.
 """
 
 import json
@@ -10,6 +10,7 @@ import selectors
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..formats.logfile import LogFile
 from ..formats.observer import Observer
 from ..formats.run import Score
 from ..formats.weights import WeightBuffer
-from ..sandbox import levels
+from ..sandbox import evaluator, levels
 from ..sandbox.levels import View
 from ..sandbox.process_tree import ProcessTree
 from ..status import Status
@@ -29,6 +30,14 @@ from ..system import clock, interrupts, processes
 from ..system.clock import NS
 
 READ_BYTES = 2**16
+FRESH_PAIRS = 3  # of evaluators, at most: the first one and two more
+# An evaluator's heap keeps what it frees. Otherwise every load faults its pages in anew, and a rehearsal warms nothing:
+# the first answer of 120 MB of weights took 405 instead of 65 ms.
+KEPT_HEAP = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "9000000000000",
+    "MALLOC_TOP_PAD_": "67108864",
+}
 MAX_REPORT_BYTES = 64 * 2**20
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from harness.scoring.judge import main; main()"
 
@@ -48,6 +57,7 @@ class ScoreRequest:
     shadow_source: Literal["fresh", "rest"]
     relabelling_key: bytes | None
     budget_s: float
+    free_ns: int = 0  # of the first answer: where both evaluators take longer, a fresh pair is asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +66,7 @@ class EvaluatorSettings:
 
     level: str  # of the sandbox
     view: View
-    inside: Path  # the copy of inside.py
+    inside: Path  # a folder that holds what of ours enters the sandbox (sandbox/belongings.py)
     entry: Path  # the submission
     seed: int
     device: str
@@ -77,7 +87,7 @@ class _Report:
         *lines, rest = self.buffer.split(b"\n")
         self.buffer = bytearray(rest)
         messages: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        self.final = next((m for m in messages if m["kind"] != "progress"), self.final)
+        self.final = next((m for m in messages if m["kind"] in {"score", "failed"}), self.final)
         return messages
 
 
@@ -87,123 +97,62 @@ class Scorer:
     def __init__(self, settings: EvaluatorSettings, log: LogFile, observer: Observer) -> None:
         self._settings, self._log, self._observer = settings, log, observer
 
-    def score(self, buffers: list[WeightBuffer], request: ScoreRequest) -> Score:
-        """Raises RunFailure when an evaluator or the judge fails, or the budget is spent."""
-        started: list[subprocess.Popen[bytes]] = []
-        ours, theirs = zip(*(socket.socketpair() for _ in range(2)), strict=True)
-        trees: list[ProcessTree] = []
+    def score(self, buffers: list[WeightBuffer], request: ScoreRequest, reserved: Sequence[WeightBuffer] = ()) -> Score:
+        """reserved: the weights as they were at reserve(); none: no rehearsals, and no first answer is timed.
+
+        Raises RunFailure when an evaluator or the judge fails, or the budget is spent.
+        """
+        exam = _Exam(self._settings, request, FRESH_PAIRS if reserved else 1)
         try:
-            trees += [self._make_tree() for _ in theirs]
-            started += [
-                self._start_evaluator(tree, buffers, request, sock) for tree, sock in zip(trees, theirs, strict=True)
-            ]
-            judge = self._start_judge(request, ours)
-            started.append(judge)
-            for tree, evaluator in zip(trees, started, strict=False):
-                tree.strangers = {process.pid for process in started if process is not evaluator}
-            for sock in (*ours, *theirs):
-                sock.close()
-            return self._wait(judge, started, trees, request.budget_s)
+            exam.start_pair()
+            exam.start_judge(buffers, reserved)
+            return self._wait(exam)
         except RunFailure as failure:
-            raise _explained(failure, trees) from failure
+            raise exam.explained(failure) from failure
         finally:
-            for tree in trees:
+            for tree in exam.trees:
                 tree.kill()
             processes.kill_children()
-            for sock in (*ours, *theirs):
-                sock.close()
-            for process in started:
+            for process in exam.processes:
                 self._end(process)
-            for tree in trees:
-                tree.close()
+            exam.close()
 
-    def _make_tree(self) -> ProcessTree:
-        """Evaluators share the track's limits in halves: they could signal each other at a common one."""
-        settings = self._settings
-        environment = settings.view.environment | {"OMP_NUM_THREADS": str(settings.threads)}
-        limits = settings.view.limits.within_this_machine().shared_by(2)
-        return ProcessTree(
-            settings.level, replace(settings.view, environment=environment, evaluator=True, limits=limits)
-        )
-
-    def _start_evaluator(
-        self, tree: ProcessTree, buffers: list[WeightBuffer], request: ScoreRequest, sock: socket.socket
-    ) -> subprocess.Popen[bytes]:
-        settings = self._settings
-        copies = [buffer.copy() for buffer in buffers]  # two evaluators share nothing, not even a file offset
-        parts = [
-            {"fd": fd, "weights": [asdict(spec) for spec in b.specs]} for fd, b in zip(copies, buffers, strict=True)
-        ]
-        config = {
-            "socket": sock.fileno(), "parts": parts, "entry": str(settings.entry), "vocab_size": request.vocab_size,
-            "seed": settings.seed, "device": settings.device, "threads": settings.threads,
-        }  # fmt: skip
-        config_fd = os.memfd_create("config", 0)
-        os.write(config_fd, json.dumps(config).encode())
-        os.lseek(config_fd, 0, os.SEEK_SET)
-        argv = [sys.executable, "-I", str(settings.inside), "evaluate", str(config_fd)]
-        try:
-            return tree.start(argv, pass_fds=(config_fd, sock.fileno(), *copies))
-        finally:
-            for fd in (config_fd, *copies):
-                os.close(fd)
-
-    def _start_judge(self, request: ScoreRequest, sockets: tuple[socket.socket, ...]) -> subprocess.Popen[bytes]:
-        order = {
-            "val_path": str(request.val_path), "val_sha256": request.val_sha256, "val_tokens": request.val_tokens,
-            "vocab_size": request.vocab_size,
-            "max_tokens": request.max_tokens, "max_batch_tokens": request.max_batch_tokens,
-            "probe_pairs": request.probe_pairs,
-            "shadow_tokens": request.shadow_tokens, "shadow_source": request.shadow_source,
-            "relabelling_key": request.relabelling_key and request.relabelling_key.hex(),
-            "threads": self._settings.threads, "device": self._settings.device,
-            "sockets": [s.fileno() for s in sockets],
-        }  # fmt: skip
-        argv = [sys.executable, "-I", "-c", _BOOT, str(layout.ROOT)]
-        with interrupts.deferred():
-            judge = subprocess.Popen(
-                argv, env=levels.clean_environment(self._settings.view.home),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                pass_fds=[s.fileno() for s in sockets], start_new_session=True, preexec_fn=processes.die_with_parent,
-            )  # fmt: skip
-        assert judge.stdin is not None
-        judge.stdin.write(json.dumps(order).encode())
-        judge.stdin.close()
-        return judge
-
-    def _wait(
-        self,
-        judge: subprocess.Popen[bytes],
-        started: list[subprocess.Popen[bytes]],
-        trees: list[ProcessTree],
-        budget_s: float,
-    ) -> Score:
+    def _wait(self, exam: "_Exam") -> Score:
+        budget_s = exam.request.budget_s
         self._observer.phase("SCORE", budget_s)
         deadline_ns = clock.now_ns() + int(budget_s * NS)
         report = _Report()
         with selectors.DefaultSelector() as selector:
-            for process in started:
-                for pipe in filter(None, (process.stdout, process.stderr)):
-                    selector.register(pipe, selectors.EVENT_READ)
+            exam.watch_output(selector)
             while report.final is None:
                 left_s = (deadline_ns - clock.now_ns()) / NS
                 if left_s <= 0:
                     raise RunFailure(Status.SCORE_TIMEOUT, f"scoring took more than {budget_s:g} s")
                 interrupts.insist()
-                for tree in trees:
+                for tree in exam.pair_trees:
                     tree.watch()
-                wait_s = min(left_s, self._observer.tick(), *(tree.watch_s for tree in trees))
+                wait_s = min(left_s, self._observer.tick(), *(tree.watch_s for tree in exam.pair_trees))
                 for key, _ in selector.select(wait_s):
                     chunk = os.read(key.fd, READ_BYTES)
                     if not chunk:
                         selector.unregister(key.fileobj)
-                    if key.fileobj is not judge.stdout:
+                    if key.fileobj is not exam.judge.stdout:
                         self._log.write(chunk)
                     elif chunk:
-                        self._show(report.feed(chunk))
+                        for message in report.feed(chunk):
+                            self._heed(message, exam, selector)
                     else:
-                        raise RunFailure(Status.JUDGE_FAILED, f"the judge ended without a score (exit {judge.wait()})")
+                        code = exam.judge.wait()
+                        raise RunFailure(Status.JUDGE_FAILED, f"the judge ended without a score (exit {code})")
         return _verdict(report.final)
+
+    def _heed(self, message: dict[str, Any], exam: "_Exam", selector: selectors.BaseSelector) -> None:
+        if message["kind"] == "progress":
+            self._observer.scored(message["done"], message["total"])
+        elif message["kind"] == "fresh pair":
+            exam.end_pair()
+            exam.start_pair()
+            exam.watch_output(selector)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         """Keep the last words of a process that was killed, then let go of it."""
@@ -214,20 +163,124 @@ class Scorer:
                 while chunk := os.read(pipe.fileno(), READ_BYTES):
                     self._log.write(chunk)
 
-    def _show(self, messages: list[dict[str, Any]]) -> None:
-        for message in messages:
-            if message["kind"] == "progress":
-                self._observer.scored(message["done"], message["total"])
+
+class _Exam:
+    """The processes of one scoring: the judge, and one pair of evaluators at a time."""
+
+    def __init__(self, settings: EvaluatorSettings, request: ScoreRequest, pairs: int) -> None:
+        self.settings, self.request = settings, request
+        self.trees: list[ProcessTree] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.pair_trees: list[ProcessTree] = []
+        self._pair: list[subprocess.Popen[bytes]] = []
+        sockets = [[socket.socketpair() for _ in range(2)] for _ in range(pairs)]
+        self._ours = [[ours for ours, _ in pair] for pair in sockets]  # the judge's, until it is started
+        self._theirs = [[theirs for _, theirs in pair] for pair in sockets]  # the evaluators', likewise
+
+    def start_pair(self) -> None:
+        """Two fresh evaluators, which wait for what the judge says."""
+        self.pair_trees, self._pair = [], []
+        for sock in self._theirs.pop(0):
+            tree = self._make_tree()
+            self.trees.append(tree)
+            self.pair_trees.append(tree)
+            self._pair.append(self._start_evaluator(tree, sock))
+            self.processes.append(self._pair[-1])
+            sock.close()
+        self._name_strangers()
+
+    def _name_strangers(self) -> None:
+        for tree, own in zip(self.pair_trees, self._pair, strict=True):
+            tree.strangers = {process.pid for process in self.processes if process is not own}
+
+    def end_pair(self) -> None:
+        """Kill the pair that was; what it detached where nothing contains it goes when scoring ends."""
+        for tree, process in zip(self.pair_trees, self._pair, strict=True):
+            tree.kill()
+            processes.kill_all([process.pid, *processes.tree(process.pid)])
+            process.wait()
+
+    def _make_tree(self) -> ProcessTree:
+        """Evaluators share the track's limits in halves: they could signal each other at a common one."""
+        settings = self.settings
+        environment = settings.view.environment | KEPT_HEAP | {"OMP_NUM_THREADS": str(settings.threads)}
+        limits = settings.view.limits.within_this_machine().shared_by(2)
+        return ProcessTree(
+            settings.level, replace(settings.view, environment=environment, evaluator=True, limits=limits)
+        )
+
+    def _start_evaluator(self, tree: ProcessTree, sock: socket.socket) -> subprocess.Popen[bytes]:
+        settings = self.settings
+        config = {
+            "socket": sock.fileno(), "entry": str(settings.entry), "vocab_size": self.request.vocab_size,
+            "seed": settings.seed, "device": settings.device, "threads": settings.threads,
+        }  # fmt: skip
+        config_fd = os.memfd_create("config", 0)
+        os.write(config_fd, json.dumps(config).encode())
+        os.lseek(config_fd, 0, os.SEEK_SET)
+        try:
+            return tree.start(evaluator.argv(str(settings.inside), config_fd), pass_fds=(config_fd, sock.fileno()))
+        finally:
+            os.close(config_fd)
+
+    def start_judge(self, buffers: Sequence[WeightBuffer], reserved: Sequence[WeightBuffer]) -> None:
+        request, sockets = self.request, [sock for pair in self._ours for sock in pair]
+        order = {
+            "val_path": str(request.val_path), "val_sha256": request.val_sha256, "val_tokens": request.val_tokens,
+            "vocab_size": request.vocab_size,
+            "max_tokens": request.max_tokens, "max_batch_tokens": request.max_batch_tokens,
+            "probe_pairs": request.probe_pairs,
+            "shadow_tokens": request.shadow_tokens, "shadow_source": request.shadow_source,
+            "relabelling_key": request.relabelling_key and request.relabelling_key.hex(),
+            "threads": self.settings.threads, "device": self.settings.device,
+            "pairs": [[sock.fileno() for sock in pair] for pair in self._ours],
+            "weights": _listed(buffers), "reserved": _listed(reserved),
+            "free_ns": request.free_ns, "budget_s": request.budget_s,
+        }  # fmt: skip
+        argv = [sys.executable, "-I", "-c", _BOOT, str(layout.ROOT)]
+        fds = [*(sock.fileno() for sock in sockets), *(buffer.fd for buffer in (*buffers, *reserved))]
+        with interrupts.deferred():
+            self.judge = subprocess.Popen(
+                argv, env=levels.clean_environment(self.settings.view.home),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                pass_fds=fds, start_new_session=True, preexec_fn=processes.die_with_parent,
+            )  # fmt: skip
+        self.processes.append(self.judge)
+        self._name_strangers()
+        for sock in sockets:
+            sock.close()
+        assert self.judge.stdin is not None
+        with suppress(BrokenPipeError):  # then it is gone, and its end is noticed where it is read
+            self.judge.stdin.write(json.dumps(order).encode())
+            self.judge.stdin.close()
+
+    def watch_output(self, selector: selectors.BaseSelector) -> None:
+        """Look at the pipes of whoever was started since the last time."""
+        known = {key.fileobj for key in selector.get_map().values()}
+        for process in (*self._pair, self.judge):
+            for pipe in filter(None, (process.stdout, process.stderr)):
+                if pipe not in known:
+                    selector.register(pipe, selectors.EVENT_READ)
+
+    def explained(self, failure: RunFailure) -> RunFailure:
+        """The failure, or the limit an evaluator ran into before it."""
+        for tree in self.pair_trees:
+            failure = tree.explain(failure)
+        return failure
+
+    def close(self) -> None:
+        """Give everything back, after the last process is gone."""
+        for sock in (sock for pair in (*self._ours, *self._theirs) for sock in pair):
+            sock.close()
+        for tree in self.trees:
+            tree.close()
 
 
-def _explained(failure: RunFailure, trees: list[ProcessTree]) -> RunFailure:
-    """The failure, or the limit an evaluator ran into before it."""
-    for tree in trees:
-        failure = tree.explain(failure)
-    return failure
+def _listed(buffers: Sequence[WeightBuffer]) -> list[dict[str, Any]]:
+    return [{"fd": buffer.fd, "weights": [asdict(spec) for spec in buffer.specs]} for buffer in buffers]
 
 
 def _verdict(final: dict[str, Any]) -> Score:
     if final["kind"] == "failed":
         raise RunFailure(Status(final["status"]), final["sentence"])
-    return Score.model_validate(final["score"])
+    return Score.model_validate_json(json.dumps(final["score"]))

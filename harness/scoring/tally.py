@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..formats.answers import LaterAnswers
 from . import probes
+from .first_answer import Opening
 from .probes import Losses, Probe
 from .shadow import ShadowText, standard_error
 from .windows import Question, WindowedText
@@ -59,26 +61,34 @@ class Sums:
 class Tally:
     """Of one run."""
 
-    def __init__(self, text: WindowedText, shadow: ShadowText | None, drawn: Sequence[Probe]) -> None:
+    def __init__(
+        self, text: WindowedText, shadow: ShadowText | None, drawn: Sequence[Probe], again: Sequence[int] = ()
+    ) -> None:
+        """again: the first windows, which both evaluators are asked once more."""
         self.scored = Sums(text)
         self._shadow, self._unscored = shadow, None if shadow is None else Sums(shadow.text)
-        self._probed: dict[int, Losses | None] = {probe.window: None for probe in drawn}
+        self._kept: dict[int, Losses | None] = dict.fromkeys([*(probe.window for probe in drawn), *again])
         self._copies: list[tuple[Probe, Losses]] = []
+        self._again: list[tuple[int, Losses]] = []
 
     def enter(self, question: Question, losses: Losses) -> None:
         """One answer: the loss of every target in nats, fp32 [targets]."""
         if question.role == "scored":
             self.scored.add(question.window, losses)
-            if question.window in self._probed:
-                self._probed[question.window] = losses
+            if question.window in self._kept:
+                self._kept[question.window] = losses
         elif question.role == "shadow" and self._unscored is not None:
             self._unscored.add(question.window, losses)
         elif question.probe is not None:
             self._copies.append((question.probe, losses))
+        elif question.role == "again":
+            self._again.append((question.window, losses))
 
-    def score(self) -> dict[str, Any]:
-        """As the schema's `Score`, when every question has its answer."""
-        real = {window: losses for window, losses in self._probed.items() if losses is not None}
+    def score(
+        self, openings: Sequence[tuple[Opening, Opening]] = (), later_ns: Sequence[list[int]] = ()
+    ) -> dict[str, Any]:
+        """As the schema's `Score`, when every question has its answer. later_ns: what each evaluator's batches took."""
+        real = {window: losses for window, losses in self._kept.items() if losses is not None}
         return {
             "val_loss": round(self.scored.mean, 7),
             "loss_sum": self.scored.loss_sum,
@@ -86,6 +96,20 @@ class Tally:
             "windows": self.scored.summary(),
             "probes": probes.compare(real, self._copies),
             "shadow": self._shadow_score(),
+            "answers": self._answers(real, openings, later_ns),
+        }
+
+    def _answers(
+        self, real: dict[int, Losses], openings: Sequence[tuple[Opening, Opening]], later_ns: Sequence[list[int]]
+    ) -> dict[str, Any] | None:
+        """As the schema's `Answers`; None where no first answer was timed."""
+        first = [answer for pair in openings for opening in pair for answer in opening.said]
+        if not first:
+            return None
+        return {
+            "pairs": tuple(tuple(opening.times() for opening in pair) for pair in openings),
+            "later": tuple(LaterAnswers.of(times).model_dump() for times in later_ns),
+            "again": probes.compare_again(first, [*real.items(), *self._again]),
         }
 
     def _shadow_score(self) -> dict[str, Any] | None:

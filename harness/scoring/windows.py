@@ -53,9 +53,12 @@ def cut(stream: Tokens, tokens: int) -> WindowedText:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """One window to be asked. window: of the text it is for; probe: of which probe it is the copy."""
+    """One window to be asked. window: of the text it is for; probe: of which probe it is the copy.
 
-    role: Literal["scored", "shadow", "probe", "filler"]
+    again: a window that was among the first ones, asked of whoever is not asked to have it scored.
+    """
+
+    role: Literal["scored", "shadow", "probe", "again", "filler"]
     window: int
     inputs: Tokens  # [tokens]
     targets: Tokens  # [at most tokens]: of the window itself, also for a copy with another suffix
@@ -66,9 +69,14 @@ class Assigner:
     """Assigns the windows of one run to two evaluators."""
 
     def __init__(
-        self, text: WindowedText, shadow: WindowedText | None, probes: Sequence[Probe], rng: random.Random
+        self,
+        text: WindowedText,
+        shadow: WindowedText | None,
+        probes: Sequence[Probe],
+        rng: random.Random,
+        again: Sequence[int] = (),
     ) -> None:
-        self.text, self.shadow, self.probes, self.random = text, shadow, probes, rng
+        self.text, self.shadow, self.probes, self.random, self.again = text, shadow, probes, rng, again
 
     def batches(self, size: int) -> tuple[list[list[Question]], list[list[Question]]]:
         """For each evaluator, its batches of exactly `size` questions, in the order in which they are asked."""
@@ -79,6 +87,9 @@ class Assigner:
         for probe in self.probes:
             owner = owners[probe.window]
             halves[owner if probe.kind == "repeat" else 1 - owner].append(self._copy(probe))
+        for window in sorted(set(self.again)):
+            question = Question("again", window, self.text.inputs(window), self.text.targets(window))
+            halves[1 - owners[window]].append(question)
         for half in halves:
             self.random.shuffle(half)
             half += [self._filler() for _ in range(-len(half) % size)]

@@ -18,13 +18,13 @@ from ..formats.run import Score
 from ..formats.track import Track
 from ..formats.weights import TensorSpec, WeightBuffer
 from ..referee import machine
-from ..sandbox import inside
+from ..sandbox import belongings
 from ..sandbox.policy import Limits, View
 from ..scoring.scorer import EvaluatorSettings, Scorer, ScoreRequest
 from ..status import Status
 from .workcopy import ScriptCheckout, find_sources
 
-FOLDER = Path(inside.__file__).resolve().parent / "adapters"
+FOLDER = Path(belongings.__file__).resolve().parent / "adapters"
 CHUNK_BYTES = 2**24
 
 
@@ -81,7 +81,7 @@ def score_checkpoint(
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     shutil.copyfile(FOLDER / ADAPTERS[adapter].file, scored / "speedrun_adapter.py")
-    shutil.copyfile(inside.__file__, place / "inside.py")
+    belongings.put(place)
     settings = EvaluatorSettings(
         level=level,
         view=View(
@@ -91,7 +91,7 @@ def score_checkpoint(
             cuda=device == "cuda",
             limits=Limits(memory_bytes=track.budget.memory_bytes, processes=track.budget.processes),
         ),
-        inside=place / "inside.py",
+        inside=place,
         entry=scored / "speedrun_adapter.py",
         seed=0,
         device=device,
