@@ -13,6 +13,7 @@ from harness.campaigns.bundle import file_digests
 from harness.campaigns.campaign import Arm, Plan, Slot, make_plan
 from harness.campaigns.ledger import create_ledger, open_ledger
 from harness.formats import layout
+from harness.formats.answers import Answers, AskedAgain, EvaluatorAnswers, LaterAnswers
 from harness.formats.environment import Environment, Gpu
 from harness.formats.run import (
     CampaignRef,
@@ -28,6 +29,7 @@ from harness.formats.run import (
 )
 from harness.formats.submission import Submission, read_submission
 from harness.formats.track import Track, load_track
+from harness.scoring import charges
 from harness.status import Status
 
 TINY = Path(__file__).resolve().parent / "tracks" / "tiny" / "track.toml"
@@ -44,6 +46,12 @@ ENVIRONMENT = Environment(
     python="3.12.3", torch="2.9.0", cuda=None, gpus=(), cpu_model="Invented CPU", cpu_cores=2, memory_bytes=2**34,
     kernel="6.1.0", commit="0" * 40, packages={"numpy": "2.3.0", "torch": "2.9.0"},
 )  # fmt: skip
+_EVALUATOR = EvaluatorAnswers(rehearsals_ns=(9, 5, 5, 5), first_ns=(6, 4, 4, 4))
+QUICK = Answers(
+    pairs=((_EVALUATOR, _EVALUATOR),),
+    later=(LaterAnswers.of([50, 60, 70]),) * 2,
+    again=AskedAgain(pairs=16, max_abs_difference=0.0, mean_abs_difference=0.0, mean_gain=0.0),
+)
 Change = Callable[[RunRecord, Slot], RunRecord]
 
 
@@ -164,6 +172,7 @@ def scored(run: RunRecord, track: Track, time_s: float, loss: float, rng: random
     stop_ns = go_ns + round(time_s * 1e9)
     dead_ns = stop_ns + 10**7
     reached = track.target_val_loss is None or loss <= track.target_val_loss
+    charged = charges.of_answers(QUICK, track.evaluation, stop_ns - go_ns, 1000)
     return run.model_copy(
         update={
             "status": Status.COMPLETE,
@@ -176,6 +185,7 @@ def scored(run: RunRecord, track: Track, time_s: float, loss: float, rng: random
                 sha256=hashlib.sha256(f"{run.run_id}{loss}".encode()).hexdigest(), bytes=1000, tensors=3
             ),
             "score": a_score(track, loss, rng),
+            "charges": charged,
         }
     )  # fmt: skip
 
@@ -198,4 +208,5 @@ def a_score(track: Track, loss: float, rng: random.Random) -> Score:
         eval_ns=10**9,
         windows=Windows(tokens=tokens, windows_per_sum=per_sum, loss_sums=sums, counts=counts),
         probes=Probes(pairs=8, max_abs_difference=1e-6, mean_abs_difference=1e-7),
+        answers=QUICK,
     )

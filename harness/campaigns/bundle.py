@@ -13,15 +13,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..errors import RecordError, UserError, first_problem
+from ..errors import RecordError, TrackError, UserError, first_problem
 from ..formats import layout
 from ..formats.run import Finding, RunRecord, SubmissionRef
 from ..formats.submission import IGNORED, source_digest
+from ..formats.track import load_track
 from ..status import Status
 from ..system.plainfile import read_plain
 from . import comparable
 from .campaign import Arm, ArmPlan, Plan, Slot, fills_slot
-from .consistency import run_findings
+from .consistency import answer_findings, run_findings
 from .ledger import AttemptEntry, Ledger, OutcomeEntry, read_ledger
 
 MAX_RUN_BYTES = 2 * 2**20  # of one run.json
@@ -85,6 +86,7 @@ def read_bundle(folder: Path, sources: Mapping[Arm, Path | None] | None = None) 
     reading = _Reading(folder, plan, ledger)
     reading.read_attempts()
     findings = [*ledger.problems, *reading.findings, *_alike(reading.attempts), *_track(folder, plan)]
+    findings += _answers(folder, plan, reading.attempts)
     findings += _sources(folder, plan, sources)
     if not ledger.closed:
         filled = sum(attempt.counted for attempt in reading.attempts)
@@ -205,6 +207,18 @@ def _track(folder: Path, plan: Plan) -> Iterator[Finding]:
     found = hashlib.sha256(content).hexdigest()
     if found != plan.track.sha256:
         yield Finding.error("track_digest", "the track is not the planned one", plan.track.sha256[:12], found[:12])
+
+
+def _answers(folder: Path, plan: Plan, attempts: list[Attempt]) -> Iterator[Finding]:
+    """Under the rules of the bundle's own track file; where that is not the planned one, other findings say so."""
+    if not any(_track(folder, plan)):
+        try:
+            track = load_track(str(folder))
+        except TrackError as error:
+            yield Finding.error("track_digest", "the track's file is none", "the planned one", str(error))
+            return
+        for attempt in attempts:
+            yield from answer_findings(attempt.run, track)
 
 
 def _sources(folder: Path, plan: Plan, sources: Mapping[Arm, Path | None] | None) -> Iterator[Finding]:

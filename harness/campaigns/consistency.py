@@ -8,9 +8,12 @@ import math
 from collections.abc import Iterator
 
 from ..formats.run import Charge, Finding, Phases, RunRecord, Score
+from ..formats.track import Track
+from ..scoring import charges
 from ..status import Status
 from .campaign import Plan, Slot
 
+ANSWERS_SINCE_RULES = 2  # major version of a track's rules
 SUM_TOLERANCE = 1e-12  # relative, of a sum of fp64 against the same sum taken in another order
 
 
@@ -46,6 +49,22 @@ def _charges(run: RunRecord) -> tuple[Charge, ...]:
     """What was charged, from what was measured; one charge of a kind."""
     once = {charge.kind: charge for charge in run.charges}
     return tuple(Charge.of(kind, charge.measured_ns, charge.free_ns) for kind, charge in once.items())
+
+
+def answer_findings(run: RunRecord, track: Track) -> Iterator[Finding]:
+    """What was charged for answers is what the track makes of the times in run.json. Required since rules 2.0."""
+    if run.status != Status.COMPLETE or run.practice or run.score is None or run.weights is None:
+        return  # other findings name what is missing
+    claimed = tuple(charge for charge in run.charges if charge.kind != "prepare")
+    if run.score.answers is None or run.phases.train_ns is None:
+        if int(track.rules_version.partition(".")[0]) >= ANSWERS_SINCE_RULES:
+            yield _edited(run, "a complete run lacks a part", "the times of its answers", "nothing")
+        elif claimed:
+            yield _edited(run, "answers were charged that nobody timed", "no charge", str(claimed))
+        return
+    expected = charges.of_answers(run.score.answers, track.evaluation, run.phases.train_ns, run.weights.bytes)
+    if claimed != expected:
+        yield _edited(run, "what is charged for answers does not follow from their times", str(expected), str(claimed))
 
 
 def _completeness(run: RunRecord) -> Iterator[Finding]:

@@ -47,7 +47,8 @@ def _rehearsal(answers: Answers) -> str:
     if answers.rehearsal_failed is not None:
         said = answers.rehearsal_failed.splitlines()[0][:200] if answers.rehearsal_failed.strip() else "an exception"
         return f"its rehearsal failed ({said}): reserve values that `load` can take, such as those before training"
-    assert answers.rehearsal_ns is not None
+    if answers.rehearsal_ns is None:
+        return "it was not rehearsed"
     return f"the same path took {_time(answers.rehearsal_ns)} in rehearsal: keep what `load` builds at module level"
 
 

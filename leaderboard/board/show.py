@@ -18,6 +18,7 @@ from harness.records.record import Record, read_records_of, source_files
 from harness.records.standings import Standing
 from harness.records.verdict import WaivedFinding, evidence_json
 from harness.records.verification import VerificationReport, verify_record
+from harness.scoring import charges
 from harness.system.clock import NS
 
 from ..upstream.audit import AuditRow, audit
@@ -42,6 +43,7 @@ class ShownAttempt:
     prepare_s: float | None
     val_loss: float | None
     findings: tuple[str, ...]
+    charged: tuple[str, ...] = ()  # a sentence for each charge on its answers that is in time_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +161,7 @@ def _attempted(run: RunRecord, arm: str, counted: bool) -> ShownAttempt:
         prepare_s=None if phases.prepare_ns is None else phases.prepare_ns / NS,
         val_loss=None if run.score is None else run.score.val_loss,
         findings=tuple(finding.id for finding in run.findings),
+        charged=tuple(charges.told(run.charges, run.score and run.score.answers)),
     )  # fmt: skip
 
 

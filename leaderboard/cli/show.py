@@ -184,6 +184,7 @@ def _run_lines(runs: tuple[ShownAttempt, ...]) -> list[str]:
         time_s = "" if run.time_s is None else numbers.fixed(run.time_s, 3)
         loss = numbers.loss(run.val_loss, 5)
         lines.append(f"  {run.run_id:<28} {run.arm:<9} {run.seed:>10} {time_s:>8} s {loss:>9}  {became}")
+        lines += [f"    {sentence}" for sentence in run.charged]
     return lines + ([f"  and {len(runs) - SHOWN_RUNS} more; --json has them all"] if len(runs) > SHOWN_RUNS else [])
 
 

@@ -19,6 +19,7 @@ from harness.formats.track import Track
 from harness.records.challenge import ChallengeStatement
 from harness.records.record import Record
 from harness.records.verification import VerificationReport
+from harness.scoring import charges
 from harness.system.clock import NS
 from harness.system.plainfile import read_plain
 
@@ -198,7 +199,7 @@ def _run_cells(found: AttemptRow, address: str) -> tuple[Cell, ...]:
         cell(found.arm, notes=[] if found.counted else ["does not count"]),
         cell("" if found.pair is None else str(found.pair), sort=found.pair),
         cell(str(run.seed), sort=run.seed),
-        cell(numbers.seconds(time_s), address, sort=time_s),
+        cell(numbers.seconds(time_s), address, sort=time_s, notes=_charged(run)),
         cell(numbers.loss(loss, 5), address, sort=loss),
         cell(_ns(phases.prepare_ns), sort=phases.prepare_ns),
         cell(_ns(phases.score_ns), sort=phases.score_ns),
@@ -208,6 +209,10 @@ def _run_cells(found: AttemptRow, address: str) -> tuple[Cell, ...]:
              sort=score.probes.max_abs_difference if score else None),
         cell(status, notes=[] if status == "complete" else [one_line(run.sentence)]),
     )  # fmt: skip
+
+
+def _charged(run: RunRecord) -> list[str]:
+    return [one_line(said, 300) for said in charges.told(run.charges, run.score and run.score.answers)]
 
 
 def _ns(value: int | None) -> str:
