@@ -135,4 +135,4 @@ def outcome(state: RunState, target: float | None) -> str:
     sentence = f"{labels}val_loss {numbers.loss(loss)} after {numbers.fixed_seconds(time_ns / NS)} of training"
     if target is not None:
         sentence += f": {'reached' if loss <= target else 'missed'} the target {target:g}"
-    return "; ".join([sentence, *charges.told(tuple(state.charges), state.score.answers)])
+    return "; ".join([sentence, *charges.told(state.charges, state.score)])

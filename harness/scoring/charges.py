@@ -10,9 +10,11 @@ the E batches an evaluator answers can hide two medians and the slack. A part th
 them: it is in the first answer.
 """
 
+from collections.abc import Sequence
+
 from ..formats import numbers
 from ..formats.answers import Answers
-from ..formats.run import Charge
+from ..formats.run import Charge, Score
 from ..formats.track import Evaluation
 from ..system.clock import NS
 
@@ -24,10 +26,11 @@ def of_answers(answers: Answers, evaluation: Evaluation, train_ns: int, weights_
     return Charge.of("first_answer", answers.first_ns, free_ns), Charge.of("later_answers", later_ns, 0)
 
 
-def told(charges: tuple[Charge, ...], answers: Answers | None) -> list[str]:
-    """A sentence for each charge on answers that is not nothing, with the advice that mends it."""
-    if answers is None:
+def told(charges: Sequence[Charge], score: Score | None) -> list[str]:
+    """A sentence for each charge on a run's answers that is not nothing, with the advice that mends it."""
+    if score is None or score.answers is None:
         return []
+    answers = score.answers
     charged = {charge.kind: charge for charge in charges if charge.charged_ns}
     sentences = []
     if (first := charged.get("first_answer")) is not None:

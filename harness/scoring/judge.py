@@ -63,10 +63,10 @@ class Judge:
         self.count: int = order["val_tokens"]
         shard = _read_unaltered(Path(order["val_path"]), order.get("val_sha256"))
         self.stream, self.rest = self._relabelled(np.asarray(shard[: self.count + 1])), shard[self.count + 1 :]
-        self.reader = LossReader(order["vocab_size"], self.device)
 
     def score(self) -> dict[str, Any]:
         """Evaluate every window once and every probe pair. Raises EvaluationError."""
+        self.reader = LossReader(self.order["vocab_size"], self.device)
         openings = self._open()
         self._assign(openings)
         self.started_ns = time.monotonic_ns()

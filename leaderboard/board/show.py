@@ -161,7 +161,7 @@ def _attempted(run: RunRecord, arm: str, counted: bool) -> ShownAttempt:
         prepare_s=None if phases.prepare_ns is None else phases.prepare_ns / NS,
         val_loss=None if run.score is None else run.score.val_loss,
         findings=tuple(finding.id for finding in run.findings),
-        charged=tuple(charges.told(run.charges, run.score and run.score.answers)),
+        charged=tuple(charges.told(run.charges, run.score)),
     )  # fmt: skip
 
 

@@ -212,7 +212,7 @@ def _run_cells(found: AttemptRow, address: str) -> tuple[Cell, ...]:
 
 
 def _charged(run: RunRecord) -> list[str]:
-    return [one_line(said, 300) for said in charges.told(run.charges, run.score and run.score.answers)]
+    return [one_line(said, 300) for said in charges.told(run.charges, run.score)]
 
 
 def _ns(value: int | None) -> str:

@@ -6,6 +6,7 @@ import math
 import mmap
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from hypothesis import strategies as st
 from harness.errors import RunFailure
 from harness.formats import weights
 from harness.formats.messages import TensorShape
-from harness.formats.weights import DTYPES, WeightBuffer, plan
-from harness.sandbox.inside import describe, read_weights, tensor_bytes
+from harness.formats.weights import DTYPES, WeightBuffer, pack, plan
+from harness.sandbox.evaluator import read_weights
+from harness.sandbox.inside import describe, tensor_bytes
 from harness.status import Status
 
 FLOATS = ["float64", "float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2"]
@@ -156,26 +158,40 @@ def test_a_length_is_fixed_from_the_start() -> None:
     buffer.close()
 
 
-def test_copies_share_nothing(hold: Any) -> None:
-    """What one evaluator gets must not let it tell the other one anything, nor change under its own hands."""
-    model = a_model(0, 3)
-    buffer = hold(model)
-    first, second = buffer.copy(), buffer.copy()
+def test_what_evaluators_get_shares_nothing(hold: Any) -> None:
+    """It must not let one tell the other anything, nor change under its own hands; and every tensor is as it was."""
+    model, other = a_model(0, 3), {"odd": torch.arange(3, dtype=torch.uint8), "doubles": torch.rand(5).double()}
+    buffers = [hold(model), hold(other, 1)]
+    (first, specs), (second, again) = pack(buffers), pack(buffers)
     os.lseek(first, 5, os.SEEK_SET)
     for scribble in (lambda: os.pwrite(first, b"x", 0), lambda: os.ftruncate(first, 0), lambda: mmap.mmap(first, 8)):
         with pytest.raises(PermissionError):
             scribble()
     assert os.lseek(second, 0, os.SEEK_CUR) != 5
-    specs = [{"name": s.name, "dtype": s.dtype, "shape": s.shape, "offset": s.offset, "bytes": s.bytes}
-             for s in buffer.specs]  # fmt: skip
-    read = read_weights([{"fd": second, "weights": specs}])
-    assert read.keys() == model.keys()
-    for name, tensor in model.items():
+    assert specs == again
+    read = read_weights(second, [asdict(spec) for spec in specs])
+    assert read.keys() == model.keys() | other.keys()
+    for name, tensor in (model | other).items():
         assert torch.equal(read[name], tensor)
+        assert read[name].data_ptr() % 64 == 0 or not tensor.numel()
         read[name].zero_()  # an evaluator's tensors are its own
-    assert weights.digest([buffer]) == weights.digest([hold(model)])
+    assert weights.digest(buffers) == weights.digest([hold(model), hold(other, 1)])
     os.close(first)
     os.close(second)
+
+
+def test_a_copy_stays_what_it_was(hold: Any) -> None:
+    """What ranks had at GO is rehearsed on; they go on writing."""
+    buffer = plan(0, [TensorShape(name="w", dtype="int8", shape=[10])])
+    buffer.allocate()
+    os.pwrite(buffer.fd, b"0123456789", 0)
+    copy = buffer.copy()
+    os.pwrite(buffer.fd, b"abc", 0)
+    assert copy.read(copy.specs[0]) == b"0123456789"
+    with pytest.raises(PermissionError):
+        os.pwrite(copy.fd, b"x", 0)
+    copy.close()
+    buffer.close()
 
 
 def test_the_saved_file_is_safetensors(hold: Any, tmp_path: Path) -> None:

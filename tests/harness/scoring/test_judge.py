@@ -6,10 +6,9 @@ import json
 import mmap
 import os
 import pickle
-import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,59 +24,12 @@ from harness.formats.run import Score
 from harness.formats.track import load_track
 from harness.sandbox.inside import HEADER, Channel, encode
 from harness.scoring import findings, relabelling, shadow
-from harness.scoring.judge import EvaluationError, Judge
+from harness.scoring.examinee import EvaluationError
+from harness.scoring.judge import Judge
+from tests.harness.scoring.exams import an_exam, answer
 
 ROOT = Path(__file__).resolve().parents[3]
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
-Logits = Callable[[torch.Tensor], torch.Tensor]
-
-
-def answer(channel: Channel, wish: dict[str, Any], logits_of: Logits) -> None:
-    """An honest evaluator as a thread."""
-    channel.send({"kind": "ready"} | wish)
-    ring, _, (fd,) = channel.receive()
-    memory = mmap.mmap(fd, ring["slots"] * ring["slot_bytes"])
-    os.close(fd)
-    with suppress(EOFError, ConnectionError):
-        while True:
-            request, payload, _ = channel.receive()
-            tokens = torch.frombuffer(bytearray(payload), dtype=torch.uint16).long()
-            logits = logits_of(tokens.reshape(ring["batch"], ring["tokens"])).contiguous()
-            start, content = request["slot"] * ring["slot_bytes"], logits.view(torch.uint8).numpy().tobytes()
-            memory[start : start + len(content)] = content
-            channel.send({"kind": "logits", "slot": request["slot"], "dtype": str(logits.dtype)[6:]})
-
-
-@contextmanager
-def an_exam(
-    folder: Path, stream: npt.ArrayLike, evaluators: list[Callable[[Channel], None]], seed: int = 0, **order: Any
-) -> Iterator[Judge]:
-    """A judge whose evaluators are two functions in threads of this process. It draws by `seed`, so that what it finds
-    is no matter of luck."""
-    write_shard(folder / "val.bin", stream)
-    pairs = [socket.socketpair() for _ in evaluators]
-
-    def work(evaluator: Callable[[Channel], None], sock: socket.socket) -> None:
-        with sock:
-            evaluator(Channel(sock))
-
-    threads = [
-        threading.Thread(target=work, args=(e, theirs)) for e, (_, theirs) in zip(evaluators, pairs, strict=True)
-    ]
-    limits = {"max_tokens": 64, "max_batch_tokens": 256, "probe_pairs": 4} | order
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.scoring.judge.secrets_seed", lambda: seed)
-        judge = Judge({"val_path": str(folder / "val.bin"), "sockets": [ours.detach() for ours, _ in pairs]} | limits)
-    for thread in threads:
-        thread.start()
-    try:
-        yield judge
-    finally:
-        for evaluator in judge.evaluators:
-            evaluator.channel.sock.shutdown(socket.SHUT_RDWR)
-            evaluator.channel.sock.close()
-        for thread in threads:
-            thread.join()
 
 
 def losses_of(table: torch.Tensor, stream: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -273,7 +225,8 @@ def test_memory_for_logits_is_bounded_by_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ring_bytes: int, batch: int, slots: int
 ) -> None:
     """However many windows a submission asks for at once; the score does not depend on it."""
-    monkeypatch.setattr("harness.scoring.judge.RING_BYTES", ring_bytes)
+    for module in ("judge", "examinee"):
+        monkeypatch.setattr(f"harness.scoring.{module}.RING_BYTES", ring_bytes)
     stream = np.random.default_rng(1).integers(0, 11, 200)
     table = torch.randn(11, 11, generator=torch.Generator().manual_seed(1))
     evaluators = [lambda c: answer(c, {"eval_tokens": 16, "eval_batch": 4}, lambda tokens: table[tokens])] * 2
@@ -303,6 +256,7 @@ def test_memory_for_logits_cannot_be_cut_short(tmp_path: Path) -> None:
     refused = []
 
     def shrink(channel: Channel) -> None:
+        channel.receive()
         channel.send(READY)
         _, _, (fd,) = channel.receive()
         for size in (0, 2**30):
@@ -324,7 +278,7 @@ def test_a_validation_shard_that_was_written_to_is_refused(tmp_path: Path) -> No
     """Where files are withheld by path only, somebody may have made the text easier since it was verified."""
     write_shard(tmp_path / "val.bin", np.arange(101) % 5)
     digest = hashlib.sha256((tmp_path / "val.bin").read_bytes()).hexdigest()
-    order = {"val_path": str(tmp_path / "val.bin"), "val_sha256": digest, "val_tokens": 100, "sockets": []}
+    order = {"val_path": str(tmp_path / "val.bin"), "val_sha256": digest, "val_tokens": 100, "pairs": [], "weights": []}
     judge = Judge(order)
     with (tmp_path / "val.bin").open("r+b") as file:
         file.seek(1024)
@@ -545,6 +499,7 @@ def test_an_evaluator_that_goes_on_writing_cannot_part_softmax_from_target(tmp_p
     stream, stop = np.random.default_rng(0).integers(0, 5, 401), threading.Event()
 
     def flicker(channel: Channel) -> None:
+        channel.receive()
         channel.send(READY)
         ring, _, (fd,) = channel.receive()
         memory = np.frombuffer(mmap.mmap(fd, ring["slots"] * ring["slot_bytes"]), np.float32)
