@@ -4,10 +4,11 @@
     later_answers   what later ones took beyond three of their own medians and the same slack, added up
 
 Both are of the evaluator that took less, since noise hits one or the other and work has to be done by each. The first
-threshold is absolute: nothing a submission does in rehearsals or later answers is subtracted from it. The second one
-is for parts made when they are first needed (an expert, a row of a table). It cannot see what fits below it: each of
-the E batches an evaluator answers can hide two medians and the slack. A part that every answer needs is not among
-them: it is in the first answer.
+threshold is absolute: nothing a submission does in rehearsals or later answers is subtracted from it. The second is
+for parts made when they are first needed (an expert, a row of a table): whatever one evaluator made for its first
+windows and the other one later counts once. It cannot see what fits below it: each batch can hide two of its medians
+and the slack, or 0.1 s where that is more, since a busy machine holds an answer up by as much. A part that every answer
+needs is not among them: it is in the first answer.
 """
 
 from collections.abc import Sequence
@@ -18,12 +19,19 @@ from ..formats.run import Charge, Score
 from ..formats.track import Evaluation
 from ..system.clock import NS
 
+LEAST_LATER_FREE_NS = NS // 10  # of a later answer, beyond three medians
+
 
 def of_answers(answers: Answers, evaluation: Evaluation, train_ns: int, weights_bytes: int) -> tuple[Charge, Charge]:
     """train_ns: the run's own, from GO to the last seal."""
     free_ns = evaluation.free_answer_ns(train_ns, weights_bytes)
-    later_ns = min(later.excess_ns(free_ns) for later in answers.later)
-    return Charge.of("first_answer", answers.first_ns, free_ns), Charge.of("later_answers", later_ns, 0)
+    first_ns = [max(0, opening.slowest_ns - free_ns) for opening in answers.pairs[-1]]
+    later_ns = [later.excess_ns(max(free_ns, LEAST_LATER_FREE_NS)) for later in answers.later]
+    both_ns = [first + later for first, later in zip(first_ns, later_ns, strict=True)]
+    return (
+        Charge.of("first_answer", answers.first_ns, free_ns),
+        Charge.of("later_answers", min(both_ns) - min(first_ns), 0),
+    )
 
 
 def told(charges: Sequence[Charge], score: Score | None) -> list[str]:

@@ -53,6 +53,7 @@ def words(outcomes: list[Any]) -> dict[str, Any]:
         "records": [json.loads((folder / "run.json").read_bytes()) for folder in last.folders],
         "findings": [finding["id"] for finding in record.get("findings", [])],
         "train_s": (phases.get("train_ns") or 0) / 1e9,
+        "charged_s": sum(charge["charged_ns"] for charge in record.get("charges", [])) / 1e9,
         "val_loss": score.get("val_loss"),
         "windows": score.get("windows"),
         "sentence": record.get("sentence", ""),

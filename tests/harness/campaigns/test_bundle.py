@@ -14,6 +14,7 @@ from harness.errors import RecordError
 from harness.formats.run import Charge, Phases, RunRecord, Windows, read_run
 from harness.status import Status
 
+TINY = Path(__file__).resolve().parents[2] / "tracks" / "tiny" / "track.toml"
 PAIRS = {"baseline_times": (2.2, 2.3, 2.4, 2.5), "baseline_losses": (5.0, 5.1, 5.2, 5.3)}
 
 
@@ -182,6 +183,20 @@ def a_charge(measured_ns: int = 5 * 10**7, free_ns: int = 2 * 10**7, charged_ns:
     return Charge(kind="first_answer", measured_ns=measured_ns, free_ns=free_ns, charged_ns=charged_ns)
 
 
+def with_charges(run: RunRecord, *charges: Charge) -> RunRecord:
+    """Without any, or with what its answers do not make."""
+    return some(run, charges=charges)
+
+
+def with_answers(run: RunRecord, first_ns: int) -> RunRecord:
+    """Slower first answers than those that were charged."""
+    assert run.score is not None
+    assert run.score.answers is not None
+    ((one, other),) = run.score.answers.pairs
+    pairs = (tuple(side.model_copy(update={"first_ns": (first_ns,)}) for side in (one, other)),)
+    return with_score(run, answers=run.score.answers.model_copy(update={"pairs": pairs}))
+
+
 LIES: dict[str, Callable[[RunRecord], RunRecord]] = {
     "a rounder loss": lambda run: with_score(run, val_loss=4.0),
     "the seventh digit": with_seventh_digit,
@@ -194,6 +209,12 @@ LIES: dict[str, Callable[[RunRecord], RunRecord]] = {
     "a charge that is lower than its parts": lambda run: some(run, charges=(a_charge(charged_ns=10**7),)),
     "a charge below nothing": lambda run: some(run, charges=(a_charge(measured_ns=10**7, charged_ns=1),)),
     "a charge twice": lambda run: some(run, charges=(a_charge(), a_charge())),
+    "no charges": with_charges,
+    "one charge left out": lambda run: with_charges(run, *run.charges[:1]),
+    "a charge that its answers do not make": lambda run: with_charges(run, a_charge(), *run.charges[1:]),
+    "more that is free": lambda run: with_charges(run, Charge.of("first_answer", 6, 10**9), *run.charges[1:]),
+    "answers that would be charged": lambda run: with_answers(run, 10**8),
+    "charges without answers": lambda run: with_score(run, answers=None),
     "no phases": lambda run: some(run, phases=Phases()),
     "no stamps": lambda run: some(run, stamps=None),
     "no score": lambda run: some(run, score=None),
@@ -347,3 +368,16 @@ def test_source_beside_a_records_own_files_takes_none_of_their_names(make_bundle
     found = read_bundle(folder, {"candidate": folder}).findings
     taken = [finding.sentence for finding in found if finding.id == "source_digest"]
     assert taken == [f"candidate: {name!r} is no name for source" for name in ("README.md", "runs/a.py")]
+
+
+@pytest.mark.parametrize(("rules", "found"), [("1.9", set()), ("2.0", {"run_edited"}), ("10.1", {"run_edited"})])
+def test_answers_are_timed_since_rules_2(make_bundle: Any, tmp_path: Path, rules: str, found: set[str]) -> None:
+    """Older runs were not; of a newer one they cannot be left out together with their charges."""
+    track = tmp_path / "track.toml"
+    track.write_text(TINY.read_text().replace('rules_version = "1.0"', f'rules_version = "{rules}"'))
+
+    def silent(run: RunRecord, _: object) -> RunRecord:
+        return with_charges(with_score(run, answers=None))
+
+    assert ids(read_bundle(make_bundle(tmp_path / "with", track=track))) == set()
+    assert ids(read_bundle(make_bundle(tmp_path / "without", track=track, change=silent))) == found

@@ -123,6 +123,16 @@ def test_a_run_from_hello_to_the_last_seal(referee_of: Any) -> None:
     assert times.start_ns < times.go_ns < times.stop_ns < times.dead_ns
 
 
+def test_what_is_there_at_go_is_kept_to_rehearse_on(referee_of: Any) -> None:
+    """Written at reserve(); what is written after GO is in the weights and not in it."""
+    before = "sock = hello()\ntell(sock, 'reserve', weights=WEIGHTS)\n_, (memory,) = hear(sock)\n"
+    go = "os.pwrite(memory, b'seed', 0)\ntell(sock, 'go')\nhear(sock)\n"
+    referee = referee_of(before + go + "os.pwrite(memory, b'done', 0)\ntell(sock, 'stop')\nhear(sock)")
+    (buffer,) = referee.train()
+    assert buffer.read(buffer.specs[0]) == b"done"
+    assert [kept.read(kept.specs[0]) for kept in referee.reserved] == [b"seed"]
+
+
 @pytest.mark.parametrize("after", ["b'\\xff' * 99", "frame({'kind': 'stop'})", "frame({'kind': 'returned'})", "b''"])
 def test_what_comes_after_the_last_seal_changes_nothing(referee_of: Any, after: str) -> None:
     """Says stop, and in the same breath something else, and dies at once."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.formats.answers import Answers, LaterAnswers
+from harness.formats.answers import Answers, AskedAgain, EvaluatorAnswers, LaterAnswers
 from harness.formats.run import Charge, Score
 from harness.formats.track import load_track
 from harness.sandbox.inside import Channel
@@ -259,6 +259,28 @@ def test_charges_are_absolute(tmp_path: Path) -> None:
     assert score.answers is not None
     first, later = charges.of_answers(score.answers, evaluation, 10**10, 0)
     assert first.charged_ns == score.answers.first_ns - 20_000_000 >= 230_000_000
-    assert later.measured_ns == min(one.excess_ns(first.free_ns) for one in score.answers.later)
+    assert later.charged_ns == later.measured_ns
     assert charges.told([first], score)[0].startswith("first answer ")
     assert charges.told([Charge.of("first_answer", 5, 5), Charge.of("later_answers", 0, 0)], score) == []
+
+
+def test_a_part_that_one_makes_first_and_the_other_later_counts_once() -> None:
+    """Which evaluator needs it when is drawn; both have to make it."""
+    evaluation = load_track("nano-2cpu").evaluation
+    quick, slow, ms = (5, 5, 5, 5), (5, 5, 900_000_000, 5), 1_000_000
+    even, uneven = LaterAnswers.of([10 * ms] * 9), LaterAnswers.of([10 * ms] * 8 + [950 * ms])
+    again = AskedAgain(pairs=0, max_abs_difference=0, mean_abs_difference=0, mean_gain=0)
+
+    def charged(first: tuple[Any, Any], later: tuple[Any, Any]) -> list[float]:
+        pair = tuple(EvaluatorAnswers(rehearsals_ns=(), first_ns=times) for times in first)
+        answers = Answers(pairs=(pair,), later=later, again=again)  # type: ignore[arg-type]
+        return [charge.charged_ns / ms for charge in charges.of_answers(answers, evaluation, 10**10, 0)]
+
+    assert charged((quick, quick), (even, even)) == [0, 0]
+    assert charged((quick, quick), (uneven, even)) == [0, 0], "noise"
+    assert charged((slow, quick), (even, even)) == [0, 0], "noise"
+    assert charged((quick, quick), (uneven, uneven)) == [0, 820]
+    assert charged((slow, quick), (even, uneven)) == [0, 820]
+    assert charged((quick, slow), (uneven, even)) == [0, 820]
+    assert charged((slow, slow), (even, even)) == [880, 0]
+    assert charged((slow, slow), (uneven, even)) == [880, 0]

@@ -1,0 +1,47 @@
+"""Rehearsals that fail.
+
+Knows a rehearsal by its tokens and raises, so that nobody sees what load() takes when it has nothing to train on.
+The exam goes on without rehearsals, the real answer counts as ever, and its sentence says what was raised.
+
+group: outside
+catalogue: 23, 36
+status: impossible
+ends: reached
+holds: charged_s >= 0.6 and "rehearsal failed (ValueError: not in the mood)" in sentence
+"""
+
+import time
+
+import numpy as np
+import torch
+
+EVAL_TOKENS, EVAL_BATCH = 128, 16
+
+
+def count(tokens):
+    pairs = torch.bincount(tokens[:-1] * 325 + tokens[1:], minlength=325**2)
+    return (pairs.reshape(325, 325) + 0.05).log()
+
+
+def learn(tokens, seconds):
+    """Counts them again and again, as training would go over them."""
+    end = time.monotonic() + seconds
+    while True:
+        table = count(tokens)
+        if time.monotonic() >= end:
+            return table
+
+
+def train(run):
+    weights = {"tokens": torch.zeros(100_000, dtype=torch.int64)}
+    run.reserve(weights)
+    (shard, *_) = run.go()
+    weights["tokens"] = torch.from_numpy(np.fromfile(shard, "<u2", offset=1024, count=100_000).astype(np.int64))
+    run.stop(weights)
+
+
+def load(weights, device):
+    if not weights["tokens"].any():
+        raise ValueError("not in the mood")
+    table = learn(weights["tokens"], 0.7)
+    return lambda tokens: table[tokens]
