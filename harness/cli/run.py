@@ -58,7 +58,8 @@ def run(
 
     PREPARE (untimed, bounded): import, build, compile, warm up on synthetic shards. GO: the real shards appear and
     the clock starts. STOP: the weights are sealed and the clock stops. SCORE: fresh processes turn the weights into
-    logits, and the judge turns those into val_loss. What happened is in runs/<run>/run.json, whatever it was.
+    logits, and the judge turns those into val_loss; what their first answer takes beyond the track's slack is added to
+    the time. What happened is in runs/<run>/run.json, whatever it was.
 
     --runs N makes a campaign in runs/<campaign>/: n and seeds are fixed before the first run, every attempt is logged
     before it starts, and what was interrupted goes on with --resume, without repeating or hiding anything.

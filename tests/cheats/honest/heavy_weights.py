@@ -3,7 +3,7 @@
 Fifteen million numbers that load() widens and keeps. The track grants the reading of weights by their bytes.
 
 group: honest
-track: weights_bytes = 64000000
+track: weights_bytes=64000000
 holds: charged_s == 0 or "above the track's slack" in sentence
 """
 

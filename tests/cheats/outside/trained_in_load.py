@@ -1,6 +1,6 @@
 """Training in load().
 
-STOP comes at once, with nothing; load() does the training in the evaluator, where no clock runs, on the shards whose
+STOP comes at once, with nothing; load() does the training in the evaluator, after the clock, on the shards whose
 paths it was handed as weights. The stage is gone by then, and an evaluator sees no data.
 
 group: outside
