@@ -4,7 +4,7 @@ Takes a tenth of a second for any answer, whatever it is asked. What its first a
 is part of its time, and it is told so.
 
 group: honest
-holds: charged_s >= 0.05 and "keep what `load` builds at module level" in sentence
+holds: charged_s >= 0.04 and "keep what `load` builds at module level" in sentence
 """
 
 import time

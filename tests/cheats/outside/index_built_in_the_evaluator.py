@@ -7,6 +7,7 @@ group: outside
 catalogue: 22, 23, 26
 status: impossible
 ends: reached
+track: answer_slack_s=0.0
 holds: charged_s >= 0.01
 """
 

@@ -7,7 +7,7 @@ group: outside
 catalogue: 23, 40
 status: impossible
 ends: reached
-holds: charged_s >= 0.25
+holds: charged_s >= 0.2
 """
 
 import time
