@@ -3,6 +3,7 @@
 import numpy as np
 
 from . import lexicon as lex
+from .language import Language
 from .lexicon import token
 from .narrator import Integers, Narrator, Rows
 from .village import Village
@@ -16,18 +17,16 @@ _NUMBER_WEIGHTS = np.array([3, 2])
 _MODIFIER_WEIGHTS = np.array([[5, 0, 0, 0, 0], [6, 2, 0, 0, 0], [3, 2, 3, 2, 2]])
 _ADJECTIVE_WEIGHTS = np.array([3, 1])
 _QUANTIFIER_WEIGHTS = np.array([6, 1])
-_NOUN_TOPICS = lex.topic_weights(lex.SINGULARS)
-_INTRANSITIVE = lex.verb_weights(lex.SINGULARS, lex.INTRANSITIVES_SINGULAR)
-_TRANSITIVE = lex.verb_weights(lex.SINGULARS, lex.TRANSITIVES_SINGULAR)
 
 
 class Clauses:
     """Says parts of sentences about a village through a narrator, for any set of its tales."""
 
-    def __init__(self, narrator: Narrator, village: Village) -> None:
-        """Speak about `village` through `narrator`; both have one row per tale."""
+    def __init__(self, narrator: Narrator, village: Village, language: Language) -> None:
+        """Speak a language about `village` through `narrator`; both have one row per tale."""
         self.narrator = narrator
         self.village = village
+        self.language = language
 
     def person(self, rows: Rows, people: Integers) -> None:
         """Mention people by name, by trade and name or, more rarely, by trade."""
@@ -97,7 +96,7 @@ class Clauses:
         self._determiner(rows, plural, quantified)
         described = draw(rows, _ADJECTIVE_WEIGHTS) == 1
         say(rows[described], lex.ADJECTIVES.first + draw(rows[described], np.ones(lex.ADJECTIVES.count, np.int64)))
-        nouns = draw(rows, _NOUN_TOPICS[self.village.topic[rows]])
+        nouns = draw(rows, self.language.noun_topics[self.village.topic[rows]])
         shown_plural = (plural == 1) | (quantified == 1)
         say(rows, np.where(shown_plural, lex.PLURALS.first, lex.SINGULARS.first) + nouns)
         modifier = draw(rows, _MODIFIER_WEIGHTS[depth])
@@ -108,13 +107,13 @@ class Clauses:
 
     def intransitive(self, rows: Rows, nouns: Integers, plural: Integers) -> None:
         """Say verbs without object that go with `nouns` and agree with them."""
-        verbs = self.narrator.draw(rows, _INTRANSITIVE[nouns])
+        verbs = self.narrator.draw(rows, self.language.intransitive[nouns])
         first = np.where(plural == 1, lex.INTRANSITIVES_PLURAL.first, lex.INTRANSITIVES_SINGULAR.first)
         self.narrator.say(rows, first + verbs)
 
     def transitive(self, rows: Rows, nouns: Integers, plural: Integers) -> None:
         """Say verbs with object that go with `nouns` and agree with them."""
-        verbs = self.narrator.draw(rows, _TRANSITIVE[nouns])
+        verbs = self.narrator.draw(rows, self.language.transitive[nouns])
         first = np.where(plural == 1, lex.TRANSITIVES_PLURAL.first, lex.TRANSITIVES_SINGULAR.first)
         self.narrator.say(rows, first + verbs)
 

@@ -17,9 +17,6 @@ MAX_SENTENCE_TOKENS = 48
 _MIN_SENTENCES = 8
 _OPENING_PEOPLE = 2
 
-_PLACE_TOPICS = lex.topic_weights(lex.PLACES)
-_TRADE_TOPICS = lex.topic_weights(lex.PROFESSIONS)
-_THING_TOPICS = lex.topic_weights(lex.OBJECTS)
 _LARGEST_NUMBER = lex.NUMBERS.count
 _EVEN = np.ones(2, np.int64)
 
@@ -40,12 +37,12 @@ def introduce(clauses: Clauses, rows: Rows) -> None:
 
     say(rows, token("the"))
     say(rows, draw_into(village.trait, _even(lex.TRAITS)) + lex.TRAITS.first)
-    trades = without_used(_TRADE_TOPICS[topic], village.profession[rows], person)
+    trades = without_used(clauses.language.trade_topics[topic], village.profession[rows], person)
     say(rows, draw_into(village.profession, trades) + lex.PROFESSIONS.first)
     names = without_used(np.ones((rows.size, lex.NAMES.count), np.int64), village.name[rows], person)
     say(rows, draw_into(village.name, names) + lex.NAMES.first)
     say(rows, token("lives"), token("in"), token("the"))
-    home = draw_into(village.home, _PLACE_TOPICS[topic])
+    home = draw_into(village.home, clauses.language.place_topics[topic])
     say(rows, lex.PLACES.first + home)
     village.place[rows, person] = home
     village.people[rows] += 1
@@ -61,7 +58,7 @@ def find(clauses: Clauses, rows: Rows) -> None:
     village.owner[rows, thing] = owner
     village.colour[rows, thing] = draw(rows, _even(lex.COLOURS))
     say(rows, lex.COLOURS.first + village.colour[rows, thing])
-    nouns = without_used(_THING_TOPICS[village.topic[rows]], village.noun[rows], thing)
+    nouns = without_used(clauses.language.thing_topics[village.topic[rows]], village.noun[rows], thing)
     village.noun[rows, thing] = draw(rows, nouns)
     say(rows, lex.OBJECTS.first + village.noun[rows, thing], token("in"))
     clauses.place(rows, village.place[rows, owner])
@@ -74,7 +71,7 @@ def move(clauses: Clauses, rows: Rows) -> None:
     person = draw(rows, village.person_weights(rows))
     clauses.subject(rows, person)
     say(rows, lex.MOVES.first + draw(rows, _even(lex.MOVES)), token("to"), token("the"))
-    place = draw(rows, _PLACE_TOPICS[village.topic[rows]])
+    place = draw(rows, clauses.language.place_topics[village.topic[rows]])
     say(rows, lex.PLACES.first + place)
     village.place[rows, person] = place
 

@@ -18,10 +18,12 @@ token written next after it was drawn, and a document's end to its own first tok
 between neighbouring tokens is not.
 
 **Determinism.** Integer arithmetic and a counter-based generator (`randomness`) choose the words; floating point
-only adds up the entropy. Document n of a seed depends on the seed and n alone. Any seed gives fresh text of the
-same language: training shards, validation and secret shadow text differ in nothing else.
+only adds up the entropy. Document n of a seed and a language depends on them and n alone. Any seed gives fresh text
+of a language: its training shards, validation and secret shadow text differ in nothing else. Which language is
+told is a matter of its secret (`language`); the examples here are of language 0.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +32,7 @@ import numpy.typing as npt
 from . import lexicon as lex
 from .clauses import Clauses
 from .grammar import END, MAX_SENTENCE_TOKENS, MAX_SENTENCES, SENTENCES, next_weights
+from .language import STANDARD, Language
 from .lexicon import token
 from .narrator import Narrator
 from .randomness import stream_keys
@@ -39,8 +42,16 @@ VOCAB_SIZE = len(lex.WORDS)
 DOCUMENT_TOKEN = token("<doc>")
 
 _BATCH_DOCUMENTS = 4096
+_SHORT_DOCUMENT = 160  # tokens; most are longer, so a batch of as many documents as that makes is seldom too small
 _TITLE = (DOCUMENT_TOKEN, token("a"), token("tale"), token("of"), token("the"))
 _ROOM = len(_TITLE) + 2 + MAX_SENTENCES * MAX_SENTENCE_TOKENS
+
+
+Progress = Callable[[int, int], None]
+
+
+def _unseen(_done: int, _total: int) -> None:
+    """Nobody watches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,28 +62,31 @@ class GeneratedText:
     nats: npt.NDArray[np.float32]
 
 
-def generate(seed: int, token_count: int) -> npt.NDArray[np.uint16]:
+def generate(seed: int, token_count: int, language: Language = STANDARD) -> npt.NDArray[np.uint16]:
     """Return the first `token_count` tokens, uint16 [token_count], of the endless text of `seed` (64 bits used)."""
-    return narrate(seed, token_count).tokens
+    return narrate(seed, token_count, language).tokens
 
 
-def narrate(seed: int, token_count: int) -> GeneratedText:
-    """Return what `generate` returns, together with what each token cost."""
+def narrate(seed: int, token_count: int, language: Language = STANDARD, progress: Progress = _unseen) -> GeneratedText:
+    """Return what `generate` returns, together with what each token cost; progress hears (tokens, of them) now and then."""
     tokens, nats = [np.empty(0, np.uint16)], [np.empty(0, np.float32)]
     documents = written = 0
     while written < token_count:
-        batch = _tell(seed, documents)
+        count = min(_BATCH_DOCUMENTS, 1 + (token_count - written) // _SHORT_DOCUMENT)
+        batch = _tell(seed, documents, count, language)
         tokens.append(batch.tokens)
         nats.append(batch.nats)
-        documents += _BATCH_DOCUMENTS
+        documents += count
         written += batch.tokens.size
+        progress(min(written, token_count), token_count)
     return GeneratedText(tokens=np.concatenate(tokens)[:token_count], nats=np.concatenate(nats)[:token_count])
 
 
-def decode(tokens: npt.ArrayLike) -> str:
-    """Return tokens as English: sentences and names capitalised, one paragraph per document."""
+def decode(tokens: npt.ArrayLike, language: Language = STANDARD) -> str:
+    """Return tokens of a language as English: sentences and names capitalised, one paragraph per document."""
+    words = np.argsort(language.numbers)
     paragraphs = [""]
-    for number in np.asarray(tokens).tolist():
+    for number in words[np.asarray(tokens)].tolist():
         if number == DOCUMENT_TOKEN:
             paragraphs.append("")
         else:
@@ -89,20 +103,23 @@ def _spell(number: int, before: str) -> str:
     return (" " if before else "") + (word.capitalize() if capital else word)
 
 
-def _tell(seed: int, first: int) -> GeneratedText:
-    rows = np.arange(_BATCH_DOCUMENTS)
-    narrator = Narrator(stream_keys(seed, first, rows.size), _ROOM)
+def _tell(seed: int, first: int, count: int, language: Language) -> GeneratedText:
+    rows = np.arange(count)
+    narrator = Narrator(stream_keys(seed, first, count), _ROOM)
     narrator.say(rows, *_TITLE)
     topics = narrator.draw(rows, np.ones(lex.TOPICS.count, np.int64))
     narrator.say(rows, lex.TOPICS.first + topics, token("."))
-    clauses = Clauses(narrator, Village(topics))
+    clauses = Clauses(narrator, Village(topics), language)
     for told in range(MAX_SENTENCES + 1):
         kinds = narrator.draw(rows, next_weights(clauses.village, rows, told))
         for kind, sentence in enumerate(SENTENCES):
             some = rows[kinds == kind]
             if some.size:
+                starts = narrator.lengths[some]
                 sentence.tell(clauses, some)
+                if language.turned[kind]:
+                    narrator.turn(some, starts)
         rows = rows[kinds != END]
         narrator.say(rows, token("."))
     tokens, nats = narrator.pages()
-    return GeneratedText(tokens=tokens, nats=nats)
+    return GeneratedText(tokens=language.numbers[tokens], nats=nats)

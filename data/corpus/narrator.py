@@ -45,6 +45,17 @@ class Narrator:
             self._due[rows] = 0.0
             self.lengths[rows] = at + 1
 
+    def turn(self, rows: Rows, starts: Integers) -> None:
+        """Tell backwards what the rows' documents hold from their `starts`, intp [len(rows)], on; costs go along."""
+        ends = self.lengths[rows]
+        offsets = np.arange((ends - starts).max(initial=0))
+        inside = offsets < (ends - starts)[:, None]
+        lines = np.broadcast_to(rows[:, None], inside.shape)[inside]
+        forwards = (starts[:, None] + offsets)[inside]
+        backwards = (ends[:, None] - 1 - offsets)[inside]
+        self._tokens[lines, forwards] = self._tokens[lines, backwards]
+        self._nats[lines, forwards] = self._nats[lines, backwards]
+
     def pages(self) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float32]]:
         """Return all documents in order, end to end: tokens uint16 [N] and nats float32 [N].
 
