@@ -152,6 +152,13 @@ def train_paths(dataset: Dataset, root: Path, shards: int | None = None) -> list
     return [root / dataset.name / file for file in dataset.train_files()[:count]]
 
 
+def train_sizes(dataset: Dataset) -> list[int]:
+    """Return how many tokens each training shard of an embedded dataset holds."""
+    assert dataset.train_tokens is not None
+    share = -(-dataset.train_tokens // dataset.train_shards)
+    return [min(share, dataset.train_tokens - start) for start in range(0, dataset.train_tokens, share)]
+
+
 def val_path(dataset: Dataset, root: Path) -> Path:
     """Return where the validation shard lies, present or not."""
     return root / dataset.name / dataset.val_file
@@ -251,7 +258,8 @@ def _build_missing(dataset: Dataset, root: Path, progress: Progress | None) -> N
 
     for leftover in (root / dataset.name).glob(f".*{TEMPORARY_SUFFIX}"):
         leftover.unlink()
-    sizes = _shard_sizes(dataset)
+    assert dataset.val_tokens is not None
+    sizes = [dataset.val_tokens, *train_sizes(dataset)]
     done, total = 0, sum(sizes)
     for index, (path, size) in enumerate(zip(_shard_paths(dataset, root, None), sizes, strict=True)):
         if not _is_right(dataset, path, size):
@@ -259,14 +267,6 @@ def _build_missing(dataset: Dataset, root: Path, progress: Progress | None) -> N
         done += size
         if progress is not None:
             progress(done, total)
-
-
-def _shard_sizes(dataset: Dataset) -> list[int]:
-    assert dataset.val_tokens is not None
-    assert dataset.train_tokens is not None
-    share = -(-dataset.train_tokens // dataset.train_shards)
-    starts = range(0, dataset.train_tokens, share)
-    return [dataset.val_tokens, *(min(share, dataset.train_tokens - start) for start in starts)]
 
 
 def _shard_seed(dataset: Dataset, index: int) -> int:

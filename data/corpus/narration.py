@@ -68,7 +68,7 @@ def generate(seed: int, token_count: int, language: Language = STANDARD) -> npt.
 
 
 def narrate(seed: int, token_count: int, language: Language = STANDARD, progress: Progress = _unseen) -> GeneratedText:
-    """Return what `generate` returns, together with what each token cost; progress hears (tokens, of them) now and then."""
+    """Return what `generate` returns, and what each token cost; `progress` hears (tokens so far, in all)."""
     tokens, nats = [np.empty(0, np.uint16)], [np.empty(0, np.float32)]
     documents = written = 0
     while written < token_count:

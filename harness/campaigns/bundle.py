@@ -22,7 +22,7 @@ from ..status import Status
 from ..system.plainfile import read_plain
 from . import comparable
 from .campaign import Arm, ArmPlan, Plan, Slot, fills_slot
-from .consistency import answer_findings, run_findings
+from .consistency import answer_findings, language_findings, run_findings
 from .ledger import AttemptEntry, Ledger, OutcomeEntry, read_ledger
 
 MAX_RUN_BYTES = 2 * 2**20  # of one run.json
@@ -119,7 +119,7 @@ class _Reading:
 
     def read_attempts(self) -> None:
         filled: set[int] = set()
-        for entry, outcome in self.ledger.attempts:
+        for number, (entry, outcome) in enumerate(self.ledger.attempts):
             if not 0 <= entry.slot < len(self.plan.slots):
                 continue  # the ledger's own findings name it
             run = self._read(entry, outcome)
@@ -130,6 +130,7 @@ class _Reading:
                 filled.add(entry.slot)
             slot = self.plan.slots[entry.slot]
             self.findings += run_findings(run, self.plan, slot)
+            self.findings += language_findings(run, self.ledger, number)
             self.attempts.append(Attempt(slot, run, counted))
         self._find_extra()
 

@@ -8,12 +8,12 @@ share a seed: what drifts slowly on a machine, or comes with a seed, then cancel
 
 import secrets
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ..errors import UserError
-from ..formats.run import Section, SubmissionRef, TrackRef
+from ..formats.run import Section, Sha256, SubmissionRef, TrackRef
 from ..formats.submission import Submission
 from ..formats.track import Track
 from ..status import ExitCode, Status
@@ -64,7 +64,17 @@ class Plan(Section):
     device: Literal["cpu", "cuda"]
     sandbox: str
     relabel: bool = False
+    languages_sha256: Sha256 | None = None  # of the secret that all runs' languages follow from; None: all runs read
+    # the same shards
     created_at: datetime
+
+    @model_serializer(mode="wrap")
+    def _as_it_was_written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Plans without languages are written as they were before there were any: their ledgers keep their digests."""
+        fields: dict[str, Any] = write(self)
+        if self.languages_sha256 is None:
+            fields.pop("languages_sha256", None)
+        return fields
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:

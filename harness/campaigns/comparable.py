@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ..formats.environment import Environment
-from ..formats.run import RunRecord
+from ..formats.run import RunRecord, TextFacts
 
 Fingerprint = Mapping[str, str | None]  # what has to be alike, as text for a person; None: the run did not get so far
 Difference = tuple[str, str, str]  # key, the value of one, the value of the other
@@ -22,7 +22,8 @@ def differences(a: RunRecord, b: RunRecord) -> list[Difference]:
 def fingerprint(run: RunRecord) -> Fingerprint:
     """What of a run has to be alike."""
     facts = machine_fingerprint(run.environment, run.device, run.world_size)
-    return {**facts, "sandbox": run.sandbox, **data_fingerprint(run.data)}
+    data = data_fingerprint(run.data) if run.text is None else text_fingerprint(run.track.dataset, run.text)
+    return {**facts, "sandbox": run.sandbox, **data}
 
 
 def machine_fingerprint(environment: Environment, device: str, world_size: int) -> Fingerprint:
@@ -51,6 +52,12 @@ def compare(a: Fingerprint, b: Fingerprint) -> list[Difference]:
 def data_fingerprint(data: Mapping[str, str]) -> Fingerprint:
     """The digest of every shard."""
     return {f"data {name}": digest for name, digest in sorted(data.items())}
+
+
+def text_fingerprint(dataset: str, text: TextFacts) -> Fingerprint:
+    """Of runs in languages of their own: the same recipe and sizes; no two of them need share a digest."""
+    sizes = f"{text.train_tokens:,} tokens to train on and {text.val_tokens:,} to validate"
+    return {"data text": f"{dataset}, recipe {text.recipe}, {sizes}"}
 
 
 def _unpaired_data(a: Fingerprint, b: Fingerprint) -> list[Difference]:

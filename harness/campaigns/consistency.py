@@ -12,6 +12,8 @@ from ..formats.track import Track
 from ..scoring import charges
 from ..status import Status
 from .campaign import Plan, Slot
+from .languages import language_secret
+from .ledger import Ledger
 
 ANSWERS_SINCE_RULES = 2  # major version of a track's rules
 SUM_TOLERANCE = 1e-12  # relative, of a sum of fp64 against the same sum taken in another order
@@ -65,6 +67,23 @@ def answer_findings(run: RunRecord, track: Track) -> Iterator[Finding]:
     expected = charges.of_answers(run.score.answers, track.evaluation, run.phases.train_ns, run.weights.bytes)
     if claimed != expected:
         yield _edited(run, "what is charged for answers does not follow from their times", str(expected), str(claimed))
+
+
+def language_findings(run: RunRecord, ledger: Ledger, number: int) -> Iterator[Finding]:
+    """Whether a run, the attempt of this number, spoke the language that follows from its campaign's secret.
+
+    A secret that is not the planned one is a finding of the ledger itself.
+    """
+    plan, secret = ledger.plan, ledger.languages
+    assert plan is not None
+    if plan.languages_sha256 is None and run.language is not None:
+        yield _edited(run, "its language is none of its campaign", "no language", run.language)
+    if run.language is None or secret is None:
+        return
+    slot = plan.slots[ledger.attempts[number][0].slot]
+    expected = language_secret(bytes.fromhex(secret), slot, ledger.repeats(number)).hex()
+    if run.language != expected:
+        yield _edited(run, "its language does not follow from its campaign's secret", expected, run.language)
 
 
 def _completeness(run: RunRecord) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, TypeAdapter, ValidationError, model_serializer
 
 from data.files import locked, sync_folder
 
@@ -27,6 +27,7 @@ from ..status import Status
 from ..system import clock
 from ..system.plainfile import read_plain
 from .campaign import Plan, fills_slot
+from .languages import keeps_promise, pair_of
 
 NO_LINE = "0" * 64  # the digest before the first line
 MAX_LEDGER_BYTES = 8 * 2**20
@@ -76,7 +77,16 @@ class ClosedEntry(_Entry):
 
     kind: Literal["closed"] = "closed"
     attempts: int
+    languages: Sha256 | None = None  # the secret whose digest the plan holds, revealed now that nothing can use it
     seal: Sha256 | Literal[""]
+
+    @model_serializer(mode="wrap")
+    def _as_it_was_written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Entries without a secret are written as they were before there were any."""
+        fields: dict[str, Any] = write(self)
+        if self.languages is None:
+            fields.pop("languages", None)
+        return fields
 
 
 Entry = Annotated[PlanEntry | AttemptEntry | OutcomeEntry | ResumedEntry | ClosedEntry, Field(discriminator="kind")]
@@ -106,6 +116,21 @@ class Ledger:
     @property
     def closed(self) -> bool:
         return bool(self.entries) and isinstance(self.entries[-1], ClosedEntry)
+
+    @property
+    def languages(self) -> str | None:
+        """The secret that the runs' languages follow from, once it is revealed."""
+        last = self.entries[-1] if self.entries else None
+        return last.languages if isinstance(last, ClosedEntry) else None
+
+    def repeats(self, number: int) -> int:
+        """How often a run of the pair of this attempt, by its place among all attempts, was tried in vain before it."""
+        plan = self.plan
+        assert plan is not None
+        slots = plan.slots
+        place = pair_of(slots[self.attempts[number][0].slot])
+        before = [(e, o) for e, o in self.attempts[:number] if pair_of(slots[e.slot]) == place]
+        return sum(outcome is None or not fills_slot(outcome.status) for _, outcome in before)
 
 
 def read_ledger(path: Path) -> Ledger:
@@ -231,6 +256,8 @@ class StateMachine:
             return f"{len(self.plan.slots)} filled slots before the end", f"{self.filled}"
         if entry.attempts != self.attempts:
             return f"{self.attempts} attempts", f"{entry.attempts}"
+        if not keeps_promise(entry.languages, self.plan.languages_sha256):
+            return f"the secret of digest {self.plan.languages_sha256}", f"{entry.languages}"
         return None
 
 
@@ -254,8 +281,8 @@ class Writer:
     def resumed(self, sentence: str) -> None:
         self._append(ResumedEntry(sentence=sentence, **self._next()))
 
-    def close(self, attempts: int) -> None:
-        entry = ClosedEntry(attempts=attempts, seal="", **self._next())
+    def close(self, attempts: int, languages: str | None = None) -> None:
+        entry = ClosedEntry(attempts=attempts, languages=languages, seal="", **self._next())
         self._append(entry.model_copy(update={"seal": _seal(entry)}))
 
     def _next(self) -> dict[str, Any]:

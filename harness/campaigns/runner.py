@@ -6,6 +6,7 @@ nothing that was started is forgotten.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..formats.observer import Observer
 from ..formats.run import CampaignRef, RunRecord, close_abandoned, full_disk_is_a_failure, new_run_id, read_run
 from ..formats.submission import Submission, take_copy
 from ..formats.track import Track, load_track
-from ..referee import machine
+from ..referee import machine, spoken
 from ..referee.execution import execute
 from ..referee.run_state import Request
 from ..sandbox import levels
@@ -31,6 +32,7 @@ from ..system.plainfile import read_plain
 from . import comparable
 from .bundle import file_digests, source_findings
 from .campaign import ArmPlan, Plan, Slot, fills_slot
+from .languages import draw_secret, forget_secret, language_secret, pair_of, read_secret
 from .ledger import Ledger, StateMachine, Writer, create_ledger, open_ledger, read_ledger
 
 
@@ -62,7 +64,8 @@ class CampaignResult:
 
 
 def begin(plan: Plan, track_file: Path, arms: Sequence[Submission], parent: Path) -> Path:
-    """Make the folder of a new campaign: track, sources and, last, the ledger with its plan. Returns the folder.
+    """Make the folder of a new campaign: track, sources, the languages' secret and, last, the ledger with its plan.
+    Returns the folder.
 
     Raises UserError when a file has changed since it was planned.
     """
@@ -82,9 +85,16 @@ def begin(plan: Plan, track_file: Path, arms: Sequence[Submission], parent: Path
             (folder / arm.arm).mkdir()
             take_copy(submission, folder / arm.arm)
             _check_source(folder, arm)
-        create_ledger(folder, plan)
+        create_ledger(folder, _with_languages(folder, plan))
         sync_folder(parent)
     return folder
+
+
+def _with_languages(folder: Path, plan: Plan) -> Plan:
+    """On the embedded corpus the plan holds the digest of a secret that is drawn here, and known to nobody before."""
+    if datasets.load_dataset(plan.track.dataset).kind != "embedded":
+        return plan
+    return plan.model_copy(update={"languages_sha256": draw_secret(folder)})
 
 
 def run_campaign(folder: Path, options: Options, watcher: CampaignObserver, resumed: bool = False) -> CampaignResult:
@@ -97,6 +107,7 @@ def run_campaign(folder: Path, options: Options, watcher: CampaignObserver, resu
         with interrupts.raised():
             conductor = _Runner(folder, options, watcher, ledger, writer)
             if ledger.closed:
+                forget_secret(folder)
                 return CampaignResult(folder, None)
             conductor.take_up(resumed)
         while (slot := conductor.next_slot) is not None:
@@ -140,6 +151,7 @@ class _Runner:
         self.track = self._load_track()
         self.dataset = datasets.load_dataset(self.track.data.dataset)
         self.known: comparable.Fingerprint = {}  # of the counted runs
+        self.repeats = Counter[int]()  # by pair: attempts that filled no slot
 
     @property
     def next_slot(self) -> Slot | None:
@@ -152,13 +164,15 @@ class _Runner:
         if resumed or self.ledger.attempts:
             self.writer.resumed(f"taken up with {self.state.filled} of {len(self.plan.slots)} slots filled")
         for entry, outcome in self.ledger.attempts:
-            run = self._read(entry.run_id)
+            run, slot = self._read(entry.run_id), self.plan.slots[entry.slot]
             status = outcome.status if outcome else run.status if run else Status.ABANDONED
             if outcome is None:
-                self._enter(self.plan.slots[entry.slot], entry.run_id, status)
+                self._enter(slot, entry.run_id, status)
+            else:
+                self.repeats[pair_of(slot)] += not fills_slot(status)
             if run is not None and fills_slot(status):
                 self._remember(run)
-                self.watcher.ended(self.plan.slots[entry.slot], run)
+                self.watcher.ended(slot, run)
 
     def prepare(self, slot: Slot) -> Request:
         """The request of the next run, when all is as it was. Raises UserError, naming what is not."""
@@ -171,10 +185,17 @@ class _Runner:
             raise UserError(f"expected a machine with {plan.device}, as the campaign began, found none")
         machine.pick_world_size(self.track, plan.world_size, plan.device)
         levels.choose(plan.sandbox)
-        data = datasets.verify(self.dataset, self.options.data_root, self.track.data.train_shards)
         here = comparable.machine_fingerprint(environment.collect(), plan.device, plan.world_size)
-        self._check_alike({**here, "sandbox": plan.sandbox, **comparable.data_fingerprint(data)})
+        self._check_alike({**here, "sandbox": plan.sandbox, **self._data_facts()})
         return self._request(slot, arm)
+
+    def _data_facts(self) -> comparable.Fingerprint:
+        """What the next run will read, as far as runs have to be alike in it."""
+        if self.dataset.kind == "embedded":
+            facts = spoken.planned_facts(self.dataset, self.track)
+            return comparable.text_fingerprint(self.dataset.name, facts)
+        data = datasets.verify(self.dataset, self.options.data_root, self.track.data.train_shards)
+        return comparable.data_fingerprint(data)
 
     def attempt(self, slot: Slot, request: Request) -> RunRecord:
         """One run, with its two entries in the ledger."""
@@ -190,7 +211,14 @@ class _Runner:
         return run
 
     def close(self) -> None:
-        self.writer.close(self.state.attempts)
+        secret = read_secret(self.folder, self.plan)
+        self.writer.close(self.state.attempts, None if secret is None else secret.hex())
+        forget_secret(self.folder)
+
+    def _language(self, slot: Slot) -> bytes | None:
+        """The secret of the language that the next attempt at a slot speaks."""
+        secret = read_secret(self.folder, self.plan)
+        return None if secret is None else language_secret(secret, slot, self.repeats.get(pair_of(slot), 0))
 
     @property
     def _runs(self) -> Path:
@@ -203,6 +231,7 @@ class _Runner:
     def _enter(self, slot: Slot, run_id: str, status: Status) -> None:
         self.writer.outcome(slot.index, run_id, status, file_digests(self._runs / run_id))
         self.state.filled += fills_slot(status)
+        self.repeats[pair_of(slot)] += not fills_slot(status)
 
     def _remember(self, run: RunRecord) -> None:
         self.known = {
@@ -248,6 +277,7 @@ class _Runner:
             require_sandbox=plan.sandbox,
             wait=self.options.wait,
             relabel=plan.relabel,
+            language=self._language(slot),
         )
 
 

@@ -3,16 +3,20 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.datasets import load_dataset
+from data.corpus.language import RECIPE
+from data.datasets import Dataset, load_dataset
 
 from ..errors import DataError, RecordError, TrackError
 from ..formats import layout
-from ..formats.run import Finding, TrackRef
+from ..formats.run import Finding, RunRecord, TextFacts, TrackRef
 from ..formats.track import Track, load_track
+from ..referee import spoken
+from ..status import Status
 from ..system.plainfile import read_plain
 from .bundle import Bundle
 from .campaign import PlannedTest
 
+LANGUAGES_SINCE_SCHEMA = 3  # of run.json
 _PROSE = {"title", "notes", "sha256"}  # what only people read
 
 
@@ -51,16 +55,77 @@ def contest_findings(bundle: Bundle, track: Track) -> Iterator[Finding]:
 
 def _data_findings(bundle: Bundle, track: Track) -> Iterator[Finding]:
     try:
-        known = load_dataset(track.data.dataset).sha256
+        dataset = load_dataset(track.data.dataset)
     except DataError as error:
         yield Finding.error("dataset", str(error), "a dataset of this checkout", track.data.dataset)
         return
     for run in (attempt.run for attempt in bundle.attempts):
-        for name, digest in run.data.items():
-            if known.get(name, digest) != digest:
-                yield Finding.error("dataset", f"run {run.run_id} had another {name}", known[name][:12], digest[:12])
+        yield from (
+            _text_findings(run, dataset, track) if _speaks(run, dataset, track) else _shard_findings(run, dataset)
+        )
         if run.score is not None and run.score.count != track.data.val_tokens:
             expected, found = f"{track.data.val_tokens:,}", f"{run.score.count:,}"
             yield Finding.error(
                 "val_tokens", f"run {run.run_id} was scored on another number of tokens", expected, found
             )
+
+
+def _speaks(run: RunRecord, dataset: Dataset, track: Track) -> bool:
+    """Whether a run has to have had a language of its own: on the embedded corpus, since there are any."""
+    is_new = run.schema_version >= LANGUAGES_SINCE_SCHEMA or int(track.rules_version.partition(".")[0]) >= 2
+    return dataset.kind == "embedded" and (is_new or run.language is not None)
+
+
+def _text_findings(run: RunRecord, dataset: Dataset, track: Track) -> Iterator[Finding]:
+    """Its text is of the recipe and the sizes of the track; `verify` makes it anew."""
+    if run.status == Status.COMPLETE and (run.language is None or run.text is None):
+        sentence = f"run {run.run_id} speaks no language of its own"
+        yield Finding.error("dataset", sentence, "the secret of a language", "none")
+    if run.text is None:
+        return
+    expected, found = spoken.planned_facts(dataset, track), run.text.model_copy(update={"entropy": None})
+    if found != expected:
+        yield Finding.error("dataset", f"run {run.run_id} had another text", str(expected), str(found))
+    files = {piece.file for piece in (*spoken.training_pieces(dataset, track), spoken.validation_piece(dataset, track))}
+    if set(run.data) != files:
+        sentence = f"run {run.run_id} had other shards"
+        yield Finding.error("dataset", sentence, ", ".join(sorted(files)), ", ".join(sorted(run.data)))
+
+
+def spoken_findings(bundle: Bundle, track: Track, *, deep: bool) -> Iterator[Finding]:
+    """What of the texts that runs say they had is not what their languages give, made anew: half a second for each
+    language, and with `deep`, which makes the training shards too, two seconds more.
+    """
+    made: dict[str, tuple[dict[str, str], TextFacts]] = {}  # both runs of a pair have the same
+    spoke = [attempt.run for attempt in bundle.attempts if attempt.run.language is not None]
+    if not spoke:
+        return
+    try:
+        dataset = load_dataset(track.data.dataset)
+    except DataError:
+        return  # `contest_findings` says so
+    if dataset.kind != "embedded" or track.data.val_tokens >= (dataset.val_tokens or 0):
+        sentence = "runs say that they spoke languages of their own"
+        found = f"{dataset.name}, {track.data.val_tokens:,} scored tokens"
+        yield Finding.error("dataset", sentence, "an embedded dataset that holds what is scored", found)
+        return
+    for run in spoke:
+        if run.language is None or run.text is None or run.text.recipe != RECIPE:
+            continue  # `contest_findings` says so
+        if run.language not in made:
+            made[run.language] = spoken.made_anew(run.language, dataset, track, training=deep)
+        digests, facts = made[run.language]
+        for name, digest in digests.items():
+            if run.data.get(name) != digest:
+                sentence = f"run {run.run_id}: {name} is not what its language gives"
+                yield Finding.error("dataset", sentence, digest[:12], run.data.get(name, "no such file")[:12])
+        if run.text.entropy != facts.entropy:
+            sentence = f"run {run.run_id}: the entropy of its text is another"
+            yield Finding.error("dataset", sentence, str(facts.entropy), str(run.text.entropy))
+
+
+def _shard_findings(run: RunRecord, dataset: Dataset) -> Iterator[Finding]:
+    for name, digest in run.data.items():
+        if dataset.sha256.get(name, digest) != digest:
+            known = dataset.sha256[name][:12]
+            yield Finding.error("dataset", f"run {run.run_id} had another {name}", known, digest[:12])

@@ -112,7 +112,7 @@ def race(draft: CampaignDraft, start: Start) -> None:
         return
     console = Console(stderr=True)
     _tell_open_ones(draft, console)
-    prepare_data(draft.track, console)
+    check_data(draft.track)
     folder = begin(draft.plan, draft.track_file, [each.submission for each in draft.submissions], draft.parent)
     _sit(folder, draft.plan, start, console, resumed=False)
 
@@ -127,15 +127,22 @@ def resume_campaign(folder: Path, start: Start, fixed: dict[str, object]) -> Non
             raise UserError(f"expected only a campaign's folder with --resume, found {name} too; its plan is fixed")
     plan = read_bundle(folder).plan
     console = Console(stderr=True)
-    prepare_data(load_track(str(folder / layout.TRACK_FILE)), console)
+    check_data(load_track(str(folder / layout.TRACK_FILE)))
     _sit(folder, plan, start, console, resumed=True)
 
 
+def check_data(track: Track) -> None:
+    """Raises DataError where data of a track is missing or broken; a refereed run makes the embedded corpus itself."""
+    dataset = datasets.load_dataset(track.data.dataset)
+    if dataset.kind != "embedded":
+        datasets.verify(dataset, datasets.data_root(), track.data.train_shards)
+
+
 def prepare_data(track: Track, console: Console) -> None:
-    """Build the embedded corpus where it is missing; other data must be there. Raises DataError."""
+    """The same for who reads the dataset itself: build the embedded corpus where it is missing."""
+    check_data(track)
     dataset, root = datasets.load_dataset(track.data.dataset), datasets.data_root()
     if dataset.kind != "embedded":
-        datasets.verify(dataset, root, track.data.train_shards)
         return
     with interruptible(), progress_bar("building", console, not console.is_terminal) as bar:
         datasets.prepare(dataset, root, advancing(bar, dataset.name))

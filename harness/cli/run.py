@@ -27,7 +27,7 @@ from ..rules import source_rules
 from ..sandbox import levels
 from ..system.clock import NS
 from . import options
-from .campaigns import Start, check_runs, draft, prepare_data, race, refereed_track, resume_campaign
+from .campaigns import Start, check_data, check_runs, draft, race, refereed_track, resume_campaign
 from .reports import exit_on_errors, findings_json, show_findings
 
 Script = Annotated[Path | None, typer.Argument(help="A train_gpt.py, or a folder that holds one.")]
@@ -99,7 +99,7 @@ def _run_once(request: Request, start: Start) -> None:
         _show_plan(request, start.as_json)
         return
     console = Console(stderr=True)
-    prepare_data(request.track, console)
+    check_data(request.track)
     with Display(console) as display:
         record, folder = execute(request, display)
         display.close()
@@ -141,9 +141,7 @@ def _show_plan(request: Request, as_json: bool) -> None:
         "world_size": request.world_size,
         "device": request.device,
         "sandbox": levels.choose(request.require_sandbox),
-        "missing_data": [
-            str(p) for p in datasets.missing_files(request.dataset, request.data_root, track.data.train_shards)
-        ],
+        "missing_data": _missing_data(request),
         "budget": track.budget.model_dump(),
         "runs_root": str(request.runs_root),
     }
@@ -158,6 +156,14 @@ def _show_plan(request: Request, as_json: bool) -> None:
         show_findings(console, findings)
         console.print("nothing was started (--dry-run)")
     exit_on_errors(findings)
+
+
+def _missing_data(request: Request) -> list[str]:
+    """Shards that are not here; a run on the embedded corpus makes its own."""
+    if request.dataset.kind == "embedded":
+        return []
+    shards = request.track.data.train_shards
+    return [str(path) for path in datasets.missing_files(request.dataset, request.data_root, shards)]
 
 
 def _show(record: RunRecord, folder: Path, console: Console) -> None:

@@ -20,6 +20,9 @@ from .reports import arm_sentence, findings_json, show_findings
 
 def verify(
     paths: Annotated[list[Path], typer.Argument(help="Records, tracks, folders of tracks, or bundles.")],
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Make training shards anew too, where runs spoke languages of their own.")
+    ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="A summary for the comment of a pull request.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
@@ -27,10 +30,12 @@ def verify(
 
     Of a record: every byte against its manifest, its signature, the chain of its ledger, digests of runs, source and
     track, the package lock, evidence, findings, waivers, size, its baseline and its challenges. Of a bundle: its
-    ledger, runs and source. Exit code 0 only if all of it holds, 1 if not, 2 for a path that is neither.
+    ledger, runs and source. Of both, where runs spoke languages of their own: that each follows from the secret of its
+    campaign, and that their validation text, made anew, is the one that was scored. Exit code 0 only if all of it
+    holds, 1 if not, 2 for a path that is neither.
     """
     reports = []
-    for report in verify_each(paths):
+    for report in verify_each(paths, deep=deep):
         reports.append(report)
         if not (as_json or markdown):
             _show(Console(), report)

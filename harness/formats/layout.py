@@ -19,6 +19,7 @@ records/<track>/<date>_<Name>/                  a record
 runs/<campaign>/                                campaigns: what `speedrun submit` makes records of
     ledger.jsonl      the plan, then every attempt and what became of it
     track.toml, candidate/, baseline/    what runs, copied before the first one
+    languages.secret  of its runs' languages, for its user's eyes only, until the ledger's last entry reveals it
     runs/<run>/       every attempt, as below
 runs/<run>/                                     single local runs, never submitted
     run.json          what became of it; `started` first, rewritten whole at every change
@@ -53,6 +54,7 @@ SOURCE_DIR = "source"
 RECORD_RUNS_DIR = "runs"
 WEIGHTS_FILE = "weights.safetensors"
 LEDGER_FILE = "ledger.jsonl"
+LANGUAGES_FILE = "languages.secret"  # never in a sandbox's view, never in a record
 README_FILE = "README.md"
 VERDICT_FILE = "verdict.json"
 LOCK_FILE = "requirements.lock"

@@ -7,7 +7,10 @@ class Observer:
     """Looks away. The display (harness/referee/display.py) overrides what it wants to show."""
 
     def phase(self, name: str, budget_s: float) -> None:
-        """PREPARE, TRAIN or SCORE begins, with its budget."""
+        """TEXT, PREPARE, TRAIN or SCORE begins, with its budget; TEXT has none."""
+
+    def written(self, done: int, total: int) -> None:
+        """So many tokens of the run's own text are made; nothing is timed yet."""
 
     def log(self, log: Log) -> None:
         """Rank 0 reports progress; untrusted numbers."""

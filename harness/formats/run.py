@@ -4,6 +4,7 @@ Schema history (never edited, only added to):
     1  2026-11  first version
     2  2026-11  `campaign`; windows may be summed in groups (`windows_per_sum`); one line per key
     3  2026-11  `charges`: time added for work outside the clock; `answers` of a score
+                `language` and `text`: on the embedded corpus every run speaks a language of its own
 """
 
 import errno
@@ -126,6 +127,15 @@ class Charge(Section):
         return cls(kind=kind, measured_ns=measured_ns, free_ns=free_ns, charged_ns=charged_ns)
 
 
+class TextFacts(Section):
+    """The text of a run in a language of its own. Runs are alike in recipe and sizes; digests differ with languages."""
+
+    recipe: Annotated[int, Field(ge=1)]  # the version of the generator
+    train_tokens: Annotated[int, Field(ge=1)]
+    val_tokens: Annotated[int, Field(ge=1)]
+    entropy: float | None = None  # of the validation text, nats per token: no model's loss is expected to be lower
+
+
 class Weights(Section):
     sha256: Sha256
     bytes: int
@@ -190,7 +200,9 @@ class RunRecord(Section):
     stamps: Stamps | None = None
     phases: Phases = Phases()
     charges: tuple[Charge, ...] = ()  # added to phases.train_ns
-    data: dict[str, Sha256] = Field(default={})  # shard -> digest, as verified before the run
+    data: dict[str, Sha256] = Field(default={})  # shard -> digest, as verified or made before the run
+    language: Sha256 | None = None  # the secret of its language, 64 hexadecimal digits; there when the run is over
+    text: TextFacts | None = None  # what was made in that language
     data_at_go: Literal["hard links", "copies"] | None = None
     relabelled: bool = False  # under a secret permutation of the vocabulary: evidence, never a place on a board
     relabelling_sha256: Sha256 | None = None  # of that permutation

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..campaigns.bundle import Bundle, read_bundle
-from ..campaigns.track_match import bundle_track, contest_findings, same_rules
+from ..campaigns.track_match import bundle_track, contest_findings, same_rules, spoken_findings
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, TrackError, UserError
 from ..formats import layout
@@ -55,12 +55,32 @@ class VerificationReport:
         return not self.errors
 
 
-def verify_each(paths: list[Path]) -> Iterator[VerificationReport]:
+def verify_each(paths: list[Path], *, deep: bool = False) -> Iterator[VerificationReport]:
     """Verify records, tracks, folders of tracks and bundles, one after the other.
 
+    deep: make training shards anew too, where runs spoke languages of their own, not only their validation text.
     Raises UserError for a path that is none of them.
     """
-    return chain.from_iterable(_verify_path(path.absolute()) for path in paths)
+    reports = chain.from_iterable(_verify_path(path.absolute()) for path in paths)
+    return (with_texts(report, deep=deep) for report in reports)
+
+
+def with_texts(report: VerificationReport, *, deep: bool) -> VerificationReport:
+    """The report, and what the texts of its runs are not, made anew from the secrets that the runs revealed."""
+    if report.kind == "track" or (bundle := _bundle_of(report)) is None:
+        return report
+    findings = spoken_findings(bundle, bundle_track(bundle.folder), deep=deep)
+    return replace(report, findings=(*report.findings, *findings))
+
+
+def _bundle_of(report: VerificationReport) -> Bundle | None:
+    """The campaign a report is about; None where it cannot be read, which is a finding already."""
+    if report.record is not None:
+        return report.record.bundle
+    try:
+        return read_bundle(report.path, {}) if report.kind in ("bundle", "challenge") else None
+    except RecordError:
+        return None
 
 
 def _verify_path(path: Path) -> Iterable[VerificationReport]:

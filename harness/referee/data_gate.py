@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from data.shards import read_header, write_shard
 
@@ -24,6 +25,8 @@ WARMUP_SHARDS = 2
 WARMUP_TOKENS = 8 * 2**20  # of one warm-up shard, unless the real ones are smaller
 WARMUP_DOCUMENT_TOKENS = 400  # mean length of a synthetic document
 READ_BYTES = 2**23
+Speech = Callable[[int, int], npt.NDArray[np.uint16]]
+"""From the number of a warm-up shard and its length to its tokens."""
 
 
 class DataGate:
@@ -46,15 +49,21 @@ class DataGate:
         self._is_relabelled = relabelling is not None
         self._states = {path.name: _state(path) for path in self._hidden.iterdir()}
 
-    def write_warmup(self, vocab_size: int, document_token: int | None) -> list[str]:
-        """Synthetic shards in the format of the real ones: uniform tokens, documents of random length."""
+    def write_warmup(self, vocab_size: int, document_token: int | None, speak: Speech | None = None) -> list[str]:
+        """Synthetic shards in the format of the real ones: uniform tokens, documents of random length.
+
+        speak: writes them instead, where the run's own text is synthetic too.
+        """
         folder = self.visible / "warmup"
         folder.mkdir()
         names = sorted(path.name for path in self._hidden.iterdir())
         count = min(WARMUP_TOKENS, read_header(self._hidden / names[0]))
         rng = np.random.default_rng(0)
         paths = [folder / f"warmup_{index:06d}.bin" for index in range(WARMUP_SHARDS)]
-        for path in paths:
+        for number, path in enumerate(paths, start=1):
+            if speak is not None:
+                write_shard(path, speak(number, count))
+                continue
             tokens = rng.integers(0, vocab_size, count, dtype=np.uint16)
             if document_token is not None:
                 tokens[rng.random(count) < 1 / WARMUP_DOCUMENT_TOKENS] = document_token

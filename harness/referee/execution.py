@@ -9,7 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from data import datasets
+from data.corpus.language import SECRET_BYTES
 
 from ..errors import DataError, RunFailure, UserError
 from ..formats import layout, weights
@@ -27,8 +31,8 @@ from ..status import Status
 from ..system import clock, processes, scratch
 from ..system.interrupts import Interrupts
 from ..system.scratch import remove_tree
-from . import machine
-from .data_gate import DataGate
+from . import machine, spoken
+from .data_gate import DataGate, Speech
 from .referee import Referee, RunOrders, listen
 from .run_state import Request, RunState, closed, first_record, outcome
 
@@ -82,7 +86,7 @@ def _execute(request: Request, folder: RunFolder, state: RunState, observer: Obs
         state.sandbox = levels.choose(request.require_sandbox)
         with machine.exclusive(request.wait), _workplace(request, folder) as place:
             state.relabelling = relabelling.draw(request.dataset.vocab_size) if request.relabel else None
-            state.data = datasets.verify(request.dataset, request.data_root, request.track.data.train_shards)
+            _make_or_verify_data(request, state, observer, place)
             try:
                 buffers = _train(request, folder, state, observer, place)
                 _check_weights(buffers, state)
@@ -97,14 +101,29 @@ def _execute(request: Request, folder: RunFolder, state: RunState, observer: Obs
 
 @dataclass(slots=True)
 class _Workplace:
-    """The temporary things of one run."""
+    """The temporary things of one run, and where its data lies."""
 
     temporary: Path
+    train: list[Path]
+    val: Path
+    data_root: Path  # the file system of the data
     log: LogFile
     view: View
     inside: Path
     entry: Path
     referee: Referee | None = None
+
+
+def _make_or_verify_data(request: Request, state: RunState, observer: Observer, place: _Workplace) -> None:
+    """The run's data lies ready: on the embedded corpus text in a language of its own, else shards that are right."""
+    dataset, track = request.dataset, request.track
+    if dataset.kind != "embedded":
+        state.data = datasets.verify(dataset, request.data_root, track.data.train_shards)
+        return
+    secret = request.language or os.urandom(SECRET_BYTES)
+    text = spoken.write(secret, dataset, track, place.temporary / "text", observer)
+    state.language, state.data, state.text = secret.hex(), text.digests, text.facts
+    place.train, place.val, place.data_root = text.train, text.val, place.temporary
 
 
 @contextmanager
@@ -114,19 +133,22 @@ def _workplace(request: Request, folder: RunFolder) -> Iterator[_Workplace]:
     temporary = scratch.make_scratch(parent)
     log = LogFile(folder.path / layout.LOG_FILE, request.track.budget.log_bytes)
     try:
-        for name in ("home", "inside", "source", "socket"):
+        for name in ("home", "inside", "source", "socket", "text"):
             (temporary / name).mkdir()
         ranks_part = belongings.put(temporary / "inside")
         take_copy(request.submission, temporary / "source")
         threads = max(1, len(machine.cores(request.track)) // request.world_size)
         yield _Workplace(
             temporary=temporary,
+            train=datasets.train_paths(request.dataset, request.data_root, request.track.data.train_shards),
+            val=datasets.val_path(request.dataset, request.data_root),
+            data_root=request.data_root,
             log=log,
             inside=ranks_part,
             entry=temporary / "source" / request.submission.entry,
             view=View(
                 readable=(temporary / "inside", temporary / "source"),
-                hidden=(request.data_root / request.dataset.name,),
+                hidden=(request.data_root / request.dataset.name, temporary / "text"),
                 home=temporary / "home",
                 environment={"OMP_NUM_THREADS": str(threads)},
                 cuda=request.device == "cuda",
@@ -142,8 +164,7 @@ def _train(
     request: Request, folder: RunFolder, state: RunState, observer: Observer, place: _Workplace
 ) -> list[WeightBuffer]:
     """PREPARE, GO, TRAIN, STOP."""
-    shards = datasets.train_paths(request.dataset, request.data_root, request.track.data.train_shards)
-    gate = DataGate(shards, request.data_root, place.temporary, state.relabelling)
+    gate = DataGate(place.train, place.data_root, place.temporary, state.relabelling)
     state.data_at_go = gate.method
     curve = Curve(folder.path / layout.PROGRESS_FILE)
     listener = listen(place.temporary / "socket")
@@ -192,7 +213,7 @@ def _orders(request: Request, state: RunState, gate: DataGate, place: _Workplace
         "document_token": document_token,
         "track": {"name": track.name, "dataset": track.data.dataset, "target_val_loss": track.target_val_loss},
         "budget_s": track.budget.train_s,
-        "warmup_shards": gate.write_warmup(request.dataset.vocab_size, document_token),
+        "warmup_shards": gate.write_warmup(request.dataset.vocab_size, document_token, _warmup_speech(state)),
         "practice": request.practice,
     }
     return RunOrders(
@@ -205,6 +226,19 @@ def _orders(request: Request, state: RunState, gate: DataGate, place: _Workplace
         weights_bytes=track.budget.weights_bytes,
         practice=request.practice,
     )
+
+
+def _warmup_speech(state: RunState) -> Speech | None:
+    """Warm-up shards of a run in a language of its own speak a third one: like its text, and nothing of it."""
+    if state.language is None:
+        return None
+    secret, labels = os.urandom(SECRET_BYTES), state.relabelling
+
+    def speak(number: int, count: int) -> npt.NDArray[np.uint16]:
+        tokens = spoken.warmup_text(secret, number, count)
+        return tokens if labels is None else labels.tokens(tokens)
+
+    return speak
 
 
 def _check_weights(buffers: list[WeightBuffer], state: RunState) -> None:
@@ -239,7 +273,7 @@ def _score(
     started_ns = clock.now_ns()
     train_ns, size = state.train_ns, sum(buffer.size for buffer in buffers)
     score_request = replace(
-        _score_request(request, state, track.data.val_tokens, track.evaluation.shadow_tokens),
+        _score_request(request, state, place, track.data.val_tokens, track.evaluation.shadow_tokens),
         free_ns=track.evaluation.free_answer_ns(train_ns, size),
     )
     state.score = scorer.score(buffers, score_request, referee.reserved)
@@ -247,17 +281,20 @@ def _score(
     assert state.score.answers is not None
     state.charges += charges.of_answers(state.score.answers, track.evaluation, train_ns, size)
     for snapshot in referee.snapshots.complete(buffers):
-        score_request = _score_request(request, state, min(track.data.val_tokens, PRACTICE_VAL_TOKENS), shadow_tokens=0)
+        val_tokens = min(track.data.val_tokens, PRACTICE_VAL_TOKENS)
+        score_request = _score_request(request, state, place, val_tokens, shadow_tokens=0)
         score = scorer.score(snapshot.parts(), score_request)
         state.curve.append(
             CurvePoint(step=snapshot.step, elapsed_ns=snapshot.elapsed_ns, val_loss=score.val_loss, count=score.count)
         )
 
 
-def _score_request(request: Request, state: RunState, val_tokens: int, shadow_tokens: int) -> ScoreRequest:
+def _score_request(
+    request: Request, state: RunState, place: _Workplace, val_tokens: int, shadow_tokens: int
+) -> ScoreRequest:
     track = request.track
     return ScoreRequest(
-        val_path=datasets.val_path(request.dataset, request.data_root),
+        val_path=place.val,
         val_sha256=state.data.get(request.dataset.val_file),
         val_tokens=val_tokens,
         vocab_size=request.dataset.vocab_size,
@@ -266,6 +303,7 @@ def _score_request(request: Request, state: RunState, val_tokens: int, shadow_to
         probe_pairs=track.evaluation.probe_pairs,
         shadow_tokens=shadow_tokens,
         shadow_source="fresh" if request.dataset.kind == "embedded" else "rest",
+        language=None if state.language is None else bytes.fromhex(state.language),
         relabelling_key=None if state.relabelling is None else state.relabelling.key,
         budget_s=track.budget.score_s,
     )

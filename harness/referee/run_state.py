@@ -16,6 +16,7 @@ from ..formats.run import (
     Score,
     Stamps,
     SubmissionRef,
+    TextFacts,
     TrackRef,
     Weights,
     owner,
@@ -51,6 +52,7 @@ class Request:
     keep_weights: bool = False
     require_sandbox: str | None = None
     wait: bool = False
+    language: bytes | None = None  # the secret of an embedded corpus's language; None: drawn for this run
 
 
 @dataclass(slots=True)
@@ -59,6 +61,8 @@ class RunState:
 
     sandbox: str | None = None
     data: dict[str, str] = field(default_factory=dict)
+    language: str | None = None
+    text: TextFacts | None = None
     data_at_go: Literal["hard links", "copies"] | None = None
     relabelling: Relabelling | None = None
     times: Times | None = None
@@ -112,6 +116,8 @@ def closed(record: RunRecord, state: RunState, status: Status, sentence: str, tr
             "phases": Phases.of(stamps, state.score_ns),
             "charges": tuple(state.charges),
             "data": state.data,
+            "language": state.language,
+            "text": state.text,
             "data_at_go": state.data_at_go,
             "relabelling_sha256": None if state.relabelling is None else state.relabelling.sha256,
             "weights": state.weights,

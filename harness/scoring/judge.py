@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from data.corpus import language
 from data.shards import read_shard
 
 from ..formats.weights import TensorSpec, WeightBuffer
@@ -50,7 +51,7 @@ class Judge:
 
         weights, and reserved where evaluators rehearse and their first answer is timed: a descriptor and specs of
         each rank's part; with the latter free_ns and budget_s. Optional: val_sha256; shadow_source and shadow_tokens;
-        relabelling_key, hexadecimal; device, where losses are computed. Raises EvaluationError when the validation
+        relabelling_key and language, hexadecimal; device, where losses are computed. Raises EvaluationError when the validation
         shard is not what it was.
         """
         self.order, self.device = order, torch.device(order.get("device", "cpu"))
@@ -156,7 +157,9 @@ class Judge:
 
     def _draw_shadow(self) -> shadow.ShadowText | None:
         source, count = self.order.get("shadow_source", "rest"), self.order.get("shadow_tokens", 0)
-        drawn = shadow.draw(source, count, self.shape.tokens, self.rest)
+        secret = self.order.get("language")
+        spoken = language.language(None if secret is None else bytes.fromhex(secret))
+        drawn = shadow.draw(source, count, self.shape.tokens, self.rest, spoken)
         return drawn and replace(drawn, text=replace(drawn.text, stream=self._relabelled(drawn.text.stream)))
 
     def _relabelled(self, tokens: np.ndarray) -> np.ndarray:

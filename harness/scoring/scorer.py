@@ -58,6 +58,7 @@ class ScoreRequest:
     relabelling_key: bytes | None
     budget_s: float
     free_ns: int = 0  # of the first answer: where both evaluators take longer, a fresh pair is asked
+    language: bytes | None = None  # the secret of the run's language, for fresh shadow text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +232,7 @@ class _Exam:
             "max_tokens": request.max_tokens, "max_batch_tokens": request.max_batch_tokens,
             "probe_pairs": request.probe_pairs,
             "shadow_tokens": request.shadow_tokens, "shadow_source": request.shadow_source,
+            "language": request.language and request.language.hex(),
             "relabelling_key": request.relabelling_key and request.relabelling_key.hex(),
             "threads": self.settings.threads, "device": self.settings.device,
             "pairs": [[sock.fileno() for sock in pair] for pair in self._ours],

@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.corpus import narration
+from data.corpus.language import STANDARD, Language
 
 from .windows import Tokens, WindowedText, cut
 
@@ -46,21 +47,22 @@ class ShadowText:
     text: WindowedText
 
 
-def draw(source: Source, count: int, tokens: int, rest: Tokens) -> ShadowText | None:
+def draw(source: Source, count: int, tokens: int, rest: Tokens, language: Language = STANDARD) -> ShadowText | None:
     """About `count` tokens of shadow text in windows of `tokens`; None where there are none.
 
-    source: `fresh` text of the embedded corpus, or windows of `rest`, the validation shard behind the scored tokens.
+    source: `fresh` text of the embedded corpus in the run's language, or windows of `rest`, the validation shard behind
+    the scored tokens.
     """
     if count == 0:
         return None
     seed = secrets.randbits(SEED_BITS)
-    text = fresh(seed, count, tokens) if source == "fresh" else sample(seed, count, tokens, rest)
+    text = fresh(seed, count, tokens, language) if source == "fresh" else sample(seed, count, tokens, rest)
     return None if text is None else ShadowText(source, seed, text)
 
 
-def fresh(seed: int, count: int, tokens: int) -> WindowedText:
+def fresh(seed: int, count: int, tokens: int, language: Language = STANDARD) -> WindowedText:
     """Text of the embedded corpus that nobody has seen, as windows that follow each other."""
-    return cut(narration.generate(seed, count + 1), tokens)
+    return cut(narration.generate(seed, count + 1, language), tokens)
 
 
 def sample(seed: int, count: int, tokens: int, rest: Tokens) -> WindowedText | None:

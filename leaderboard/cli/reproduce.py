@@ -21,7 +21,7 @@ from harness.campaigns.bundle import Bundle, read_bundle
 from harness.campaigns.runner import Options, begin, run_campaign
 from harness.campaigns.scoreboard import Scoreboard
 from harness.cli import options
-from harness.cli.campaigns import draft, prepare_data
+from harness.cli.campaigns import check_data, draft
 from harness.errors import RunFailure, UserError
 from harness.formats import environment, layout
 from harness.formats.track import Track, load_track
@@ -144,7 +144,7 @@ def _conduct(found: OwnRecord, start: _Start, runs: int, *, relabel: bool) -> Bu
         purpose="reproduce", relabel=relabel,
     )  # fmt: skip
     console = Console(stderr=True)
-    prepare_data(drafted.track, console)
+    check_data(drafted.track)
     folder = begin(drafted.plan, drafted.track_file, [named.submission], drafted.parent)
     console.print(Text(f"{'under other labels' if relabel else 'campaign'}: {folder}"), soft_wrap=True)
     with Scoreboard(console, drafted.plan).watching() as board:

@@ -8,13 +8,21 @@ from typing import Any
 
 import pytest
 
+from data.datasets import Dataset, load_dataset
 from harness.cli.json_types import DryRun
 from harness.formats.run import read_run
+from harness.formats.track import Track, load_track
+from harness.referee import spoken
 
 pytestmark = pytest.mark.spread
 ROOT = Path(__file__).resolve().parents[3]
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
+
+
+def a_contest(file: Path) -> tuple[Dataset, Track]:
+    track = load_track(str(file))
+    return load_dataset(track.data.dataset), track
 
 
 def test_a_complete_run_records_everything(speedrun: Any) -> None:
@@ -26,8 +34,9 @@ def test_a_complete_run_records_everything(speedrun: Any) -> None:
     assert (record.seed, record.seed_source, record.world_size) == (5, "user", 2)
     assert record.submission.files == {"bigram.py": hashlib.sha256(BIGRAM.read_bytes()).hexdigest()}
     assert record.track.sha256 == hashlib.sha256(TRACK.read_bytes()).hexdigest()
-    shards = {path.name: path for path in (speedrun.data / "embedded-tiny").glob("*.bin")}
-    assert record.data == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in shards.items()}
+    assert record.language is not None
+    assert spoken.made_anew(record.language, *a_contest(TRACK), training=True)[0] == record.data
+    assert (record.text and record.text.train_tokens, record.text and record.text.val_tokens) == (300_000, 20_001)
     assert record.data_at_go == "hard links"
     assert record.weights is not None
     content = (outcome.folder / "weights.safetensors").read_bytes()
