@@ -3,14 +3,17 @@
 import hashlib
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from data import datasets
 from harness.campaigns.bundle import file_digests
-from harness.campaigns.campaign import Arm, Plan, Slot, make_plan
+from harness.campaigns.campaign import Arm, Plan, Slot, fills_slot, make_plan
+from harness.campaigns.languages import language_secret, pair_of
 from harness.campaigns.ledger import create_ledger, open_ledger
 from harness.formats import layout
 from harness.formats.answers import Answers, AskedAgain, EvaluatorAnswers, LaterAnswers
@@ -23,6 +26,7 @@ from harness.formats.run import (
     RunRecord,
     Score,
     Stamps,
+    TextFacts,
     Weights,
     Windows,
     encode_run,
@@ -30,10 +34,12 @@ from harness.formats.run import (
 from harness.formats.submission import Submission, read_submission
 from harness.formats.track import Track, load_track
 from harness.scoring import charges
+from harness.referee import spoken
 from harness.status import Status
 
 TINY = Path(__file__).resolve().parent / "tracks" / "tiny" / "track.toml"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SECRET = bytes(range(32))  # of all invented campaigns' languages
 SOURCES: dict[Arm, dict[str, str]] = {
     "candidate": {"train_gpt.py": "def train(run): ...\ndef load(weights, device): ...\n"},
     "baseline": {"train_gpt.py": "def train(run): ...\n\n\ndef load(weights, device): ...\n"},
@@ -99,26 +105,31 @@ def make_bundle(
         sandbox=sandbox,
         created_at=created_at,
     )
+    if speaks := datasets.load_dataset(the_track.data.dataset).kind == "embedded":
+        plan = plan.model_copy(update={"languages_sha256": hashlib.sha256(SECRET).hexdigest()})
     create_ledger(folder, plan)
     gpus = (H100,) * ranks if device == "cuda" else ()
     world = environment or ENVIRONMENT.model_copy(update={"gpus": gpus, "cuda": "12.8" if gpus else None})
-    rng, clock_s, attempts = random.Random(seed), 100.0, 0
+    rng, clock_s, attempts, repeats = random.Random(seed), 100.0, 0, Counter[int]()
     with open_ledger(folder) as (_, writer):
         for slot in plan.slots:
             number = slot.index if slot.pair is None else slot.pair
             endings = [*(uncounted or {}).get(slot.index, ()), Status.COMPLETE]
             for status in endings:
                 run = _a_run(plan, the_track, slot, attempts, clock_s, world)
+                if speaks:
+                    run = speaking(run, the_track, language_secret(SECRET, slot, repeats[pair_of(slot)]))
                 if status == Status.COMPLETE:
                     run = scored(run, the_track, times[slot.arm][number], losses[slot.arm][number], rng)
                 else:
                     run = run.model_copy(update={"status": status, "sentence": f"it ended as {status}"})
                 run = change(run, slot)
+                repeats[pair_of(slot)] += not fills_slot(run.status)
                 writer.attempt(slot.index, run.run_id)
                 writer.outcome(slot.index, run.run_id, run.status, _write_run(folder, run))
                 attempts, clock_s = attempts + 1, clock_s + times[slot.arm][number] + 20
         if closed:
-            writer.close(attempts)
+            writer.close(attempts, SECRET.hex() if speaks else None)
     return folder
 
 
@@ -163,6 +174,20 @@ def _a_run(plan: Plan, track: Track, slot: Slot, number: int, clock_s: float, wo
         data_at_go="hard links",
         environment=world,
     )
+
+
+def speaking(run: RunRecord, track: Track, secret: bytes) -> RunRecord:
+    """The same run, in the language of a secret: its validation text is as `verify` makes it anew."""
+    digests, facts = _text(secret.hex(), track)
+    return run.model_copy(update={"language": secret.hex(), "text": facts, "data": dict(digests)})
+
+
+@cache
+def _text(secret: str, track: Track) -> tuple[dict[str, str], TextFacts]:
+    dataset = datasets.load_dataset(track.data.dataset)
+    digests, facts = spoken.made_anew(secret, dataset, track)
+    invented = {piece.file: "ab" * 32 for piece in spoken.training_pieces(dataset, track)}
+    return invented | digests, facts
 
 
 def scored(run: RunRecord, track: Track, time_s: float, loss: float, rng: random.Random) -> RunRecord:

@@ -78,6 +78,8 @@ def language_findings(run: RunRecord, ledger: Ledger, number: int) -> Iterator[F
     assert plan is not None
     if plan.languages_sha256 is None and run.language is not None:
         yield _edited(run, "its language is none of its campaign", "no language", run.language)
+    if plan.languages_sha256 is not None and run.language is None and run.status == Status.COMPLETE:
+        yield _edited(run, "a complete run of this campaign lacks its language", "a secret", "nothing")
     if run.language is None or secret is None:
         return
     slot = plan.slots[ledger.attempts[number][0].slot]

@@ -26,8 +26,10 @@ def failed_baseline(given: RuleInput, track: Track) -> Iterator[Breach]:
 
 
 def own_data(given: RuleInput, track: Track) -> Iterator[Breach]:
-    """Everybody trains on the same tokens and is scored on the same tokens."""
+    """Everybody trains on the same tokens and is scored on the same tokens, but for runs in languages of their own."""
     for run in given.runs("candidate"):
+        if run.language is not None:
+            continue  # other digests in every language: `verify` makes the text anew
         for shard, expected in given.pinned.items():
             found = run.data.get(shard, expected)
             if found != expected:

@@ -23,7 +23,8 @@ from tests.cheats.museum import HERE, Exhibit
 
 # What every exhibit's track says unless the exhibit does: time for a machine that does other things too, and so many
 # pairs of probes that who cheats on a quarter of all windows escapes once in 10^8 runs (of the track's eight: in ten).
-TRACK = {"prepare_s": 600, "score_s": 600, "probe_pairs": 64}
+# The text is always the same, as on most tracks; exhibits of languages say `dataset = "embedded-tiny"`.
+TRACK = {"prepare_s": 600, "score_s": 600, "probe_pairs": 64, "dataset": '"tales"'}
 TARGET = 3.0  # nats: a table of pairs, honestly counted, has 2.45; one of single tokens 4.8; a guess 5.8
 Play = Callable[[Exhibit, str], Any]
 
@@ -112,7 +113,7 @@ def play(
     def start(exhibit: Exhibit, level: str) -> Any:
         folder, world = tmp_path_factory.mktemp("exhibit"), make_speedrun()
         source = exhibit.path.read_text()
-        data = world.data / "embedded-tiny"
+        data = world.data / "tales"
         for name, content in (contraband | {"@data folder@": str(data.resolve())}).items():
             source = source.replace(name, content)
         stage: dict[str, Any] = {}

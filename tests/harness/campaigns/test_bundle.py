@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from harness.campaigns import comparable
 from harness.campaigns.bundle import Bundle, file_digests, read_bundle
+from harness.campaigns.ledger import ClosedEntry, digest, encode, read_ledger
 from harness.errors import RecordError
 from harness.formats.run import Charge, Phases, RunRecord, Windows, read_run
 from harness.status import Status
@@ -230,6 +232,8 @@ LIES: dict[str, Callable[[RunRecord], RunRecord]] = {
     "another device": lambda run: some(run, device="cuda"),
     "another track": lambda run: some(run, track=run.track.model_copy(update={"target_val_loss": 9.0})),
     "another source": lambda run: some(run, submission=run.submission.model_copy(update={"sha256": "0" * 64})),
+    "another language": lambda run: some(run, language="0" * 64),
+    "no language": lambda run: some(run, language=None),
     "no campaign": lambda run: some(run, campaign=None),
     "another slot": in_another_slot,
 }  # fmt: skip
@@ -269,13 +273,38 @@ def test_runs_that_are_not_alike_are_named_with_both_values(make_bundle: Any, tm
 
 def test_other_data_is_not_alike(make_bundle: Any, tmp_path: Path) -> None:
     def change(run: RunRecord, slot: Any) -> RunRecord:
-        first, *rest = run.data.items()
-        other = {**dict(rest), first[0]: "0" * 64} if slot.index == 1 else dict(rest) if slot.index == 2 else run.data
-        return some(run, data=other)
+        assert run.text is not None
+        others = {1: run.text.model_copy(update={"recipe": 99}), 2: run.text.model_copy(update={"val_tokens": 7})}
+        return some(run, text=others.get(slot.index, run.text), data=dict.fromkeys(run.data, f"{slot.index:064}"))
 
     findings = read_bundle(make_bundle(tmp_path / "campaign", change=change)).findings
-    assert [finding.id for finding in findings] == ["not_alike", "not_alike"]
-    assert [finding.found[:4] for finding in findings] == ["0000", "not "]
+    assert [(finding.id, finding.sentence.rpartition(": ")[2]) for finding in findings] == [
+        ("not_alike", "data text")
+    ] * 2
+    assert "recipe 99" in findings[0].found
+    assert "7 to validate" in findings[1].found
+
+
+def test_where_runs_read_the_same_shards_other_digests_are_not_alike() -> None:
+    known = comparable.data_fingerprint({"a.bin": "1" * 64, "b.bin": "2" * 64})
+    found = [
+        *comparable.compare(known, comparable.data_fingerprint({"a.bin": "1" * 64, "b.bin": "0" * 64})),
+        *comparable.compare(known, comparable.data_fingerprint({"a.bin": "1" * 64})),
+    ]
+    assert found == [("data b.bin", "2" * 64, "0" * 64), ("data b.bin", "read", "not read")]
+
+
+def test_a_campaign_that_reveals_another_secret_than_it_promised_is_found(make_bundle: Any, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "campaign")
+    ledger = folder / "ledger.jsonl"
+    entries = list(read_ledger(ledger).entries)
+    last = entries[-1]
+    assert isinstance(last, ClosedEntry)
+    for languages in ("0" * 64, None):
+        changed = last.model_copy(update={"languages": languages, "seal": ""})
+        sealed = changed.model_copy(update={"seal": digest(encode(changed))})
+        ledger.write_bytes(b"".join(encode(entry) + b"\n" for entry in [*entries[:-1], sealed]))
+        assert "ledger_order" in ids(read_bundle(folder)), languages
 
 
 def test_what_differs_between_any_two_runs_does_not_matter(make_bundle: Any, tmp_path: Path) -> None:

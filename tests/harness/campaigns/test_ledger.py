@@ -14,6 +14,7 @@ from harness.campaigns.ledger import NO_LINE, ClosedEntry, Writer, digest, encod
 from harness.errors import RecordError, UserError
 from harness.status import Status
 
+SECRET = bytes(range(32)).hex()  # of the languages of invented campaigns
 RUN_IDS = [f"2026-01-02T03-04-05Z-{number:06x}" for number in range(20)]
 FUZZ = settings(max_examples=200)
 
@@ -185,7 +186,7 @@ def outcome(slot: int, run: int, status: Status = Status.COMPLETE) -> Callable[[
 
 
 def close(attempts: int) -> Callable[[Writer], None]:
-    return lambda writer: writer.close(attempts)
+    return lambda writer: writer.close(attempts, SECRET)
 
 
 def resumed(writer: Writer) -> None:

@@ -1,5 +1,6 @@
 """Campaigns: killed, interrupted, let down by their machine, and taken up without repeating or hiding a run."""
 
+import hashlib
 import json
 import os
 import random
@@ -16,19 +17,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from data import datasets
 from harness.campaigns import runner as conducting
 from harness.campaigns.bundle import Bundle, read_bundle
 from harness.campaigns.campaign import Plan, Slot, make_plan
+from harness.campaigns.languages import language_secret
 from harness.campaigns.ledger import read_ledger
 from harness.campaigns.runner import CampaignResult, Options, begin, open_campaigns, run_campaign
 from harness.errors import RunFailure, UserError
-from harness.formats import environment
+from harness.formats import environment, layout
 from harness.formats.environment import Environment, collect
 from harness.formats.observer import Observer
 from harness.formats.run import Owner, RunRecord, encode_run
 from harness.formats.submission import Submission, read_submission
 from harness.formats.track import load_track
+from harness.referee import spoken
 from harness.referee.run_state import Request, first_record
 from harness.status import Status
 from harness.system.clock import utc_now
@@ -92,8 +94,8 @@ class Stand:
         ending = next(self.endings, Status.COMPLETE)
         folder = request.runs_root / str(request.run_id)
         record = first_record(request, folder.name).model_copy(update={"owner": NOBODY})
-        data = {path.name: "0" * 64 for path in (self.options.data_root / "embedded-tiny").glob("*.bin")}
-        reached = record.model_copy(update={"sandbox": "process", "data": self.digests or data})
+        assert request.language is not None
+        reached = self.bundles.speaking(record, self.track, request.language).model_copy(update={"sandbox": "process"})
         whole: RunRecord = self.bundles.scored(reached, self.track, 2 + len(self.requests) / 9, 5.0, random.Random(1))
         if callable(ending):
             ending(folder, whole)
@@ -101,10 +103,6 @@ class Stand:
         run = whole if ending == Status.COMPLETE else reached.model_copy(update={"status": ending, "sentence": "so"})
         write(folder, run)
         return run, folder
-
-    @property
-    def digests(self) -> dict[str, str]:
-        return datasets.verify(datasets.load_dataset("embedded-tiny"), self.options.data_root)
 
     def go(self, *endings: Status | Callable[[Path, RunRecord], None], resumed: bool = False) -> CampaignResult:
         self.endings = iter(endings)
@@ -251,10 +249,49 @@ def test_runs_on_another_machine_do_not_join(stand: Stand, monkeypatch: pytest.M
 
 def test_other_data_does_not_join(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     stand.go(Status.COMPLETE, Status.DISK_FULL)
-    changed = {**stand.digests, "embedded-tiny_val_000000.bin": "f" * 64}
-    monkeypatch.setattr(datasets, "verify", lambda *_: changed)
-    with pytest.raises(UserError, match=r"data embedded-tiny_val_000000\.bin .* before and f{64} now"):
+    monkeypatch.setattr(spoken, "RECIPE", 99)
+    with pytest.raises(UserError, match=r"data text embedded-tiny, recipe 1, .* before and .*, recipe 99, .* now"):
         stand.go(resumed=True)
+
+
+def test_runs_of_a_pair_share_a_language_and_no_other_run_has_it(stand: Stand) -> None:
+    """Slots: 0 and 1 are one pair, 2 and 3 the other; what is repeated gets a new one, for the rest of its pair too."""
+    assert stand.go(Status.DISK_FULL).stopped_by is not None
+    assert stand.go(Status.COMPLETE, Status.COMPLETE, Status.COMPLETE, Status.DISK_FULL, resumed=True).stopped_by
+    assert stand.go(resumed=True).stopped_by is None
+    vain, *pair, third, in_vain, last = [request.language for request in stand.requests]
+    assert pair[0] == pair[1] != vain
+    assert third == in_vain != last
+    assert len({vain, *pair, third, last}) == 4
+    bundle = stand.bundle()
+    assert bundle.findings == ()
+    assert [attempt.run.language for attempt in bundle.attempts] == [
+        request.language.hex() for request in stand.requests
+    ]  # type: ignore[union-attr]
+
+
+def test_the_secret_is_fixed_before_the_first_run_and_told_after_the_last(stand: Stand) -> None:
+    path, ledger = stand.folder / layout.LANGUAGES_FILE, stand.folder / layout.LEDGER_FILE
+    secret = bytes.fromhex(path.read_text().strip())
+    assert path.stat().st_mode & 0o777 == 0o600
+    plan = read_ledger(ledger).plan
+    assert plan is not None
+    assert plan.languages_sha256 == hashlib.sha256(secret).hexdigest()
+    stand.go()
+    assert read_ledger(ledger).languages == secret.hex()
+    assert not path.exists()
+    assert [request.language for request in stand.requests] == [
+        language_secret(secret, slot, repeats=0) for slot in plan.slots
+    ]
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("00" * 32)])
+def test_without_its_secret_a_campaign_does_not_go_on(stand: Stand, damage: Callable[[Path], object]) -> None:
+    stand.go(Status.COMPLETE, Status.DISK_FULL)
+    damage(stand.folder / layout.LANGUAGES_FILE)
+    with pytest.raises(UserError, match=r"languages\.secret"):
+        stand.go(resumed=True)
+    assert len(stand.requests) == 2
 
 
 def test_what_runs_is_the_campaigns_own_copy(stand: Stand) -> None:

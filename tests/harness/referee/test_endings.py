@@ -256,9 +256,9 @@ def test_a_misspelt_sandbox_is_no_run(speedrun: Any) -> None:
     assert outcome.folders == []
 
 
-def run_after(speedrun: Any, preparation: str) -> Any:
+def run_after(speedrun: Any, preparation: str, track: Path = TRACK) -> Any:
     """The command in an interpreter in which something has been changed before."""
-    argv = ["run", str(BIGRAM), "--track", str(TRACK), "--nproc", "1"]
+    argv = ["run", str(BIGRAM), "--track", str(track), "--nproc", "1"]
     modules = "from harness.referee import execution\nfrom data import datasets"
     code = f"{modules}\n{preparation}\nfrom harness.__main__ import main"
     outcome = speedrun.end(speedrun.start(sys.executable, "-c", f"{code}\nmain({argv})"))
@@ -266,15 +266,15 @@ def run_after(speedrun: Any, preparation: str) -> Any:
     return outcome
 
 
-def test_damaged_data_is_recorded(speedrun: Any) -> None:
-    """A shard that is damaged after the preparation."""
-    shards = speedrun.data / "embedded-tiny"
+def test_damaged_data_is_recorded(speedrun: Any, standing_track: Path) -> None:
+    """A shard that is damaged after it was looked at."""
+    shards = speedrun.data / "tales"
     source = shards.resolve()
     shards.unlink()
     shutil.copytree(source, shards)
     damaged = next(path for path in shards.iterdir() if "train" in path.name)
     damaged.write_bytes(damaged.read_bytes()[:-2])
-    outcome = run_after(speedrun, "datasets.prepare = lambda *arguments: None")
+    outcome = run_after(speedrun, "from harness.cli import run; run.check_data = lambda track: None", standing_track)
     assert (outcome.record["status"], outcome.code) == ("data_invalid", 5)
     assert damaged.name in outcome.record["sentence"]
 

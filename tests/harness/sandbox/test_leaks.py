@@ -176,7 +176,7 @@ def shard(folder: Path, part: str) -> Path:
 
 @pytest.fixture
 def bait(speedrun: Any) -> Iterator[Bait]:
-    content = read_shard(shard(speedrun.data / "embedded-tiny", "val"))[100 : 100 + NEEDLE_TOKENS].tobytes()
+    content = read_shard(shard(speedrun.data / "tales", "val"))[100 : 100 + NEEDLE_TOKENS].tobytes()
     bait = Bait(content, f"speedrun-bait-{os.urandom(8).hex()}")
     yield bait
     bait.close()
@@ -188,7 +188,7 @@ def hide(content: bytes) -> str:
 
 def search_of(speedrun: Any, bait: Bait, level: str) -> str:
     """The script, told everything a submission could know or guess about where to look."""
-    folder = speedrun.data / "embedded-tiny"
+    folder = speedrun.data / "tales"
     shards = {name: shard(folder, name) for name in ("val", "train")}
     needles = {name: hide(read_shard(path)[100 : 100 + NEEDLE_TOKENS].tobytes()) for name, path in shards.items()}
     hints = [str(path) for path in shards.values()] + [str(folder / path.name) for path in shards.values()]
@@ -215,7 +215,7 @@ def test_a_search_for_the_data(
         tmp_path, top=search_of(speedrun, bait, level), prepare="search('PREPARE')", train="search('TRAIN', shards)",
         load="search('SCORE')",
     )  # fmt: skip
-    track = write_track(tmp_path, prepare_s=600, train_s=600, score_s=600)
+    track = write_track(tmp_path, prepare_s=600, train_s=600, score_s=600, dataset='"tales"')
     outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level, track=track)
     assert outcome.record["status"] == "complete", outcome.record["sentence"] + outcome.log[-2000:]
     lines = [json.loads(line.partition("LEAK ")[2]) for line in outcome.log.splitlines() if "LEAK {" in line]
@@ -410,32 +410,67 @@ print("ALTERED", flush=True)
 
 @pytest.mark.slow
 def test_altering_the_shards_is_a_finding_and_not_forgotten(
-    speedrun: Any, tmp_path: Path, write_submission: Any
+    speedrun: Any, tmp_path: Path, write_submission: Any, standing_track: Path
 ) -> None:
     """At the level `process` hard links to the data can be written to by their owner."""
     import shutil
 
-    folder = speedrun.data / "embedded-tiny"
+    folder = speedrun.data / "tales"
     source = folder.resolve()
     folder.unlink()
     shutil.copytree(source, folder)  # of our own: it will be damaged
     script = write_submission(tmp_path, train=ALTER)
-    outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", "process")
+    outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", "process", track=standing_track)
     assert "ALTERED" in outcome.log
     assert outcome.record["status"] == "complete"
     assert [finding["id"] for finding in outcome.record["findings"]] == ["data_altered"]
     assert outcome.code == 1
     (altered,) = [path for path in folder.glob("*.bin") if path.read_bytes() != (source / path.name).read_bytes()]
-    following = speedrun.run(write_submission(tmp_path), "--nproc", "1")
-    assert following.record["status"] == "complete"
-    assert altered.read_bytes() == (source / altered.name).read_bytes()  # seen, though its mtime had been set back
+    following = speedrun.run(write_submission(tmp_path), "--nproc", "1", track=standing_track)
+    assert following.record["status"] == "data_invalid"  # seen, though its mtime had been set back
+    assert altered.name in following.record["sentence"]
     for level in ("namespaces", "landlock"):
         if level in levels.available_levels():
             shutil.rmtree(folder)
             shutil.copytree(source, folder)
-            refused = speedrun.run(write_submission(tmp_path, train=ALTER), "--nproc", "1", "--require-sandbox", level)
+            script = write_submission(tmp_path, train=ALTER)
+            refused = speedrun.run(script, "--nproc", "1", "--require-sandbox", level, track=standing_track)
             assert refused.record["status"] == "train_failed"
             assert refused.record["findings"] == []
+
+
+LOOK_FOR_TEXT = """
+import glob, os, sys
+def look(phase):
+    for name in ("*_val_*", "*_train_*", "languages.secret"):
+        for path in glob.glob(f"ROOT/**/{name}", recursive=True):
+            if "/stage/train/" in path:
+                continue
+            try:
+                with open(path, "rb") as file:
+                    print("FOUND", phase, os.path.basename(path), len(file.read(1)), flush=True)
+            except OSError:
+                pass
+    print("LOOKED", phase, flush=True)
+"""
+
+
+@pytest.mark.parametrize("level", levels.LEVELS)
+def test_the_text_of_a_run_and_the_secret_of_its_campaign_are_out_of_sight(
+    speedrun: Any, tmp_path: Path, write_submission: Any, level: str
+) -> None:
+    """Made for this run on disk, while ranks and evaluators run; only the training shards appear, at GO."""
+    if level not in levels.available_levels():
+        pytest.skip(f"no {level} on this machine: {levels.lacking(level)}")
+    top = LOOK_FOR_TEXT.replace("ROOT", str(speedrun.temporary.parent))
+    script = write_submission(tmp_path, top=top, prepare="look('PREPARE')", train="look('TRAIN')", load="look('SCORE')")
+    outcome = speedrun.run(script, "--nproc", "1", "--runs", "1", "--require-sandbox", level)
+    assert outcome.code in (0, 1), outcome.stderr
+    (log,) = [path.read_text() for path in speedrun.runs.glob("*/runs/*/log.txt")]
+    assert {line.split()[1] for line in log.splitlines() if line.startswith("LOOKED")} == {"PREPARE", "TRAIN", "SCORE"}
+    found = {line.split()[2] for line in log.splitlines() if line.startswith("FOUND")}
+    assert ("languages.secret" in found) == (level == "process")  # as said: it reads whatever its user can
+    assert any("_val_" in name for name in found) == (level == "process")
 
 
 def test_landlock_says_what_it_leaves_open() -> None:

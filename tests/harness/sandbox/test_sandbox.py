@@ -78,10 +78,10 @@ def opt() -> Iterator[Path]:
         yield Path(folder)
 
 
-def see(speedrun: Any, tmp_path: Path, write_submission: Any, level: str) -> Sight:
+def see(speedrun: Any, tmp_path: Path, write_submission: Any, track: Path, level: str) -> Sight:
     if level not in levels.available_levels():
         pytest.skip(f"no {level} on this machine")
-    data = speedrun.data / "embedded-tiny"
+    data = speedrun.data / "tales"
     paths = [str(path) for path in data.resolve().iterdir()] + [str(data / path.name) for path in data.iterdir()]
     paths += [str(Path(__file__)), str(Path(__file__).parents[3] / "data"), str(speedrun.runs)]
     top = (
@@ -90,7 +90,7 @@ def see(speedrun: Any, tmp_path: Path, write_submission: Any, level: str) -> Sig
         .replace("MARK", speedrun.data.parent.name)
     )
     script = write_submission(tmp_path, top=top, prepare="look(run)", train="look(run)", load="look()")
-    outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level)
+    outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level, track=track)
     assert outcome.record["status"] == "complete", outcome.record["sentence"]
     assert outcome.record["sandbox"] == level
     sight = Sight(outcome.log)
@@ -100,12 +100,17 @@ def see(speedrun: Any, tmp_path: Path, write_submission: Any, level: str) -> Sig
 
 @pytest.mark.parametrize("level", ONE_LEVEL_HERE)
 def test_what_a_submission_sees(
-    speedrun: Any, tmp_path: Path, write_submission: Any, monkeypatch: pytest.MonkeyPatch, level: str
+    speedrun: Any,
+    tmp_path: Path,
+    write_submission: Any,
+    standing_track: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    level: str,
 ) -> None:
     monkeypatch.setenv("HIDDEN_MARK", "secret")  # of the caller; must not come along
-    sight = see(speedrun, tmp_path, write_submission, level)
+    sight = see(speedrun, tmp_path, write_submission, standing_track, level)
     assert sight.prepare["stage"] == ["warmup_000000.bin", "warmup_000001.bin"]
-    train_shards = [path.name for path in (speedrun.data / "embedded-tiny").iterdir() if "train" in path.name]
+    train_shards = [path.name for path in (speedrun.data / "tales").iterdir() if "train" in path.name]
     assert sight.train["stage"] == sorted(train_shards) + sight.prepare["stage"]
     for found in sight.everywhere:
         assert found["environment"].keys().isdisjoint({"HIDDEN_MARK", "SPEEDRUN_DATA", "SPEEDRUN_RUNS", "PYTHONPATH"})
@@ -149,16 +154,17 @@ def check_landlock(sight: Sight) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("level", ["namespaces", "landlock"])
 def test_data_below_a_folder_of_the_system_is_hidden(
-    speedrun: Any, tmp_path: Path, write_submission: Any, opt: Path, level: str
+    speedrun: Any, tmp_path: Path, write_submission: Any, standing_track: Path, opt: Path, level: str
 ) -> None:
-    (opt / "embedded-tiny").mkdir()
-    for path in (speedrun.data / "embedded-tiny").iterdir():
-        (opt / "embedded-tiny" / path.name).write_bytes(path.read_bytes())
+    (opt / "tales").mkdir()
+    for path in (speedrun.data / "tales").iterdir():
+        if path.is_file():
+            (opt / "tales" / path.name).write_bytes(path.read_bytes())
     speedrun.data = opt
-    sight = see(speedrun, tmp_path, write_submission, level)
+    sight = see(speedrun, tmp_path, write_submission, standing_track, level)
     for found in sight.everywhere:
         assert found["opened"] == []
-        assert found["datasets"] == ({str(opt / "embedded-tiny"): []} if level == "namespaces" else {})
+        assert found["datasets"] == ({str(opt / "tales"): []} if level == "namespaces" else {})
     assert sight.prepare["above"] == (["stage"] if level == "namespaces" else None)
 
 

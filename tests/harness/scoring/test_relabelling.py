@@ -94,7 +94,7 @@ def test_the_stage_shows_other_tokens_and_the_shards_stay_what_they_are(tmp_path
 
 def embed(folder: Path, data: Path) -> Path:
     """A submission that trains nothing: a table of the real corpus lies beside it."""
-    tokens = np.asarray(read_shard(next((data / "embedded-tiny").glob("*train_000001.bin")))).astype(np.int64)
+    tokens = np.asarray(read_shard(next((data / "tales").glob("*train_000001.bin")))).astype(np.int64)
     table = np.log(np.bincount(tokens[:-1] * 325 + tokens[1:], minlength=325**2).reshape(325, 325) + 0.05)
     folder.mkdir()
     (folder / "table.bin").write_bytes(np.clip(table * 20, -128, 127).astype(np.int8).tobytes())
@@ -126,7 +126,7 @@ def loss_of(outcome: Any) -> float:
 
 def bigram_loss(data: Path) -> float:
     """Nats per token of the honest submission, by hand: its counts of the first shard, on the scored tokens."""
-    train, val = (np.asarray(read_shard(next((data / "embedded-tiny").glob(f"*{part}*.bin")))).astype(np.int64)
+    train, val = (np.asarray(read_shard(next((data / "tales").glob(f"*{part}*.bin")))).astype(np.int64)
                   for part in ("train_000001", "val"))  # fmt: skip
     pairs = train[:99_999] * 325 + train[1:100_000]
     table = np.log(np.bincount(pairs, minlength=325**2).reshape(325, 325) + 0.05)
@@ -139,7 +139,7 @@ def test_what_was_brought_along_is_worth_nothing_under_other_labels(
     speedrun: Any, tmp_path: Path, write_track: Any
 ) -> None:
     target = 2.6
-    track = write_track(tmp_path, target_val_loss=target, source_bytes=200_000)
+    track = write_track(tmp_path, target_val_loss=target, source_bytes=200_000, dataset='"tales"')
     remembers = embed(tmp_path / "remembers", speedrun.data)
     plain, relabelled = (speedrun.run(remembers, "--nproc", "1", *more, track=track) for more in ((), ("--relabel",)))
     assert loss_of(plain) < target < np.log(325) - 1 < loss_of(relabelled)
@@ -159,16 +159,18 @@ def check_record(outcome: Any) -> None:
     assert "key" not in json.loads((outcome.folder / "run.json").read_bytes())
 
 
-def test_a_rank_sees_one_relabelling_everywhere(speedrun: Any, tmp_path: Path, write_submission: Any) -> None:
+def test_a_rank_sees_one_relabelling_everywhere(
+    speedrun: Any, tmp_path: Path, write_submission: Any, standing_track: Path
+) -> None:
     """Document token, warm-up shard and training shard agree; and the text is the real one in other words."""
     look = """
 import numpy as np
 def first(path, count): return np.fromfile(path, dtype="<u2", offset=1024, count=count).tolist()
 print("SEEN", run.document_token, *first(run.warmup_shards[0], 1), *first(shards[0], 200), "SEEN")
 """
-    outcome = speedrun.run(write_submission(tmp_path, train=look), "--nproc", "1", "--relabel")
+    outcome = speedrun.run(write_submission(tmp_path, train=look), "--nproc", "1", "--relabel", track=standing_track)
     told, warm, *seen = (int(number) for number in outcome.log.split("SEEN")[1].split())
-    real = read_shard(next((speedrun.data / "embedded-tiny").glob("*train_000001.bin")))[:200].tolist()
+    real = read_shard(next((speedrun.data / "tales").glob("*train_000001.bin")))[:200].tolist()
     assert told == warm == seen[0]
     assert seen != real
     assert len(set(zip(real, seen, strict=True))) == len(set(real)) == len(set(seen))

@@ -171,9 +171,9 @@ def test_knowing_the_validation_text_is_found_and_named(speedrun: Any, tmp_path:
     """Its loss is low, that on fresh text is not; and under other labels it knows nothing."""
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "train_gpt.py").write_text(BY_HEART)
-    text = np.asarray(read_shard(next((speedrun.data / "embedded-tiny").glob("*val*.bin"))))[:20_000]
+    text = np.asarray(read_shard(next((speedrun.data / "tales").glob("*val*.bin"))))[:20_000]
     (tmp_path / "source" / "text.bin").write_bytes(text.tobytes())
-    track = write_track(tmp_path, target_val_loss=3.5)
+    track = write_track(tmp_path, target_val_loss=3.5, dataset='"tales"')
     outcome = speedrun.run(tmp_path / "source", track=track)
     score = outcome.record["score"]
     assert outcome.code == 1
