@@ -35,7 +35,9 @@ Runs = Annotated[int | None, typer.Option(help="A campaign of so many runs, fixe
 Resume = Annotated[Path | None, typer.Option(help="Take up the campaign in this folder where it stopped.")]
 Seed = Annotated[int | None, typer.Option(help="Drawn by the harness unless given; given ones are marked.")]
 Practice = Annotated[bool, typer.Option("--practice", help="Score snapshots too: a validation curve, never a record.")]
-Relabel = Annotated[bool, typer.Option("--relabel", help="Under a secret vocabulary: exposes what was brought along.")]
+Relabel = Annotated[
+    bool, typer.Option("--relabel", help="Under a secret vocabulary: shows what was brought along as it is.")
+]
 
 
 def run(

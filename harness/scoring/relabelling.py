@@ -1,14 +1,16 @@
 """A relabelling: a secret permutation of the vocabulary that a whole run goes through.
 
-The data is the same text in other words, so an honest learner does as well as ever. Weights, tables and texts that a
-submission brought along are about token numbers that mean something else now. Training shards, warm-up shards, the
-document token and the validation stream go through one permutation; nothing in the sandbox says that there is one,
-and the key dies with the referee. What stays of it is its digest.
+The data is the same text in other words, so an honest learner does as well as ever, and weights, tables and texts about
+token numbers mean something else than they did. Training shards, warm-up shards, the document token and the validation
+stream go through one permutation; nothing in the sandbox says that there is one, and the key dies with the referee.
+What stays of it is its digest.
 
-Limit: a permutation is a cipher that keeps all frequencies, and what was learnt above the vocabulary stays worth
-something. A submission that spends its clock on breaking the cipher, by frequencies or by text it expects, or that
-brings a trained body and learns new embeddings for it, can gain; it has to do so within the budget of source bytes,
-in source that people read, on time that is counted.
+**What it is worth.** It shows what was brought along carelessly, and nothing more. A permutation is a cipher that keeps
+all frequencies: with 65 or 325 words it falls in milliseconds after GO, by text that is known or by who stands beside
+whom (`tests/cheats/outside/deciphered_labels.py` does it in forty lines), and then all that was brought along is worth
+what it was. With 50,000 words the frequent ones fall as fast. So a relabelled run that misses the target says that
+something was brought along; one that reaches it says little. The embedded corpus has no need of it: there every run
+speaks a language of its own (data/corpus/language.py), whose limits stand there.
 A submission that honestly uses the numbers of a public tokenizer fails here too: a track may waive it, in writing.
 """
 

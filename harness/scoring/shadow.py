@@ -17,8 +17,9 @@ the gap's standard error is 0.007 to 0.010.
 **What escapes.** Knowledge of the scored text that is worth less than the tolerance; `escape_probability` has the
 rest. Over the runs of a campaign the mean gap is sharper (`campaign_tolerance`). Of the tracks' datasets tiny
 Shakespeare has no shadow: its whole validation split is scored. Where the shard behind the scored tokens is public,
-as FineWeb's is, whoever knows all of it by heart shows no gap; nor does who brings the grammar of the embedded corpus
-as code, since it holds for the shadow too. Both are what a relabelled run is for (harness/scoring/relabelling.py).
+as FineWeb's is, whoever knows all of it by heart shows no gap; nor does who brings a model of the embedded corpus's
+grammar, since it holds for the shadow too. A relabelled run shows the first where nobody deciphers it
+(harness/scoring/relabelling.py); of the second see data/corpus/language.py.
 """
 
 import math

@@ -43,7 +43,13 @@ SHOWN_DIFFERENCES = 8
 Name = Annotated[str, typer.Argument(help="A record: name, track/name, path; imported ones as track/number.")]
 Runs = Annotated[int | None, typer.Option(min=1, help="Runs; as many as the record has by default.")]
 Here = Annotated[bool, typer.Option("--here", help="Use this environment, and say how it differs from the record's.")]
-Relabel = Annotated[bool, typer.Option("--relabel/--no-relabel", help="Also one run under a secret vocabulary.")]
+Relabel = Annotated[
+    bool | None,
+    typer.Option(
+        "--relabel/--no-relabel",
+        help="Also one run under a secret vocabulary; by default where runs have no language of their own.",
+    ),
+]
 Finished = Annotated[Path | None, typer.Option("--campaign", help="Judge this finished campaign; start nothing.")]
 Root = Annotated[
     Path | None, typer.Option("--checkout", envvar="MODDED_NANOGPT", help="For imported records: a checkout of them.")
@@ -56,7 +62,7 @@ def reproduce(
     record: Name,
     runs: Runs = None,
     here: Here = False,
-    relabel: Relabel = True,
+    relabel: Relabel = None,
     campaign: Finished = None,
     checkout: Root = None,
     anyway: Anyway = False,
@@ -70,7 +76,8 @@ def reproduce(
 
     A record of ours: its exact source, on its track, in a new virtual environment made from its requirements.lock by
     pip with your own configuration. Its losses have to pass the track's test again or be equivalent to the record's;
-    the ratio of times is told, and one more run is made under a secret vocabulary.
+    the ratio of times is told. Where all runs read the same shards, one more is made under a secret vocabulary: what
+    was brought along as it is shows there. On the embedded corpus every run speaks a language of its own anyway.
 
     An imported record: its source is taken out of the log in your own --checkout; what it ran on is named, what is
     gone and what comes nearest, and what this machine lacks. All of that is listed before anything starts.
@@ -78,6 +85,7 @@ def reproduce(
     Exit code 0: reproduced; 1: not, or undecided; otherwise that of what stopped it.
     """
     found = find_record(record)
+    relabel = _has_standing_text(found) if relabel is None else relabel
     start = _Start(
         runs=runs, here=here, relabel=relabel, out=out, require_sandbox=require_sandbox, wait=wait, as_json=as_json
     )
@@ -124,6 +132,13 @@ def _own(found: OwnRecord, start: _Start, campaign: Path | None, dry_run: bool) 
     main = _conduct(found, start, count, relabel=False)
     under_labels = _conduct(found, start, 1, relabel=True) if start.relabel else None
     _tell(assess(record.name, record.runs, main, _track(found), under_labels), start.as_json)
+
+
+def _has_standing_text(found: OwnRecord | ImportedRow) -> bool:
+    """Whether all runs of a record's track read the same shards."""
+    if isinstance(found, ImportedRow):
+        return False  # replayed as it was, never relabelled
+    return datasets.load_dataset(_track(found).data.dataset).kind != "embedded"
 
 
 def _track_name(found: OwnRecord) -> str:

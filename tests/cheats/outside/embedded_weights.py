@@ -1,8 +1,8 @@
 """Trained weights inside the source.
 
-The source carries a trained table as text; there is no training at all. The relabelled run, of which every
-reproduction has some, hides the vocabulary behind a secret permutation: an honest learner does not mind, a table
-predicts nothing.
+The source carries a trained table as text; there is no training at all. A relabelled run, of which reproductions on
+standing text have one, hides the vocabulary behind a secret permutation: an honest learner does not mind, a table
+predicts nothing. That holds for who does not decipher it; the next but one does.
 
 group: outside
 catalogue: 18, 22

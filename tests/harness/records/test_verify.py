@@ -450,12 +450,33 @@ def test_other_data_and_other_lengths_are_told(tmp_path: Path, contest: Path, ma
     from harness.records.submitting import Claims, draft
 
     def other(run: Any, _: Any) -> Any:
-        name = next(iter(run.data))
         score = run.score.model_copy(update={"count": 10, "windows": run.score.windows})
-        return run.model_copy(update={"data": {**run.data, name: "0" * 64}, "score": score})
+        text = run.text.model_copy(update={"train_tokens": 7})
+        return run.model_copy(update={"text": text, "score": score})
 
     drafted = draft(make_bundle(tmp_path / "b", change=other), Claims(title="T", authors=("A",), date=DAY))
     assert {"dataset", "val_tokens", "run_edited"} <= {finding.id for finding in drafted.errors}
+
+
+@pytest.mark.parametrize("lie", ["digest", "entropy", "shard", "silence"])
+def test_the_text_of_every_run_is_made_anew_from_its_language(
+    tmp_path: Path, contest: Path, make_bundle: Make, lie: str
+) -> None:
+    """The chain holds, and so does all that a run says of itself; its language's text is another."""
+
+    def lies(run: Any, slot: Any) -> Any:
+        name = next(name for name in run.data if "_val_" in name)
+        changes = {
+            "digest": {"data": {**run.data, name: "0" * 64}},
+            "entropy": {"text": run.text.model_copy(update={"entropy": 1.0})},
+            "shard": {"data": {**run.data, "another.bin": "0" * 64}},
+            "silence": {"text": None},
+        }
+        return run.model_copy(update=changes[lie]) if slot.index == 1 else run
+
+    assert [report.errors for report in verify_each([make_bundle(tmp_path / "honest")])] == [()]
+    (report,) = verify_each([make_bundle(tmp_path / "lying", change=lies)])
+    assert "dataset" in {finding.id for finding in report.errors}
 
 
 def test_nothing_foreign_among_the_records(two_records: Path, contest: Path) -> None:
