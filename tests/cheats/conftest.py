@@ -1,6 +1,7 @@
 """Runs exhibits, each in a world of its own, and falsifies evidence at a desk of its own."""
 
 import base64
+import json
 import re
 import shutil
 import socketserver
@@ -25,6 +26,7 @@ from tests.cheats.museum import HERE, Exhibit
 # pairs of probes that who cheats on a quarter of all windows escapes once in 10^8 runs (of the track's eight: in ten).
 # The text is always the same, as on most tracks; exhibits of languages say `dataset = "embedded-tiny"`.
 TRACK = {"prepare_s": 600, "score_s": 600, "probe_pairs": 64, "dataset": '"tales"'}
+ROOT = HERE.parent.parent
 TARGET = 3.0  # nats: a table of pairs, honestly counted, has 2.45; one of single tokens 4.8; a guess 5.8
 Play = Callable[[Exhibit, str], Any]
 
@@ -44,9 +46,16 @@ def contraband(data_root: Path) -> Iterator[dict[str, str]]:
         yield {
             "@bigram table@": base64.b85encode(zlib.compress(table.tobytes(), 9)).decode(),
             "@validation tokens@": base64.b85encode(zlib.compress(validation.tobytes(), 9)).decode(),
+            "@the public grammar@": base64.b85encode(zlib.compress(json.dumps(grammar()).encode(), 9)).decode(),
             "@port of a neighbour@": str(server.server_address[1]),
         }
         server.shutdown()
+
+
+def grammar() -> dict[str, str]:
+    """The modules of the embedded corpus and what deciphers its languages, by the names they have in a submission."""
+    modules = {f"corpus/{path.name}": path.read_text() for path in (ROOT / "data" / "corpus").glob("*.py")}
+    return modules | {"cipher.py": (ROOT / "benchmarks" / "decipher" / "cipher.py").read_text()}
 
 
 class Neighbour(socketserver.BaseRequestHandler):
