@@ -79,15 +79,15 @@ def trained_loss(script: ModuleType, train: Tokens, val: Tokens, seed: int) -> f
             stop=lambda weights: kept.update({name: value.clone() for name, value in weights.items()}),
         ))  # fmt: skip
     logits, tokens, length = script.load(kept, "cpu"), torch.from_numpy(val.astype(np.int64)), script.EVAL_TOKENS
-    starts, total = range(0, len(tokens) - 1, length), 0.0
+    starts, total = range(0, VAL_TOKENS, length), 0.0
     with torch.inference_mode():
-        for batch in (starts[i : i + 32] for i in range(0, len(starts) - 1, 32)):
+        for batch in (starts[i : i + 32] for i in range(0, len(starts), 32)):
             windows = torch.stack([tokens[at : at + length + 1] for at in batch])
             found = logits(windows[:, :-1]).float()
             total += torch.nn.functional.cross_entropy(found.flatten(0, 1), windows[:, 1:].flatten()).item() * len(
                 batch
             )
-    return total / (len(starts) - 1 if (len(tokens) - 1) % length else len(starts))
+    return total / len(starts)
 
 
 def counted_losses(train: Tokens, val: Tokens) -> dict[int, float]:

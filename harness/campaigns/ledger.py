@@ -125,12 +125,12 @@ class Ledger:
 
     def repeats(self, number: int) -> int:
         """How often a run of the pair of this attempt, by its place among all attempts, was tried in vain before it."""
-        plan = self.plan
-        assert plan is not None
-        slots = plan.slots
-        place = pair_of(slots[self.attempts[number][0].slot])
-        before = [(e, o) for e, o in self.attempts[:number] if pair_of(slots[e.slot]) == place]
-        return sum(outcome is None or not fills_slot(outcome.status) for _, outcome in before)
+        assert self.plan is not None
+        pairs = {slot.index: pair_of(slot) for slot in self.plan.slots}
+        attempts = self.attempts[: number + 1]
+        place = pairs[attempts[-1][0].slot]
+        before = [outcome for entry, outcome in attempts[:-1] if pairs.get(entry.slot) == place]
+        return sum(outcome is None or not fills_slot(outcome.status) for outcome in before)
 
 
 def read_ledger(path: Path) -> Ledger:

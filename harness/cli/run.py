@@ -172,6 +172,9 @@ def _show(record: RunRecord, folder: Path, console: Console) -> None:
     """The outcome for a person."""
     good = record.exit_code == 0
     console.print(f"[bold {'green' if good else 'red'}]{record.status}[/]: {escape(record.sentence)}", soft_wrap=True)
+    if record.score is not None and record.text is not None and record.text.entropy is not None:
+        entropy, loss = numbers.loss(record.text.entropy), numbers.loss(record.score.val_loss)
+        console.print(f"  val_loss {loss} on text of entropy {entropy}, in a language of this run's own")
     for finding in record.findings:
         sentence = f"{finding.id}: {finding.sentence}; expected {finding.expected}, found {finding.found}"
         console.print(f"  [red]{finding.severity}[/] {escape(sentence)}", soft_wrap=True)

@@ -1,10 +1,11 @@
 """Shadow text: asked like the rest but not scored; its gap exposes what was learnt by heart.
 
 The text that is scored is public, so it can be in a submission's source, or be written by the public generator. Shadow
-text is of the same kind and unknown before the run is scored: fresh text of the embedded corpus from a seed drawn for
-this one run, made in the judge's memory and never on a disk; for other datasets windows at random places of the
-validation shard behind what is scored, where it holds more. An honest model does as well on one as on the other. One
-that knows the scored text does not, and cannot do better on the shadow by any trick but being a better model.
+text is of the same kind and unknown before the run is scored: fresh text of the embedded corpus, in the language of
+the run, from a seed drawn for this one run, made in the judge's memory and never on a disk; for other datasets windows
+at random places of the validation shard behind what is scored, where it holds more. An honest model does as well on
+one as on the other. One that knows the scored text does not, and cannot do better on the shadow by any trick but being
+a better model.
 
 **The rule.** A finding when `gap`, mean shadow loss minus mean scored loss, is above the track's tolerance: a
 number, not a multiple of the measured standard error, because a submission chooses its own spread (one absurd loss
@@ -89,7 +90,8 @@ def standard_error(scored: npt.NDArray[np.float64], shadow: npt.NDArray[np.float
 def campaign_tolerance(tolerance: float, runs: int, shadow_tokens: int, val_tokens: int) -> float:
     """What the mean gap of several runs may be, as unlikely for honest ones as `tolerance` is for one.
 
-    Each run has shadow text of its own, all have the same scored text: only the first part averages out.
+    Each run has shadow text of its own, all have the same scored text: only the first part averages out. Where scored
+    texts differ too, as on the embedded corpus, that is wider than it need be.
     """
     one, many = 1 / shadow_tokens + 1 / val_tokens, 1 / (runs * shadow_tokens) + 1 / val_tokens
     return tolerance * math.sqrt(many / one)
