@@ -412,9 +412,12 @@ def test_a_comparison_killed_and_taken_up(
     assert min(times["baseline"]) > 0.49, "it sleeps for half a second"
     expected = sum(times["candidate"]) / sum(times["baseline"])
     assert summary["evidence"]["comparison"]["ratio"] == pytest.approx(expected)
-    assert summary["evidence"]["candidate"]["losses"] == summary["evidence"]["baseline"]["losses"], "pairs share seeds"
-    assert len(set(summary["evidence"]["candidate"]["losses"])) == 2
+    ours, theirs = (summary["evidence"][arm]["losses"] for arm in ("candidate", "baseline"))
+    assert ours[1] == theirs[1], "pairs share seed and language"
+    assert ours[0] != theirs[0], "but for a run that was tried again: its language is new"
+    assert len(set(ours)) == 2
     bundle = read_bundle(folder)
+    assert len({attempt.run.language for attempt in bundle.attempts if attempt.counted}) == 3
     assert [attempt.run.status for attempt in bundle.attempts if not attempt.counted] == [Status.ABANDONED]
     assert len(list((folder / "runs").iterdir())) == 5
     assert list(folder.glob("runs/*/.reserve")) == []
