@@ -33,8 +33,8 @@ from harness.formats.run import (
 )
 from harness.formats.submission import Submission, read_submission
 from harness.formats.track import Track, load_track
-from harness.scoring import charges
 from harness.referee import spoken
+from harness.scoring import charges
 from harness.status import Status
 
 TINY = Path(__file__).resolve().parent / "tracks" / "tiny" / "track.toml"

@@ -51,8 +51,8 @@ class Judge:
 
         weights, and reserved where evaluators rehearse and their first answer is timed: a descriptor and specs of
         each rank's part; with the latter free_ns and budget_s. Optional: val_sha256; shadow_source and shadow_tokens;
-        relabelling_key and language, hexadecimal; device, where losses are computed. Raises EvaluationError when the validation
-        shard is not what it was.
+        relabelling_key and language, hexadecimal; device, where losses are computed. Raises EvaluationError when the
+        validation shard is not what it was.
         """
         self.order, self.device = order, torch.device(order.get("device", "cpu"))
         self.random = random.Random(secrets_seed())  # noqa: S311 - seeded by the operating system's entropy
