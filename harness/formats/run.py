@@ -3,7 +3,7 @@
 Schema history (never edited, only added to):
     1  2026-11  first version
     2  2026-11  `campaign`; windows may be summed in groups (`windows_per_sum`); one line per key
-    3  2026-11  `charges`: time added for work outside the clock; `answers` of a score
+    3  2026-11  `charges`: time added for work outside the clock; `answers` of a score; `prepare`
 """
 
 import errno
@@ -31,6 +31,7 @@ from ..system.scratch import remove_tree
 from . import layout
 from .answers import Answers
 from .environment import Environment
+from .prepare import Prepare
 from .section import Nanoseconds as Nanoseconds
 from .section import Section as Section
 from .submission import Submission
@@ -237,6 +238,7 @@ class RunRecord(Section):
     owner: Owner
     stamps: Stamps | None = None
     phases: Phases = Phases()
+    prepare: Prepare | None = None  # what was done before GO; None: a run that did not come so far, or of older rules
     charges: tuple[Charge, ...] = ()  # added to phases.train_ns
     data: dict[str, Sha256] = Field(default={})  # shard -> digest, as verified before the run
     data_at_go: Literal["hard links", "copies"] | None = None

@@ -51,6 +51,7 @@ class Hardware(TrackSection):
 
 class Budget(TrackSection):
     prepare_s: PositiveSeconds
+    prepare_free_cpu_s: NotNegative | None = None  # of PREPARE, beyond a launch; the rest is charged. None: all
     train_s: PositiveSeconds
     score_s: PositiveSeconds
     source_bytes: Positive
