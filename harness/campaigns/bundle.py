@@ -22,7 +22,7 @@ from ..status import Status
 from ..system.plainfile import read_plain
 from . import comparable
 from .campaign import Arm, ArmPlan, Plan, Slot, fills_slot
-from .consistency import answer_findings, language_findings, run_findings
+from .consistency import answer_findings, language_findings, prepare_findings, run_findings
 from .ledger import AttemptEntry, Ledger, OutcomeEntry, read_ledger
 
 MAX_RUN_BYTES = 2 * 2**20  # of one run.json
@@ -220,6 +220,7 @@ def _answers(folder: Path, plan: Plan, attempts: list[Attempt]) -> Iterator[Find
             return
         for attempt in attempts:
             yield from answer_findings(attempt.run, track)
+            yield from prepare_findings(attempt.run, track)
 
 
 def _sources(folder: Path, plan: Plan, sources: Mapping[Arm, Path | None] | None) -> Iterator[Finding]:

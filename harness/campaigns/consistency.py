@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ..formats.run import Charge, Finding, Phases, RunRecord, Score
 from ..formats.track import Track
-from ..scoring import charges
+from ..scoring import charges, preparation
 from ..status import Status
 from .campaign import Plan, Slot
 from .languages import language_secret
@@ -86,6 +86,24 @@ def language_findings(run: RunRecord, ledger: Ledger, number: int) -> Iterator[F
     expected = language_secret(bytes.fromhex(secret), slot, ledger.repeats(number)).hex()
     if run.language != expected:
         yield _edited(run, "its language does not follow from its campaign's secret", expected, run.language)
+
+
+def prepare_findings(run: RunRecord, track: Track) -> Iterator[Finding]:
+    """What was charged for PREPARE is what the track makes of the counts in run.json."""
+    counts = track.budget.prepare_free_cpu_s is not None
+    if counts and run.status == Status.COMPLETE and (run.prepare is None or run.prepare.launch_cpu_ns is None):
+        yield _edited(run, "a complete run lacks a part", "the processor time of PREPARE and of a launch", "nothing")
+        return
+    expected = preparation.of_prepare(run.prepare, track.budget)
+    claimed = tuple(charge for charge in run.charges if charge.kind == "prepare")
+    if claimed != expected:
+        yield _edited(run, "what is charged for PREPARE does not follow from its counts", str(expected), str(claimed))
+    found, cores = run.prepare, track.hardware.cpu_cores
+    if found is not None and cores is not None and found.cores > cores:
+        yield _edited(run, "PREPARE is counted on other cores than the track's", f"at most {cores}", f"{found.cores}")
+    most_ns = None if found is None or run.phases.prepare_ns is None else run.phases.prepare_ns * found.cores
+    if found is not None and found.counted_by == "wall clock" and found.cpu_ns != most_ns:
+        yield _edited(run, "PREPARE is not counted by its own clock", str(most_ns), str(found.cpu_ns))
 
 
 def _completeness(run: RunRecord) -> Iterator[Finding]:

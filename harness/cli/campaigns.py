@@ -25,6 +25,7 @@ from ..formats import layout
 from ..formats.run import Finding
 from ..formats.submission import check_source
 from ..formats.track import Track, find_track, load_track
+from ..records.acceptance import of_major
 from ..records.lookup import NamedSubmission
 from ..records.record import read_records
 from ..referee import machine
@@ -241,7 +242,7 @@ def _source_findings(draft: CampaignDraft) -> Iterator[Finding]:
 
 def _run_seconds(track: Track) -> Assumption:
     """What one run costs, of the standing record or of the budget."""
-    records, _ = read_records(track.name)
+    records = of_major(read_records(track.name)[0], track.major)
     standing = alike(records[-1].runs) if records else []
     return forecast(track, [], standing[-1] if standing else (), Wishes()).run_s
 

@@ -1,18 +1,19 @@
 """speedrun compare: a candidate against a baseline on this machine, interleaved."""
 
+import sys
 from typing import Annotated
 
 import typer
 
 from ..errors import UserError
-from ..formats.track import default_track, load_track
-from ..records.lookup import find_submission, standing_record
+from ..formats.track import Track, default_track, load_track
+from ..records.lookup import NamedSubmission, find_baseline, find_submission, standing_record
 from . import options
 from .campaigns import Start, draft, race
 
 Candidate = Annotated[str, typer.Argument(help="A train_gpt.py, a folder that holds one, or a record.")]
 Pairs = Annotated[int, typer.Option(help="Pairs: runs of each arm. `speedrun plan` says how many it takes.")]
-Baseline = Annotated[str | None, typer.Argument(help="The same; the track's newest record by default.")]
+Baseline = Annotated[str | None, typer.Argument(help="The same; the track's standing record by default.")]
 
 
 def compare(
@@ -35,16 +36,27 @@ def compare(
     It is a campaign: after Ctrl-C, a crash or a full disk `speedrun run --resume FOLDER` goes on, and when it is
     closed `speedrun submit FOLDER` hands it in.
 
+    Without BASELINE the standing record of the track's current rules is raced. Where there is none, because it would
+    be the first, or because a new major version of the rules has opened a new standing, the candidate runs alone.
+
     Exit code 0: all runs are valid and the candidate passes the track's test, whether it is faster or not (--json
     says: evidence.comparison.verdict); 1: they do not; otherwise that of the run which stopped the campaign.
     """
     if runs < 2:
         raise UserError(f"expected at least 2 pairs to compare, found --runs {runs}; `speedrun plan` says how many")
     name = track or default_track()
-    the_track = load_track(name).name
-    submissions = (
-        find_submission(candidate, the_track),
-        standing_record(the_track) if baseline is None else find_submission(baseline, the_track),
-    )
+    the_track = load_track(name)
+    submissions = (find_submission(candidate, the_track.name), *_opponent(baseline, the_track))
     campaign = draft(name, submissions, runs, nproc, require_sandbox, out)
     race(campaign, Start(keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json))
+
+
+def _opponent(baseline: str | None, track: Track) -> tuple[NamedSubmission, ...]:
+    """What is raced; nothing where nobody is named and no record stands under the track's rules."""
+    if baseline is not None:
+        return (find_baseline(baseline, track),)
+    standing = standing_record(track)
+    if standing is None:
+        told = f"{track.name} has no record under rules {track.major} to race: the candidate runs alone"
+        print(f"{told}; name a BASELINE for a race all the same", file=sys.stderr)
+    return () if standing is None else (standing,)

@@ -14,7 +14,8 @@ from ..campaigns.forecast import ClaimForecast, Forecast, Group, Wishes, alike, 
 from ..errors import UserError, first_problem
 from ..formats import layout, numbers
 from ..formats.run import read_local_runs
-from ..formats.track import Track, default_track, load_track
+from ..formats.track import Track, default_track, load_track, rules_major
+from ..records.acceptance import of_major
 from ..records.record import read_records
 
 TrackName = Annotated[str | None, typer.Option("--track", help="A track's name, or a path to a track.toml.")]
@@ -68,11 +69,13 @@ def _share(text: str, what: str) -> float:
 
 
 def _measured(track: Track) -> tuple[list[Group], Group]:
-    """Runs that are alike, from records and from here; and those of the standing record."""
-    records, _ = read_records(track.name)
+    """Runs under the track's major rules that are alike, from records and from here; those of the standing record."""
+    records = of_major(read_records(track.name)[0], track.major)
     local, _ = read_local_runs(layout.runs_root())
     runs = [run for record in records for run in record.runs]
-    runs += [run for run in local if run.track.name == track.name]
+    runs += [
+        run for run in local if run.track.name == track.name and rules_major(run.track.rules_version) == track.major
+    ]
     standing = alike(records[-1].runs) if records else []
     return alike(runs), standing[-1] if standing else ()
 

@@ -66,7 +66,7 @@ def submit(
         waivers=tuple(map(_waiver, waive or ())),
     )
     drafted = draft(bundle, claims, key)
-    row = standings([*drafted.before, drafted.record], [])[-1]
+    row = standings([*drafted.before, drafted.record], [])[-1]  # of the newest rules, or `track_changed` stands
     diff = difference_to_parent(drafted)
     written = not drafted.errors and not dry_run
     if not as_json:

@@ -1,7 +1,8 @@
 """A track is a contest: dataset, metric, target, budget, hardware class, significance test, rules.
 
 It is one TOML file, `records/<track>/track.toml`, with a closed schema: an unknown key is an error, so that a
-misspelt limit cannot silently be no limit. `rules_version` changes whenever a number here changes who wins.
+misspelt limit cannot silently be no limit. `rules_version` changes whenever a number here changes who wins; where
+results before and after can no longer be compared its major part changes, which opens a new standing.
 """
 
 import hashlib
@@ -50,6 +51,7 @@ class Hardware(TrackSection):
 
 class Budget(TrackSection):
     prepare_s: PositiveSeconds
+    prepare_free_cpu_s: NotNegative | None = None  # of PREPARE, beyond a launch; the rest is charged. None: all
     train_s: PositiveSeconds
     score_s: PositiveSeconds
     source_bytes: Positive
@@ -130,6 +132,16 @@ class Track(TrackSection):
     significance: Significance
     rules: Rules = Rules()
     sha256: str = ""  # digest of the file it came from
+
+    @property
+    def major(self) -> int:
+        """Of its rules: results of another one are of another standing."""
+        return rules_major(self.rules_version)
+
+
+def rules_major(version: str) -> int:
+    """2 of "2.1": what opens a new standing when it changes. Raises ValueError for what is no version."""
+    return int(version.partition(".")[0])
 
 
 def load_track(name_or_path: str) -> Track:

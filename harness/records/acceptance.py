@@ -1,8 +1,14 @@
-"""The order of acceptance: which of a track's records came first."""
+"""The order of acceptance: which of a track's records came first.
 
-from collections.abc import Sequence
+A change of the major rules version opens a new standing: whatever the dates say, all of its records stand after those
+of older rules, and only records of one major version follow one another.
+"""
+
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Protocol, TypeVar
+
+from ..formats.track import rules_major
 
 
 class Placed(Protocol):
@@ -16,15 +22,25 @@ class Placed(Protocol):
     def predecessors(self) -> frozenset[str]: ...
     @property
     def began_at(self) -> datetime: ...
+    @property
+    def rules_version(self) -> str: ...
 
 
 P = TypeVar("P", bound=Placed)
 
 
 def in_order(records: Sequence[P]) -> list[P]:
-    """By acceptance: by date, within a day after the records they beat or build on, then by the campaign's start."""
+    """By acceptance: older major rules first, then by date, within a day after the records they beat or build on,
+    then by the campaign's start."""
     generation = _generations(records)
-    return sorted(records, key=lambda r: (r.date, generation[r.name], r.began_at, r.name))
+    return sorted(
+        records, key=lambda r: (rules_major(r.rules_version), r.date, generation[r.name], r.began_at, r.name)
+    )
+
+
+def of_major(records: Iterable[P], major: int) -> list[P]:
+    """Those made under one major version of the rules, in the order they come in."""
+    return [record for record in records if rules_major(record.rules_version) == major]
 
 
 def _generations(records: Sequence[P]) -> dict[str, int]:

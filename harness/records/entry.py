@@ -25,6 +25,7 @@ class RecordEntry:
     claim: str
     predecessors: frozenset[str]  # names of the records it builds on or was raced against
     began_at: datetime
+    rules_version: str  # it was made under
     runs: int
     valid: int  # of these
     mean_time_s: float | None
@@ -66,6 +67,7 @@ def entry_of(record: "Record") -> RecordEntry:
         claim=record.statement.claim,
         predecessors=record.predecessors,
         began_at=record.began_at,
+        rules_version=record.rules_version,
         runs=len(record.runs),
         valid=sum(run.is_valid for run in record.runs),
         mean_time_s=statistics.fmean(times) if times else None,

@@ -8,6 +8,8 @@ from ..errors import RecordError, UserError
 from ..formats import layout
 from ..formats.run import SubmissionRef, read_runs
 from ..formats.submission import Submission, read_submission
+from ..formats.track import Track
+from .acceptance import of_major
 from .record import read_records
 
 
@@ -34,13 +36,23 @@ def find_submission(name: str, track: str) -> NamedSubmission:
     return NamedSubmission(_of_record(path), path.resolve().name if is_known else None)
 
 
-def standing_record(track: str) -> NamedSubmission:
-    """The record to beat: the newest of the track. Raises UserError where there is none."""
-    records, _ = read_records(track)
+def standing_record(track: Track) -> NamedSubmission | None:
+    """The record to beat: the newest under the track's major rules. None: the next one will be the first."""
+    records = of_major(read_records(track.name)[0], track.major)
     if not records:
-        raise UserError(f"expected a record on {track} to race against, found none; name a BASELINE")
+        return None
     name = records[-1].name
-    return NamedSubmission(_of_record(layout.track_file(track).parent / name), name)
+    return NamedSubmission(_of_record(layout.track_file(track.name).parent / name), name)
+
+
+def find_baseline(name: str, track: Track) -> NamedSubmission:
+    """What somebody wants to race. A record of older rules is a source like any other: its number counts no more.
+
+    Raises UserError as `find_submission` does.
+    """
+    found = find_submission(name, track.name)
+    current = {record.name for record in of_major(read_records(track.name)[0], track.major)}
+    return found if found.record in current else NamedSubmission(found.submission, None)
 
 
 def _of_record(folder: Path) -> Submission:

@@ -92,6 +92,11 @@ class Record:
         return self.bundle.plan.created_at
 
     @property
+    def rules_version(self) -> str:
+        """Of the rules its runs were made under."""
+        return self.runs[0].track.rules_version if self.runs else self.bundle.plan.track.rules_version
+
+    @property
     def predecessors(self) -> frozenset[str]:
         """Names of the records it builds on or was raced against: they were accepted before it."""
         raced = self.bundle.plan.arm("baseline")

@@ -4,14 +4,18 @@ A record's time is the mean over its valid runs. It was raced against the record
 of acceptance is the order of the board; a time from another kind of machine is not compared with its neighbours, its
 ratio to the baseline beside it is. Local runs stand below, one row each: they were refereed here, but nobody has
 submitted them.
+
+A change of the major rules version opens a new standing: places, savings and board times begin anew, and the rows of
+older rules are marked. They say what they said, and nothing about the new ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Literal
 
 from .entry import RecordEntry, entry_of, hardware
+from ..formats.track import rules_major
 from ..system.clock import NS
 
 if TYPE_CHECKING:
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 class Standing:
     """One row. What only records have is None for a local run."""
 
-    place: int | None  # 1 is the first record; None for local runs
+    place: int | None  # 1 is the first record of its major rules; None for local runs
     name: str
     title: str
     authors: tuple[str, ...]
@@ -57,27 +61,59 @@ class Standing:
     source_bytes: int | None = None
     source_lines_change: int | None = None  # against the record it builds on
     source_bytes_change: int | None = None
+    rules_version: str | None = None  # it was made under; None: another competition's, or timed by itself
+    older_rules: bool = False  # of a major version that is not the track's any more: it stands below, nobody races it
+
+    @property
+    def mark(self) -> str:
+        """What tells a row of older rules from one that can be beaten; empty for the latter."""
+        return f"rules {rules_major(self.rules_version)}" if self.older_rules and self.rules_version else ""
 
 
-def standings(records: "list[Record]", local: "list[RunRecord]") -> list[Standing]:
-    """Records in order of acceptance, as they come, then local runs, oldest first."""
-    return standings_of([entry_of(record) for record in records], local)
+def standings(
+    records: "list[Record]", local: "Sequence[RunRecord]", *, major: int | None = None
+) -> list[Standing]:  # fmt: skip
+    """Records in the order they come, those of older major rules first, then local runs, oldest first."""
+    return standings_of([entry_of(record) for record in records], local, major=major)
 
 
-def standings_of(entries: Sequence[RecordEntry], local: "Sequence[RunRecord]" = ()) -> list[Standing]:
-    """The same of entries, which an index may have kept."""
+def standings_of(
+    entries: Sequence[RecordEntry], local: "Sequence[RunRecord]" = (), *, major: int | None = None
+) -> list[Standing]:
+    """The same of entries, which an index may have kept. major: of the track's rules; None: of the newest record's."""
+    of = {entry.name: rules_major(entry.rules_version) for entry in entries}
+    current = max(of.values(), default=0) if major is None else major
+    named = {entry.name: entry for entry in entries}
+    rows: list[Standing] = []
+    for one in sorted(set(of.values())):
+        rows += _of_one_major([entry for entry in entries if of[entry.name] == one], named, one < current)
+    return rows + [_of_run(run, major) for run in local]
+
+
+def newest_standing(rows: Iterable[Standing]) -> list[Standing]:
+    """The rows with a place that may be compared: of the newest major rules among them, and another competition's."""
+    held = [row for row in rows if row.place is not None]
+    newest = max((rules_major(row.rules_version) for row in held if row.rules_version), default=0)
+    return [row for row in held if row.rules_version is None or rules_major(row.rules_version) == newest]
+
+
+def _of_one_major(entries: Sequence[RecordEntry], named: Mapping[str, RecordEntry], older: bool) -> list[Standing]:
     rows: list[Standing] = []
     previous: RecordEntry | None = None
-    named = {entry.name: entry for entry in entries}
     for place, entry in enumerate(entries, start=1):
         parent = named.get(entry.parent) if entry.parent else None
-        rows.append(_of_entry(place, entry, previous, rows[-1] if rows else None, parent))
+        rows.append(_of_entry(place, entry, previous, rows[-1] if rows else None, parent, older))
         previous = entry
-    return rows + [_of_run(run) for run in local]
+    return rows
 
 
 def _of_entry(
-    place: int, entry: RecordEntry, previous: RecordEntry | None, above: Standing | None, parent: RecordEntry | None
+    place: int,
+    entry: RecordEntry,
+    previous: RecordEntry | None,
+    above: Standing | None,
+    parent: RecordEntry | None,
+    older: bool,
 ) -> Standing:
     like = previous is None or entry.machine == previous.machine
     saving = _saving(entry, previous, like)
@@ -114,6 +150,8 @@ def _of_entry(
         source_bytes=entry.source_bytes,
         source_lines_change=difference(entry.source_lines, parent.source_lines if parent else None),
         source_bytes_change=difference(entry.source_bytes, parent.source_bytes if parent else None),
+        rules_version=entry.rules_version,
+        older_rules=older,
     )
 
 
@@ -141,7 +179,7 @@ def _board_time(mean_s: float | None, saving: float | None, like: bool, above: S
     return above.board_time_s * (1 - saving)
 
 
-def _of_run(run: "RunRecord") -> Standing:
+def _of_run(run: "RunRecord", major: int | None) -> Standing:
     time_ns = run.time_ns
     return Standing(
         place=None,
@@ -159,6 +197,8 @@ def _of_run(run: "RunRecord") -> Standing:
         sandbox=run.sandbox or "none",
         status=_verdict(run),
         reached_target=run.reached_target,
+        rules_version=run.track.rules_version,
+        older_rules=major is not None and rules_major(run.track.rules_version) < major,
     )
 
 

@@ -24,7 +24,7 @@ from ..formats.run import Finding
 from ..formats.track import Track, load_track
 from ..system import scratch
 from ..system.plainfile import read_plain
-from .acceptance import in_order
+from .acceptance import in_order, of_major
 from .challenge import campaign_files
 from .environments import lock_bytes
 from .manifest import write_manifest
@@ -62,7 +62,7 @@ class RecordDraft:
     evidence: Evidence
     verdict: Verdict
     findings: tuple[Finding, ...]  # of the verdict, and of the place it wants
-    before: tuple[Record, ...]  # the records that stand, in order
+    before: tuple[Record, ...]  # the records that stand, in order, those of older major rules first
     files: dict[str, bytes]  # relative name -> content, without the manifest
 
     @property
@@ -94,7 +94,7 @@ def draft(folder: Path, claims: Claims, key: Path | None = None) -> RecordDraft:
         track,
         statement,
         _source_root(folder),
-        predecessor=before[-1] if before else None,
+        predecessor=next(reversed(of_major(before, track.major)), None),
         record_bytes=sum(map(len, files.values())),
     )
     files[layout.VERDICT_FILE] = verdict_bytes(verdict)
@@ -269,7 +269,7 @@ def _place_findings(
             )
         )
     findings += check_date(record.statement)
-    findings += check_baseline(bundle, list(before), own=True)
+    findings += check_baseline(bundle, of_major(before, track.major), own=True)
     known = {other.name for other in before}
     for parent in record.statement.parents:
         if parent not in known:

@@ -57,7 +57,7 @@ def derive_verdict(
     predecessor: Record | None,
     record_bytes: int | None = None,
 ) -> Verdict:
-    """Judge a campaign that wants to be a record, after `predecessor` (None: the first of its track)."""
+    """Judge a campaign that wants to be a record, after `predecessor` (None: the first under its major rules)."""
     findings = check_rules(
         bundle,
         evidence,

@@ -22,7 +22,7 @@ from ..formats.track import Track, load_track
 from ..selftimed.record import read_self_timed
 from ..system import clock, scratch
 from ..system.plainfile import read_plain
-from .acceptance import in_order
+from .acceptance import in_order, of_major
 from .challenge import Challenge, campaign_files, signature_findings
 from .environments import lock_bytes
 from .manifest import Manifest, check_manifest
@@ -175,10 +175,11 @@ def _judged(report: VerificationReport, record: Record, manifest: Manifest | Non
     folder, bundle = report.path, record.bundle
     before = predecessors(record, records)
     track = bundle_track(folder)
+    raced = of_major(before, track.major)  # of older rules there are parents, but nothing to race
     rules_hold, findings = _check_contest(folder, track)
     findings += _check_statement(folder, record.statement, before)
     findings += _check_files(folder, record, manifest)
-    findings += check_baseline(bundle, before, own=(folder / layout.BASELINE_DIR).is_dir())
+    findings += check_baseline(bundle, raced, own=(folder / layout.BASELINE_DIR).is_dir())
     findings += _check_lock(folder, record)
     derived = derive_verdict(
         bundle,
@@ -186,7 +187,7 @@ def _judged(report: VerificationReport, record: Record, manifest: Manifest | Non
         track,
         record.statement,
         folder,
-        predecessor=before[-1] if before else None,
+        predecessor=raced[-1] if raced else None,
         record_bytes=record_bytes(folder),
     )
     kept = read_verdict(folder)
@@ -198,12 +199,12 @@ def _judged(report: VerificationReport, record: Record, manifest: Manifest | Non
         report,
         findings=tuple(dict.fromkeys((*report.findings, *findings, *judged))),
         waived=derived.waived,
-        predecessor=before[-1] if before else None,
+        predecessor=raced[-1] if raced else None,
     )
 
 
 def predecessors(record: Record, records: list[Record]) -> list[Record]:
-    """The records accepted before this one, in order."""
+    """The records accepted before this one, in order, those of older major rules first."""
     ordered = in_order([*(other for other in records if other.name != record.name), record])
     return ordered[: ordered.index(record)]
 

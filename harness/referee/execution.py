@@ -25,13 +25,13 @@ from ..formats.weights import WeightBuffer
 from ..sandbox import belongings, cgroups, levels
 from ..sandbox.levels import Limits, View
 from ..sandbox.process_tree import ProcessTree
-from ..scoring import charges, relabelling
+from ..scoring import charges, preparation, relabelling
 from ..scoring.scorer import EvaluatorSettings, Scorer, ScoreRequest
 from ..status import Status
 from ..system import clock, processes, scratch
 from ..system.interrupts import Interrupts
 from ..system.scratch import remove_tree
-from . import machine, spoken
+from . import launch, machine, spoken
 from .data_gate import DataGate, Speech
 from .referee import Referee, RunOrders, listen
 from .run_state import Request, RunState, closed, first_record, outcome
@@ -169,26 +169,22 @@ def _train(
     curve = Curve(folder.path / layout.PROGRESS_FILE)
     listener = listen(place.temporary / "socket")
     try:
-        referee = Referee(_orders(request, state, gate, place), listener, gate, place.log, curve, observer)
+        orders, track = _orders(request, state, gate, place), request.track
+        counts = track.budget.prepare_free_cpu_s is not None
+        launch_cpu_ns = launch.cpu_ns(orders, track, place.temporary) if counts else None
+        referee = Referee(orders, listener, gate, place.log, curve, observer)
         state.times, place.referee = referee.times, referee
-        with held_to(machine.cores(request.track)):
-            return referee.train()
+        try:
+            with machine.held_to(machine.cores(track)):
+                return referee.train()
+        finally:
+            state.prepare = launch.of_run(referee, track, launch_cpu_ns)
+            state.charges += preparation.of_prepare(state.prepare, track.budget)
     finally:
         state.altered_shards = gate.altered(state.data)
         listener.close()
         curve.close()
         gate.close()
-
-
-@contextmanager
-def held_to(cores: set[int]) -> Iterator[None]:
-    """What is started inside inherits these cores; the referee itself may use any."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _orders(request: Request, state: RunState, gate: DataGate, place: _Workplace) -> RunOrders:

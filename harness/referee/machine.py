@@ -81,3 +81,14 @@ def cores(track: Track) -> set[int]:
     """The cores a run on this track may use: the first of those this process has."""
     available = sorted(os.sched_getaffinity(0))
     return set(available[: track.hardware.cpu_cores or len(available)])
+
+
+@contextmanager
+def held_to(cores: set[int]) -> Iterator[None]:
+    """What is started inside inherits these cores; the referee itself may use any."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

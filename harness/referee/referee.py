@@ -8,8 +8,10 @@ import os
 import selectors
 import socket
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ..errors import RunFailure
 from ..formats.logfile import Curve, LogFile
@@ -21,7 +23,6 @@ from ..status import Status
 from ..system import clock, interrupts, processes
 from ..system.clock import NS
 from .connection import Connection
-from .data_gate import DataGate
 from .session import Phase, Session
 from .snapshots import Snapshots
 
@@ -54,6 +55,14 @@ class Times:
     dead_ns: int | None = None
 
 
+class StartingGate(Protocol):
+    """What keeps the training data until GO."""
+
+    @property
+    def shards(self) -> Sequence[str]: ...
+    def reveal(self) -> None: ...
+
+
 class Referee:
     """One run between its first process and its last seal."""
 
@@ -61,7 +70,7 @@ class Referee:
         self,
         orders: RunOrders,
         listener: socket.socket,
-        gate: DataGate,
+        gate: StartingGate,
         log: LogFile,
         curve: Curve,
         observer: Observer,
@@ -69,6 +78,7 @@ class Referee:
         self.orders = orders
         self.session = Session(orders.world_size, orders.weights_bytes)
         self.times = Times(clock.now_ns())
+        self.prepare_cpu_ns: int | None = None  # of the tree, at GO; None: no account of it can be had
         self.snapshots = Snapshots()
         self.reserved: list[WeightBuffer] = []  # the weights as they were at GO: what evaluators rehearse on
         self._gate, self._log, self._curve, self._observer = gate, log, curve, observer
@@ -231,11 +241,12 @@ class Referee:
 
     def _fire(self) -> None:
         """GO. The clock starts before the data can be seen."""
-        answer = {"kind": "go", "shards": self._gate.shards}
+        answer = {"kind": "go", "shards": list(self._gate.shards)}
         self.times.go_ns = clock.now_ns()
         self._gate.reveal()
         for connection in self._connections:
             connection.send(answer)
+        self.prepare_cpu_ns = self.orders.tree.cpu_ns()  # a doubt of microseconds is at the submission's expense
         self._observer.phase("TRAIN", self.orders.train_s)
 
     def _seal(self, rank: int) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 from data.datasets import Dataset
 
 from ..formats import environment, numbers
+from ..formats.prepare import Prepare
 from ..formats.run import (
     CampaignRef,
     Charge,
@@ -23,7 +24,7 @@ from ..formats.run import (
 )
 from ..formats.submission import Submission
 from ..formats.track import Track
-from ..scoring import charges
+from ..scoring import charges, preparation
 from ..scoring.findings import data_altered, findings
 from ..scoring.relabelling import Relabelling
 from ..status import Status
@@ -68,6 +69,7 @@ class RunState:
     times: Times | None = None
     altered_shards: list[str] = field(default_factory=list)
     score_ns: int | None = None
+    prepare: Prepare | None = None
     charges: list[Charge] = field(default_factory=list)
     weights: Weights | None = None
     score: Score | None = None
@@ -114,6 +116,7 @@ def closed(record: RunRecord, state: RunState, status: Status, sentence: str, tr
             "finished_at": clock.utc_now(),
             "stamps": stamps,
             "phases": Phases.of(stamps, state.score_ns),
+            "prepare": state.prepare,
             "charges": tuple(state.charges),
             "data": state.data,
             "language": state.language,
@@ -141,4 +144,5 @@ def outcome(state: RunState, target: float | None) -> str:
     sentence = f"{labels}val_loss {numbers.loss(loss)} after {numbers.fixed_seconds(time_ns / NS)} of training"
     if target is not None:
         sentence += f": {'reached' if loss <= target else 'missed'} the target {target:g}"
-    return "; ".join([sentence, *charges.told(state.charges, state.score)])
+    prepared = preparation.told(state.charges, state.prepare)
+    return "; ".join([sentence, *prepared, *charges.told(state.charges, state.score)])

@@ -1,4 +1,5 @@
-"""Control groups: the kernel's own limits on memory and processes, where we may set them.
+"""Control groups: the kernel's own limits on memory and processes, where we may set them, and its own account of
+processor time.
 
 Used only where nobody else manages the group we are in: at the root of a hierarchy, as in a container with one of
 its own. A supervisor's group (systemd's, a container engine's) is its to divide. Versions 1 and 2.
@@ -16,6 +17,7 @@ from .policy import Limits
 
 ROOT = Path("/sys/fs/cgroup")
 KILL_S = 10.0
+ACCOUNT = "cpuacct"  # of processor time; it limits nothing
 _NAME = re.compile(r"^speedrun-([0-9a-f]+)-(\d+)-(\d+)-\d+$")
 _counter = itertools.count()
 
@@ -38,6 +40,18 @@ class ControlGroups:
     @property
     def controls(self) -> set[str]:
         return set(self.folders)
+
+    def cpu_ns(self) -> int | None:
+        """Processor time of every process that ever was a member: threads, and the dead, however they were reaped.
+
+        None where no group keeps that account.
+        """
+        folder = self.folders.get(ACCOUNT)
+        if folder is None:
+            return None
+        with suppress(OSError, ValueError):
+            return int((folder / "cpuacct.usage").read_text())
+        return 1000 * used if (used := _count(folder, "cpu.stat", "usage_usec")) else None
 
     def enter(self) -> None:
         """In a child before exec: it and all its descendants are members."""
@@ -87,9 +101,9 @@ def parents() -> dict[str, Path]:
             if path != "/":
                 continue
             if controllers:
-                found |= {name: ROOT / name for name in controllers.split(",") if name in ("pids", "memory")}
-            else:
-                found |= {name: ROOT for name in _unified()}
+                found |= {name: ROOT / name for name in controllers.split(",") if name in ("pids", "memory", ACCOUNT)}
+            elif (ROOT / "cgroup.controllers").exists():
+                found |= {name: ROOT for name in (*_unified(), ACCOUNT)}  # every group of version 2 keeps the account
     return {name: folder for name, folder in found.items() if os.access(folder, os.W_OK)}
 
 
@@ -104,6 +118,8 @@ def _unified() -> list[str]:
 
 
 def _limit(folder: Path, controller: str, limits: Limits) -> None:
+    if controller == ACCOUNT:
+        return
     if controller == "pids":
         (folder / "pids.max").write_text(str(limits.processes))
     elif (folder / "memory.max").exists():

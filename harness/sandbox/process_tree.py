@@ -237,6 +237,14 @@ class ProcessTree:
             return self._over(Status.MEMORY_LIMIT, "that more was asked for")
         return self._over(Status.PROCESS_LIMIT, "that more were asked for") if "pids" in refused else None
 
+    def cpu_ns(self) -> int | None:
+        """Processor time of the whole tree since its start, the dead included; None where the kernel keeps no account.
+
+        It is the control group's. Times of processes, added up, would not do: a child whose parent ignores SIGCHLD,
+        or one that lives between two looks, leaves nothing behind in them.
+        """
+        return self._group.cpu_ns()
+
     def kill(self) -> None:
         """Kill every process of the tree that can be named; processes.kill_children() takes what was detached."""
         if self._process is not None and self.level == "namespaces":

@@ -22,7 +22,7 @@ from ..formats.messages import Log
 from ..formats.observer import Observer
 from ..formats.run import Finding, full_disk_is_a_failure, new_run_id
 from ..referee import machine
-from ..referee.execution import held_to
+from ..referee.machine import held_to
 from ..sandbox import cgroups, levels
 from ..sandbox.policy import Limits, View
 from ..sandbox.process_tree import ProcessTree

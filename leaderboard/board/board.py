@@ -28,14 +28,14 @@ class Board:
 
     @property
     def held(self) -> list[Standing]:
-        """The rows with a place, first record first."""
+        """The rows with a place, first record first; those of older major rules before all others."""
         return [row for row in self.rows if row.place is not None]
 
 
 def read_board(track: Track, *, local: int | None = 0, fresh: bool = False, on_read: OnRead = lambda *_: None) -> Board:
     """The board of a track with its last `local` runs (None: all). fresh: read every record, index or not."""
     entries, broken = read_entries(track.name, fresh=fresh, on_read=on_read)
-    rows = below(imported_standings(track), standings_of(entries))
+    rows = below(imported_standings(track), standings_of(entries, major=track.major))
     if layout.reported_files(track.name):
         from .reported import reported_standings  # this and the next read runs, whose models take time to be made
 

@@ -32,7 +32,7 @@ from harness.records.acceptance import in_order
 from harness.records.entry import RecordEntry, entry_of
 from harness.system.plainfile import read_plain
 
-FORMAT = "speedrun index 2"
+FORMAT = "speedrun index 3"
 MIN_RECORDS = 32  # a shorter board is read as fast without
 MAX_INDEX_BYTES = 2**28
 RACY_NS = 2_500_000_000  # changed so shortly before it was read, a file may change again without a new time

@@ -23,7 +23,11 @@ def local_standings(track: Track, most: int | None) -> tuple[list[Standing], lis
         if isinstance(found, str):
             broken.append(found)
         elif found.track is not None and found.track.name == track.name:
-            rows += [local_standing(found)] if isinstance(found, SelfTimedRecord) else standings_of((), (found,))
+            rows += (
+                [local_standing(found)]
+                if isinstance(found, SelfTimedRecord)
+                else standings_of((), (found,), major=track.major)
+            )
         if len(rows) == most:
             break
     return rows[::-1], broken[::-1]

@@ -160,7 +160,7 @@ def _print_table(console: Console, board: Board, rows: list[Standing], filters: 
     shown = [*held[cut:], *(row for row in rows if row.place is None)]
     console.print(terminal_table(shown, escape(title), console.width))
     if progress := progress_line(held):
-        _say(console, f"{progress} records{f' ({filters.sentence})' if filters.sentence else ''}")
+        _say(console, f"{progress}{f' ({filters.sentence})' if filters.sentence else ''}")
     if cut:
         _say(console, f"the last {len(held) - cut} of {len(held)} records; --all shows every one")
     if most is not None and sum(filters.keep(row) for row in board.local) == LOCAL_ROWS:

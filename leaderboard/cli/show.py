@@ -143,7 +143,8 @@ def _place(row: Standing | None) -> str:
     saved = ""
     if row.saving is not None:
         saved = f", {numbers.percent(abs(row.saving))} {'less' if row.saving > 0 else 'more'} than the record before it"
-    return f"number {row.place}, {_time(row)}{saved}; {row.tier}, {row.hardware}"
+    under = f"{row.place} under {row.mark}, which nobody races any more" if row.mark else row.place
+    return f"number {under}, {_time(row)}{saved}; {row.tier}, {row.hardware}"
 
 
 def _time(row: Standing) -> str:

@@ -13,7 +13,8 @@ from .track_data import Collection, Imported, Own
 ROW_KEYS = (
     "place", "name", "title", "authors", "date", "tier", "official", "runs", "train_time_s", "train_time_low_s",
     "train_time_high_s", "train_time_sd_s", "steps", "val_loss", "p_value", "saving", "ratio", "placed_by", "hardware",
-    "sandbox", "status", "reached_target", "challenges", "refutations", "techniques", "flags", "signer", "page",
+    "sandbox", "status", "reached_target", "challenges", "refutations", "techniques", "flags", "signer",
+    "rules_version", "older_rules", "page",
 )  # fmt: skip
 RUN_KEYS = ("record", "run", "arm", "slot", "counted", "seed", "status", "train_time_s", "val_loss", "steps", "page")
 

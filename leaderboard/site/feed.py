@@ -17,7 +17,7 @@ ATOM = "http://www.w3.org/2005/Atom"
 def feed(rows: Sequence[BoardRow], base_url: str = "") -> bytes:
     """Of the newest records that have a date. base_url: of the published site; without it links are relative."""
     dated = [(row.date, row) for row in rows if row.date is not None and row.official]
-    newest = sorted(dated, key=lambda pair: (pair[0], pair[1].track, pair[1].standing.place or 0), reverse=True)
+    newest = sorted(dated, key=lambda pair: (pair[0], pair[1].track, *pair[1].rank), reverse=True)
     root = ElementTree.Element("feed", {"xmlns": ATOM, "xml:lang": "en"})
     if base_url:
         root.set("xml:base", base_url)

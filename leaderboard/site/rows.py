@@ -29,6 +29,11 @@ class BoardRow:
     def date(self) -> date | None:
         return None if self.standing.date == UNDATED else self.standing.date
 
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Its place; whatever has one under older major rules comes before."""
+        return not self.standing.older_rules, self.standing.place or 0
+
 
 def rows_of(collection: Collection) -> list[BoardRow]:
     """Imported rows, then ours, oldest first."""
@@ -54,7 +59,7 @@ def address_of(collection: Collection, found: Own | Imported) -> str:
 
 
 COLUMNS = (
-    Column("place", "#", "number", "the order of acceptance"),
+    Column("place", "#", "number", "the order of acceptance, among records of one major version of the rules"),
     Column("record", "record", wide=True),
     Column(
         "time", "time", "number", "GO to STOP on the referee's clock, mean over the runs; of imported rows the claim"
@@ -90,7 +95,7 @@ def standings_table(id: str, caption: str, rows: Sequence[BoardRow], *, with_tra
 def _cells(row: BoardRow) -> tuple[Cell, ...]:
     found, runs = row.standing, f"{row.address}#runs"
     return (
-        cell(_place(row), sort=found.place),
+        cell(_place(row), sort=found.place, notes=[found.mark] * bool(found.mark)),
         cell(one_line(found.title), row.address, notes=_authors(found.authors)),
         _time(found, runs),
         cell(numbers.share(found.saving), runs, sort=found.saving, notes=["by ratio"] * (found.placed_by == "ratio")),

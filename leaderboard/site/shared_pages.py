@@ -112,8 +112,8 @@ def _home(summaries: Sequence[TrackSummary], rows: list[BoardRow]) -> HomeView:
     )
 
 
-def _freshness(row: BoardRow) -> tuple[str, str, int]:
-    return (str(row.date), row.track, row.standing.place or 0)
+def _freshness(row: BoardRow) -> tuple[str, str, bool, int]:
+    return (str(row.date), row.track, *row.rank)
 
 
 def _card(summary: TrackSummary) -> Card:

@@ -69,8 +69,8 @@ class Collection:
 
     @property
     def reigning(self) -> Own | Imported | None:
-        """The newest record that holds; of imported ones, the newest official one."""
-        held = [own for own in self.own if own.standing is not None]
+        """The newest record that holds under today's major rules; of imported ones, the newest official one."""
+        held = [own for own in self.own if own.standing is not None and not own.standing.older_rules]
         official = [found for found in self.imported if found.record.official]
         return held[-1] if held else official[-1] if official else None
 
@@ -91,7 +91,7 @@ def read_collection(folder: Path) -> Collection:
     imported, problem = _imported(track, folder)
     claims, broken_claims = _claims(track, folder)
     reports = verify_track(folder)
-    own = _with_standings(_group(reports))
+    own = _with_standings(_group(reports), track.major)
     offset = max((found.standing.place or 0 for found in imported), default=0)
     return Collection(
         name=track.name,
@@ -115,11 +115,11 @@ def _group(reports: list[VerificationReport]) -> list[Own]:
     return found
 
 
-def _with_standings(found: list[Own]) -> list[Own]:
-    """In order of acceptance; broken ones last, without a place."""
+def _with_standings(found: list[Own], major: int) -> list[Own]:
+    """In order of acceptance, older major rules first; broken ones last, without a place."""
     holding = {own.name: own for own in found if own.record is not None and own.report.holds}
     records = in_order([own.record for own in holding.values() if own.record is not None])
-    placed = [replace(holding[row.name], standing=row) for row in standings(records, [])]
+    placed = [replace(holding[row.name], standing=row) for row in standings(records, [], major=major)]
     return placed + [own for own in found if own.name not in holding]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from data.printing import one_line
 from harness.formats import numbers
 from harness.formats.track import Track
+from harness.records.standings import newest_standing
 from harness.rules.registry import RULES
 from harness.rules.source_rules import SOURCE_RULES
 
@@ -102,7 +103,10 @@ def _unit(track: Track | None) -> str:
 
 def _points(rows: list[BoardRow]) -> list[ChartPoint]:
     """The progression, oldest first: by date, or by place where all happened within a week."""
-    official = [row for row in rows[::-1] if row.official and _value(row) is not None]
+    comparable = {id(one) for one in newest_standing(row.standing for row in rows)}
+    official = [
+        row for row in rows[::-1] if row.official and id(row.standing) in comparable and _value(row) is not None
+    ]
     days = [row.date for row in official if row.date is not None]
     dated = len(days) == len(official) and bool(days) and (max(days) - min(days)).days >= 7
     return [

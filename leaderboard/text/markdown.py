@@ -12,7 +12,7 @@ from harness.formats.track import Track
 from harness.records.standings import Standing
 
 from ..upstream.imported import UNDATED
-from .tables import saved_cell
+from .tables import marked_title, saved_cell
 
 _PLAIN = frozenset(" ,.;+-/%'=?()")  # of ASCII punctuation: means nothing inside a cell
 _WWW = re.compile(r"www(?=\.)", re.IGNORECASE)
@@ -25,21 +25,23 @@ def as_words(text: str) -> str:
 
 
 def standings_table(rows: Sequence[Standing], track: Track) -> list[str]:
-    """Lines of a table: newest first, as readers look for the record that stands."""
+    """Lines of a table: newest first, as readers look for the record that stands; older major rules below."""
     if not rows:
         return [f"No record yet: `speedrun run train_gpt.py --track {track.name}`."]
     header = ["#", "record", "steps" if track.metric == "steps" else "time", "saved", "val_loss", "n", "p", "tier",
               "authors", "date"]  # fmt: skip
     right = {"#", "steps", "time", "saved", "val_loss", "n", "p"}
     lines = [_line(header), _line(["---:" if name in right else "---" for name in header])]
-    return lines + [_line(_cells(row)) for row in sorted(rows, key=lambda row: row.place or 0, reverse=True)]
+    return lines + [
+        _line(_cells(row)) for row in sorted(rows, key=lambda row: (not row.older_rules, row.place or 0), reverse=True)
+    ]
 
 
 def _cells(row: Standing) -> list[str]:
     missed = " missed" if row.reached_target is False else ""
     return [
         "" if row.place is None else str(row.place),
-        as_words(row.title),
+        as_words(marked_title(row)),
         _time(row),
         saved_cell(row),
         numbers.loss(row.val_loss) + ("" if row.val_loss is None else missed),

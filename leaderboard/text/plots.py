@@ -9,7 +9,7 @@ from harness.errors import RecordError, UserError
 from harness.formats import layout
 from harness.formats.track import Track
 from harness.records.record import Record, read_record
-from harness.records.standings import Standing
+from harness.records.standings import Standing, newest_standing
 from harness.stats.significance import DegenerateSample, mean_interval
 
 from ..board.progress import read_progress
@@ -76,12 +76,12 @@ def value_of(row: Standing, track: Track) -> float | None:
 
 
 def progress_points(rows: Sequence[Standing], track: Track) -> list[ProgressPoint]:
-    """The records of a board in the order of their places."""
+    """The records of a board that may be compared, in the order of their places: of the newest major rules."""
     return [
         ProgressPoint(
             row.place, None if row.date == UNDATED else row.date, value, row.title, row.techniques, row.tier
         )
-        for row in rows
+        for row in newest_standing(rows)
         if row.place is not None and (value := value_of(row, track)) is not None and value > 0
     ]  # fmt: skip
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from data.printing import printable
 from harness.formats import numbers
 from harness.formats.track import Track
-from harness.records.standings import Standing
+from harness.records.standings import Standing, newest_standing
 
 from ..upstream.imported import UNDATED
 from .terminal_plot import sparkline
@@ -24,6 +24,7 @@ COLUMNS = (
     "train_time_low_s", "train_time_high_s", "p_value", "ratio", "baseline", "placed_by", "board_time_s", "signer",
     "challenges", "refutations", "claim", "steps", "techniques", "flags",
     "source_files", "source_lines", "source_bytes", "source_lines_change", "source_bytes_change",
+    "rules_version", "older_rules",
 )  # fmt: skip
 
 FLAG_NAMES_WIDTH = 140
@@ -63,25 +64,31 @@ def terminal_table(rows: Sequence[Standing], title: str, width: int) -> Table:
     shown = [n for n, needed in OPTIONAL if width >= needed and any(_optional(row, n, width) for row in rows)]
     for name in shown:
         table.add_column(name, overflow="fold")
-    reigning = max((row.place for row in rows if row.place is not None), default=None)
-    for row in rows:
+    reigning = max((row.place for row in rows if row.place is not None and not row.older_rules), default=None)
+    for row in older_below(rows):
         cells = (*_cells(row, width), *(Text(_optional(row, name, width)) for name in shown))
         table.add_row(*cells, style=_style(row, reigning))
     return table
 
 
+def older_below(rows: Sequence[Standing]) -> list[Standing]:
+    """Records, then those of older major rules, then what has no place; else in the order they come."""
+    return sorted(rows, key=lambda row: (row.place is None, row.place is not None and row.older_rules))
+
+
 def progress_line(held: Sequence[Standing]) -> str:
     """The records' times from the first to the one that reigns, as one line; empty for fewer than two."""
+    held = newest_standing(held)
     steps = all(row.steps is not None and row.train_time_s is None for row in held)
     found = [float(row.steps or 0) if steps else row.train_time_s for row in held]
     values = [value for value in found if value is not None and value > 0]
     if len(values) < 2:
         return ""
     unit = "steps" if steps else "s"
-    drawn = sparkline(values)
+    drawn, under = sparkline(values), f", {held[-1].mark}" if held[-1].mark else ""
     return (
         f"{numbers.grouped(values[0])} {unit} {drawn} {numbers.grouped(values[-1])} {unit}, "
-        f"{numbers.short(values[0] / values[-1], 3)} times in {len(held)}"
+        f"{numbers.short(values[0] / values[-1], 3)} times in {len(held)} records{under}"
     )
 
 
@@ -95,13 +102,15 @@ def legend(rows: Sequence[Standing], track: Track) -> str:
     if track.target_val_loss is not None and any(row.p_value is not None for row in rows):
         test = f"{track.significance.test}-test of the losses against {track.target_val_loss:g}"
         parts.append(f"p: {test}, below {track.significance.alpha:g} passes")
+    for mark in dict.fromkeys(row.mark for row in rows if row.mark):
+        parts.append(f"{mark}: made and verified under older rules, and not to be compared with newer rows")
     present = {row.tier for row in rows}
     return "; ".join(parts + [f"{tier}: {text}" for tier, text in TIERS.items() if tier in present]) + "."
 
 
 def _cells(row: Standing, width: int) -> list[Text]:
     """Text objects, never markup: titles and names come from submissions."""
-    label = row.title if row.place is not None else f"{row.title}, {row.name}"
+    label = marked_title(row) if row.place is not None else f"{marked_title(row)}, {row.name}"
     if row.place is None and row.status not in ("complete", "imported"):
         label += f": {row.status}"
     return [
@@ -113,6 +122,11 @@ def _cells(row: Standing, width: int) -> list[Text]:
         Text(str(row.runs)),
         Text(row.tier + (", refuted" if row.refutations else "")),
     ]
+
+
+def marked_title(row: Standing) -> str:
+    """The title, and the rules it was made under where these are no longer the track's."""
+    return f"{row.title} ({row.mark})" if row.mark else row.title
 
 
 def saved_cell(row: Standing) -> str:
@@ -169,5 +183,5 @@ def time_cell(row: Standing) -> str:
 
 def _style(row: Standing, reigning: int | None) -> str:
     if row.place is not None:
-        return "bold" if row.place == reigning else ""
+        return "dim" if row.older_rules else "bold" if row.place == reigning else ""
     return "dim" if row.reached_target else "dim italic"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,7 +72,11 @@ def test_runs_of_this_machine_and_of_its_campaigns_are_measured(tmp_path: Path) 
     assert spread["low"] < spread["value"] < spread["high"]
 
 
-def test_the_standing_record_gives_margin_and_cost(tmp_path: Path) -> None:
+def test_the_standing_record_gives_margin_and_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest under the track's own major rules: here those of the day it was made."""
+    records = shutil.copytree(layout.records_root() / "nano-2cpu", tmp_path / "records" / "nano-2cpu")
+    (records / layout.TRACK_FILE).write_bytes((records / layout.PAST_RULES_DIR / "1.1.toml").read_bytes())
+    monkeypatch.setenv("SPEEDRUN_RECORDS", str(records.parent))
     answer = planned(tmp_path, "--track", "nano-2cpu", "--effect", "2%")
     assert not answer["run_s"]["is_bound"]
     assert answer["loss"]["effect"]["source"].startswith("as far as the standing record, mean")

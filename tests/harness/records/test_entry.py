@@ -18,6 +18,7 @@ class Placed:
     predecessors: frozenset[str] = frozenset()
     date: date = DAY
     began_at: datetime = field(default=START)
+    rules_version: str = "1.0"
 
 
 def names(records: list[Placed]) -> list[str]:
@@ -51,3 +52,15 @@ def test_a_chain_of_thousands_of_records_of_one_day_is_in_order() -> None:
     chain = [Placed(f"{i:05}", frozenset({f"{i - 1:05}"}), began_at=START - timedelta(seconds=i)) for i in range(5000)]
     shuffled = random.Random(1).sample(chain, len(chain))
     assert in_order(shuffled) == chain
+
+
+def test_older_major_rules_stand_before_newer_ones_whatever_the_dates_say() -> None:
+    records = [
+        Placed("early", rules_version="10.0", date=DAY - timedelta(days=9)),
+        Placed("late", rules_version="9.7", date=DAY),
+        Placed("first", rules_version="9.12", date=DAY - timedelta(days=1)),
+        Placed("next", frozenset({"late"}), rules_version="10.3"),
+    ]
+    for seed in range(10):
+        random.Random(seed).shuffle(records)
+        assert names(records) == ["first", "late", "early", "next"]

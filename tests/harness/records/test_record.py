@@ -147,6 +147,30 @@ def test_from_a_script_to_a_reproduced_record(
     assert (row["tier"], row["signer"], row["runs"]) == ("reproduced", told_signer(world, folder), 2)
 
 
+def test_a_campaign_under_new_major_rules_needs_no_predecessor(
+    world: Callable[..., Any], speedrun: Any, contest: Path, tmp_path: Path
+) -> None:
+    """The same command under 1.x and 2.x: what reigned is marked, verified as ever, and raced by nobody."""
+    track_file, past = contest / layout.TRACK_FILE, contest / layout.PAST_RULES_DIR
+    world("run", seeded(tmp_path / "s"), "--track", "tiny", "--runs", "2")
+    old = world("submit", campaign(speedrun.runs), "--title", "Under one", "--author", "Ada")
+    dry = world("compare", tmp_path / "s" / "train_gpt.py", "--track", "tiny", "--runs", "2", "--dry-run")
+    assert dry["arms"]["baseline"].startswith(old["name"])
+    past.mkdir()
+    text = track_file.read_text()
+    (past / "1.0.toml").write_text(text)
+    track_file.write_text(text.replace('rules_version = "1.0"', 'rules_version = "2.0"'))
+    world("compare", tmp_path / "s" / "train_gpt.py", "--track", "tiny", "--runs", "2")
+    new = world("submit", campaign(speedrun.runs), "--title", "Under two", "--author", "Bob")
+    assert (new["place"], new["saving"], new["written"]) == (1, None, True)
+    assert world("verify", contest)["holds"]
+    rows = world("leaderboard", "--track", "tiny", "--records")["standings"]
+    assert [(row["name"], row["place"], row["rules_version"], row["older_rules"]) for row in rows] == [
+        (old["name"], 1, "1.0", True),
+        (new["name"], 1, "2.0", False),
+    ]
+
+
 def told_signer(world: Callable[..., Any], folder: Path) -> str:
     signer: str = world("verify", folder)["reports"][0]["signer"]
     return signer

@@ -2,11 +2,14 @@
 
 import json
 import random
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.campaigns.bundle import Bundle
 from harness.campaigns.campaign import Arm, ArmPlan, Plan, PlannedTest, draw_slots
@@ -17,7 +20,7 @@ from harness.formats.run import RunRecord, owner
 from harness.records.challenge import Challenge, ChallengeStatement
 from harness.records.record import Record, Statement
 from harness.records.signing import Signature
-from harness.records.standings import hardware, standings
+from harness.records.standings import hardware, newest_standing, standings
 from harness.stats.comparison import Comparison, Span
 from harness.status import Status
 
@@ -248,3 +251,38 @@ def test_refutations_are_counted_where_they_are_intact() -> None:
     )
     (row,) = standings([a_record("r", a_run(1, 1), challenges=challenges)], [])
     assert (row.challenges, row.refutations) == (2, 1)
+
+
+def under(version: str, name: str, time_s: float, against: str | None = None) -> Record:
+    track = run.TrackRef(name="t", rules_version=version, sha256=DIGEST, dataset="d", target_val_loss=3.0)
+    if against is not None:
+        return a_race(name, against, time_s, 2 * time_s, track=track)
+    return a_record(name, a_run(time_s, 2.9, track=track))
+
+
+@given(st.lists(st.sampled_from(["1.0", "1.1", "2.0", "2.3", "10.0"]), min_size=1, max_size=12), st.randoms())
+def test_every_major_version_has_a_standing_of_its_own(versions: list[str], rng: random.Random) -> None:
+    """Mixed in any order: each begins at 1 without a saving, and says of its rows just what it would say alone."""
+    records = [under(version, f"r{i}", rng.uniform(1, 1000)) for i, version in enumerate(versions)]
+    rng.shuffle(records)
+    majors = [int(record.rules_version.partition(".")[0]) for record in records]
+    rows = standings(records, [])
+    newest = max(majors)
+    assert [row.older_rules for row in rows] == [major < newest for major in sorted(majors)]
+    for major in set(majors):
+        own = [record for record, its in zip(records, majors, strict=True) if its == major]
+        alone = [replace(row, older_rules=major < newest) for row in standings(own, [])]
+        assert [row for row in rows if row.rules_version and int(row.rules_version.partition(".")[0]) == major] == alone
+        assert (alone[0].place, alone[0].saving, alone[0].board_time_s) == (1, None, alone[0].train_time_s)
+        assert {row.mark for row in alone} == {"" if major == newest else f"rules {major}"}
+    assert newest_standing(rows) == [row for row in rows if not row.older_rules]
+    assert all(row.older_rules for row in standings(records, [], major=99))
+
+
+def test_a_saving_is_never_against_a_record_of_older_rules() -> None:
+    """Not even where the campaign says that it was raced against one."""
+    old, new = under("1.1", "old", 100), under("2.0", "new", 2, against="old")
+    assert [(row.place, row.saving, row.older_rules) for row in standings([old, new], [])] == [
+        (1, None, True),
+        (1, None, False),
+    ]

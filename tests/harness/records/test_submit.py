@@ -87,6 +87,39 @@ def test_the_second_record_must_have_raced_the_first(tmp_path: Path, make_bundle
     assert not (good.folder / layout.BASELINE_DIR).exists()  # its bytes are the first record's
 
 
+def test_new_major_rules_open_a_new_standing(
+    tmp_path: Path, contest: Path, make_bundle: Make, make_record: Make
+) -> None:
+    """Its first record needs no race, its second one does; a race against the older record counts for nothing."""
+    first = make_record(make_bundle(tmp_path / "a"), "First")
+    track_file = contest / layout.TRACK_FILE
+    (contest / layout.PAST_RULES_DIR).mkdir()
+    track_file.rename(contest / layout.PAST_RULES_DIR / "1.0.toml")
+    track_file.write_text(
+        (contest / layout.PAST_RULES_DIR / "1.0.toml").read_text().replace('rules_version = "1.0"', 'rules_version = "2.0"')
+    )
+    assert "track_changed" in ids(draft(make_bundle(tmp_path / "late", seed=9), claims("Too late")))
+    raced = draft(race(make_bundle, tmp_path / "b", first.name, track=track_file), claims("Raced the old one"))
+    assert ids(raced) == {"baseline_source"}
+    alone = draft(make_bundle(tmp_path / "c", track=track_file, candidate_times=FAST, seed=3), claims("Anew"))
+    assert alone.findings == ()
+    write(alone)
+    again = draft(make_bundle(tmp_path / "d", track=track_file, candidate_times=FAST, seed=5), claims("Unraced"))
+    assert ids(again) == {"faster_than_parent"}
+    builds = draft(
+        race(make_bundle, tmp_path / "e", alone.folder.name, track=track_file), claims("On both", parents=(first.name,))
+    )
+    assert builds.findings == ()
+    write(builds)
+    reports = [report for report in verify_track(contest) if report.kind == "record"]
+    assert {report.path.name: report.predecessor and report.predecessor.name for report in reports} == {
+        first.name: None,
+        alone.folder.name: None,
+        builds.folder.name: alone.folder.name,
+    }
+    assert [finding.id for report in reports for finding in report.errors] == []
+
+
 def test_a_baseline_that_only_calls_itself_the_record_is_found_out(
     tmp_path: Path, make_bundle: Make, make_record: Make
 ) -> None:

@@ -162,7 +162,7 @@ def test_steps_are_shown_only_where_they_decide() -> None:
 
 def test_progress_is_one_line_from_the_first_record_to_the_last() -> None:
     rows = [replace(ROW, place=i + 1, train_time_s=t) for i, t in enumerate([100.0, 50.0, 12.5])]
-    assert progress_line(rows) == "100 s █▆▁ 12.5 s, 8 times in 3"
+    assert progress_line(rows) == "100 s █▆▁ 12.5 s, 8 times in 3 records"
     assert progress_line(rows[:1]) == progress_line([]) == ""
     steps = [replace(row, steps=100 - 10 * i, train_time_s=None) for i, row in enumerate(rows)]
     assert progress_line(steps).startswith("100 steps ")
