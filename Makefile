@@ -49,6 +49,7 @@ bench: install  ## measure the harness; what came out is in benchmarks/README.md
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.judge_rate
+	$(BIN)/python -m benchmarks.first_answer
 	$(BIN)/python -m benchmarks.timed_region
 	$(BIN)/python -m benchmarks.counting --track nano-2cpu
 	$(BIN)/python -m benchmarks.data_speed

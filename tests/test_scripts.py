@@ -141,6 +141,8 @@ def test_what_is_handed_over_is_what_was_reserved_and_what_load_reads(
     changed[:, 200:] = (changed[:, 200:] + 1) % VOCAB
     torch.testing.assert_close(logits(changed)[:, :200], found[:, :200])
     assert not torch.allclose(logits(changed)[:, 200:], found[:, 200:])
+    again = module.load(run.weights, torch.device("cpu"))  # several times in one process, and windows by themselves
+    torch.testing.assert_close(torch.cat([again(window[None]) for window in tokens]), found)
 
 
 @pytest.fixture

@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from harness.formats.answers import EvaluatorAnswers
+from harness.formats.run import RunRecord
+from harness.formats.track import load_track
+from harness.scoring import charges
 from harness.status import Status
 from leaderboard.cli.show import show
 
+TINY = Path(__file__).resolve().parents[2] / "tracks" / "tiny" / "track.toml"
 Call = Callable[..., Result]
 Make = Callable[..., Path]
 
@@ -53,6 +58,32 @@ def test_attempts_that_do_not_count_are_shown(tmp_path: Path, make_bundle: Make,
     make_record(make_bundle(tmp_path / "bundle", uncounted={1: [Status.INTERRUPTED]}), "With a break")
     assert "interrupted, does not count" in shown(call, "break")
     assert [run["counted"] for run in as_json(call, "break")["runs"]] == [True, False, True, True, True]
+
+
+def test_what_was_charged_for_answers_is_told_where_the_time_is(
+    tmp_path: Path, make_bundle: Make, make_record: Make, call: Call
+) -> None:
+    """It is in the time, and the advice that mends it stands below."""
+
+    def slow(run: RunRecord, _: object) -> RunRecord:
+        assert run.score is not None
+        assert run.score.answers is not None
+        evaluator = EvaluatorAnswers(rehearsals_ns=(50 * 10**6, 46 * 10**6), first_ns=(142 * 10**6, 10**6))
+        answers = run.score.answers.model_copy(update={"pairs": ((evaluator, evaluator),)})
+        assert run.phases.train_ns is not None
+        charged = charges.of_answers(answers, load_track(str(TINY)).evaluation, run.phases.train_ns, 1000)
+        score = run.score.model_copy(update={"answers": answers})
+        return run.model_copy(update={"score": score, "charges": charged})
+
+    make_record(make_bundle(tmp_path / "bundle", candidate_times=(2.0, 2.1, 1.9, 2.0), change=slow), "Slow to answer")
+    text, found = shown(call, "slow"), as_json(call, "slow")
+    sentence = (
+        "first answer 142 ms after the weights arrived; 92 ms above the track's slack of 50 ms were added to the time"
+    )
+    assert text.count(sentence) == 4
+    assert "the same path took 46 ms in rehearsal: keep what `load` builds at module level" in text
+    assert found["holds"] is True
+    assert [round(run["time_s"], 3) for run in found["runs"]] == [2.092, 2.192, 1.992, 2.092]
 
 
 @pytest.mark.parametrize("damage", ["record.json", "ledger.jsonl", "manifest.json", "train_gpt.py", "verdict.json"])
