@@ -49,7 +49,29 @@ def decipher(tokens: np.ndarray, known: np.ndarray) -> np.ndarray:
         rates = (np.sqrt(found)[:, None] - np.sqrt(rate)[None]) ** 2 / (np.sqrt(rate)[None] + 1e-4)
         words = _assign(((profile[:, None] - expected[None]) ** 2).sum(2) + 10 * rates)
     words[0] = 0
-    return _with_genders(words, tokens)
+    return _with_genders(_with_pairs_exchanged(words, seen, known), tokens)
+
+
+def _with_pairs_exchanged(words: np.ndarray, seen: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Two words that always stand together hold each other in place: exchanged where that makes the text likelier."""
+    kind = kinds()
+    alone = [word for word in range(1, WORDS) if np.count_nonzero(kind == kind[word]) == 1]
+    sums = np.eye(kind.max() + 1)[kind]
+    likely = np.log(sums.T @ known @ sums + 0.5)
+    place = np.arange(kind.max() + 1)
+    found = sums[words].T @ seen @ sums[words]
+    best, moved = (found * likely).sum(), True
+    while moved:
+        moved = False
+        for first, second in ((a, b) for i, a in enumerate(kind[alone]) for b in kind[alone][:i]):
+            place[[first, second]] = place[[second, first]]
+            score = (found * likely[np.ix_(place, place)]).sum()
+            if score > best + 1e-6:
+                best, moved = score, True
+            else:
+                place[[first, second]] = place[[second, first]]
+    word_of_kind = {int(kind[word]): word for word in alone}
+    return np.array([word_of_kind[int(place[kind[w]])] if int(kind[w]) in word_of_kind else w for w in words])
 
 
 def _with_genders(words: np.ndarray, tokens: np.ndarray) -> np.ndarray:
