@@ -140,7 +140,7 @@ def pack(buffers: Sequence[WeightBuffer]) -> tuple[int, list[TensorSpec]]:
 
     Every tensor begins where any dtype and vector may begin, so that its reader needs no copy.
     """
-    packed = os.memfd_create("weights", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    packed = os.memfd_create("copy", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     specs: list[TensorSpec] = []
     end = 0
     for buffer in buffers:

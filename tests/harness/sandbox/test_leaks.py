@@ -212,14 +212,17 @@ def test_a_search_for_the_data(
     if level not in levels.available_levels():
         pytest.skip(f"no {level} on this machine: {levels.lacking(level)}")
     script = write_submission(
-        tmp_path, top=search_of(speedrun, bait, level), prepare="search('PREPARE')", train="search('TRAIN', shards)",
-        load="search('SCORE')",
+        tmp_path, top=search_of(speedrun, bait, level) + "looked = False\n", prepare="search('PREPARE')",
+        train="search('TRAIN', shards)",
+        load="global looked\nif not looked:\n    looked = True\n    search('SCORE')",  # it loads several times
     )  # fmt: skip
     track = write_track(tmp_path, prepare_s=600, train_s=600, score_s=600, dataset='"tales"')
     outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level, track=track)
     assert outcome.record["status"] == "complete", outcome.record["sentence"] + outcome.log[-2000:]
     lines = [json.loads(line.partition("LEAK ")[2]) for line in outcome.log.splitlines() if "LEAK {" in line]
-    assert [line["phase"] for line in lines] == ["PREPARE", "TRAIN", "SCORE", "SCORE"]
+    phases = [line["phase"] for line in lines]
+    assert phases[:2] == ["PREPARE", "TRAIN"]
+    assert phases[2:] in (["SCORE"] * 2, ["SCORE"] * 4, ["SCORE"] * 6)  # fresh pairs, where the first answer was slow
     found = {(line["phase"], leak) for line in lines for leak in line["found"]}
     if level == "process":
         check_that_the_search_works(found)
@@ -284,15 +287,16 @@ def test_nothing_one_run_writes_is_there_in_the_next(
     """A canary, left wherever a rank and an evaluator can write, and looked for by all that come after."""
     if level not in levels.available_levels():
         pytest.skip(f"no {level} on this machine: {levels.lacking(level)}")
-    top = f"NAME = {speedrun.temporary.parent.name!r}\n{CANARY}"
-    script = write_submission(tmp_path, top=top, train="canary()", load="canary()")
+    top = f"NAME = {speedrun.temporary.parent.name!r}\nlooked = False\n{CANARY}"
+    load = "global looked\nif not looked:\n    looked = True\n    canary()"  # it loads several times
+    script = write_submission(tmp_path, top=top, train="canary()", load=load)
     seen = []
     for _ in range(2):
         outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level)
         assert outcome.record["status"] == "complete", outcome.record["sentence"]
         lines = [line for line in outcome.log.splitlines() if "CANARY {" in line]
         seen.append([json.loads(line.partition("CANARY ")[2]) for line in lines])
-    assert [len(run) for run in seen] == [3, 3]
+    assert {len(run) for run in seen} <= {3, 5, 7}  # fresh pairs, where the first answer was slow
     rank, *evaluators = seen[0]
     assert len(rank["left"]) >= len(levels.CACHES)  # it found places to write to
     assert rank["found"] == []
@@ -375,7 +379,7 @@ def test_two_evaluators_cannot_signal_through_shared_files(
     assert outcome.record["status"] == "complete", outcome.record["sentence"]
     assert "NOTICED" not in outcome.log
     lines = [line.partition("CHANNELS ")[2] for line in outcome.log.splitlines() if "CHANNELS {" in line]
-    assert len(lines) == 2
+    assert len(lines) >= 2, "every load of both"
     for line in lines:
         found = eval(line)
         assert found["flock"] == found["lockf"] == ["done"]  # pretended

@@ -89,12 +89,18 @@ def see(speedrun: Any, tmp_path: Path, write_submission: Any, track: Path, level
         .replace("FOLDERS", repr([str(data)]))
         .replace("MARK", speedrun.data.parent.name)
     )
+<<<<<<< HEAD
     script = write_submission(tmp_path, top=top, prepare="look(run)", train="look(run)", load="look()")
     outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level, track=track)
+=======
+    load = "global looked\nif not looked:\n    looked = True\n    look()"  # it loads several times
+    script = write_submission(tmp_path, top=top + "\nlooked = False", prepare="look(run)", train="look(run)", load=load)
+    outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level)
+>>>>>>> answers
     assert outcome.record["status"] == "complete", outcome.record["sentence"]
     assert outcome.record["sandbox"] == level
     sight = Sight(outcome.log)
-    assert len(sight.evaluators) == 2
+    assert len(sight.evaluators) in (2, 4, 6)  # fresh pairs, where the first answer was slow
     return sight
 
 
