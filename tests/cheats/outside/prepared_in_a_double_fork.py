@@ -2,7 +2,8 @@
 
 Forks twice, leaves the session, and lets the grandchild, which nobody waits for, do the work of PREPARE; GO is
 asked for when it is done. Processor time is the account of a control group, in which everybody is whom a rank
-has ever started. 
+has ever started.
+
 group: outside
 catalogue: 5, 6
 status: impossible
