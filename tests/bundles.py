@@ -18,6 +18,7 @@ from harness.campaigns.ledger import create_ledger, open_ledger
 from harness.formats import layout
 from harness.formats.answers import Answers, AskedAgain, EvaluatorAnswers, LaterAnswers
 from harness.formats.environment import Environment, Gpu
+from harness.formats.prepare import Prepare
 from harness.formats.run import (
     CampaignRef,
     Owner,
@@ -34,7 +35,7 @@ from harness.formats.run import (
 from harness.formats.submission import Submission, read_submission
 from harness.formats.track import Track, load_track
 from harness.referee import spoken
-from harness.scoring import charges
+from harness.scoring import charges, preparation
 from harness.status import Status
 
 TINY = Path(__file__).resolve().parent / "tracks" / "tiny" / "track.toml"
@@ -206,13 +207,22 @@ def scored(run: RunRecord, track: Track, time_s: float, loss: float, rng: random
             "phases": Phases(
                 prepare_ns=3 * 10**9, train_ns=stop_ns - go_ns, teardown_ns=10**7, score_ns=2 * 10**9
             ),
+            "prepare": prepared(track),
             "weights": Weights(
                 sha256=hashlib.sha256(f"{run.run_id}{loss}".encode()).hexdigest(), bytes=1000, tensors=3
             ),
             "score": a_score(track, loss, rng),
-            "charges": charged,
+            "charges": (*preparation.of_prepare(prepared(track), track.budget), *charged),
         }
     )  # fmt: skip
+
+
+def prepared(track: Track) -> Prepare | None:
+    """A PREPARE that costs nothing, where the track counts it."""
+    if track.budget.prepare_free_cpu_s is None:
+        return None
+    cores = track.hardware.cpu_cores or 1
+    return Prepare(cpu_ns=10**9, counted_by="control group", cores=cores, launch_cpu_ns=10**9)
 
 
 def a_score(track: Track, loss: float, rng: random.Random) -> Score:

@@ -98,6 +98,11 @@ def prepare_findings(run: RunRecord, track: Track) -> Iterator[Finding]:
     claimed = tuple(charge for charge in run.charges if charge.kind == "prepare")
     if claimed != expected:
         yield _edited(run, "what is charged for PREPARE does not follow from its counts", str(expected), str(claimed))
+    told = [finding for finding in run.findings if finding.id == "work_before_go"]
+    if run.finished_at is not None and told != preparation.findings(run.prepare, track.rules, run.world_size):
+        yield _edited(
+            run, "training before GO is not told as it was counted", "the rule's finding", f"{len(told)} of it"
+        )
     found, cores = run.prepare, track.hardware.cpu_cores
     if found is not None and cores is not None and found.cores > cores:
         yield _edited(run, "PREPARE is counted on other cores than the track's", f"at most {cores}", f"{found.cores}")

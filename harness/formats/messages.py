@@ -34,10 +34,12 @@ class Reserve(Message):
 
 class Go(Message):
     kind: Literal["go"]
+    passes: Count | None = None  # backward passes so far, by the rank's own count
 
 
 class Stop(Message):
     kind: Literal["stop"]
+    passes: Count | None = None  # since go
 
 
 class Log(Message):

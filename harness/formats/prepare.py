@@ -12,8 +12,7 @@ Count = Annotated[int, Field(ge=0)]
 class Work(Section):
     """Training as the ranks' own interpreters count it, all ranks together. A submission that wants to can hide it."""
 
-    passes: Count  # backward passes
-    steps: Count  # of optimizers of torch
+    passes: Count  # backward passes of torch: what every step of an optimizer needs
 
 
 class Prepare(Section):

@@ -25,6 +25,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 SourceRule = Literal[
     "unreadable_file", "hidden_text", "compile_flag", "dynamic_code", "decoded_literal", "blob", "number_table",
     "literal_budget", "source_budget", "foreign_import", "long_line", "environment_switch", "own_seed", "patched_clock",
+    "patched_counter",
 ]  # fmt: skip
 WaivableRule = SourceRule | Literal["sandbox_level", "uncounted_attempts"]  # no statistic and no digest is ever waived
 
@@ -101,10 +102,12 @@ class Rules(TrackSection):
     baseline_offset: Share = 0.1  # the baseline's time may lie so far from its record's own, on like hardware
     budget_share: Share = 0.9  # of a time budget; above: warning
     record_bytes: Positive = 2**20  # of the record's folder
+    before_go_share: Share | None = None  # backward passes before GO, of those after it, at most; None: any number
+    before_go_passes: Annotated[int, Field(ge=0)] = 32  # of each rank are always allowed: kernels want to be warm
 
     blocking: Annotated[tuple[SourceRule, ...], Field(strict=False)] = (
         "unreadable_file", "hidden_text", "compile_flag", "dynamic_code", "decoded_literal", "blob",
-        "number_table", "literal_budget", "source_budget", "foreign_import",
+        "number_table", "literal_budget", "source_budget", "foreign_import", "patched_counter",
     )  # fmt: skip
     waivable: Annotated[tuple[WaivableRule, ...], Field(strict=False)] = ()
     imports: Annotated[tuple[str, ...], Field(strict=False)] = ("torch", "numpy", "triton")  # and the standard library

@@ -7,10 +7,11 @@ process that referees, after a launch that only brings the files of torch into m
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from ..formats.logfile import Curve, LogFile
 from ..formats.observer import Observer
-from ..formats.prepare import Prepare
+from ..formats.prepare import Prepare, Work
 from ..formats.track import Track
 from ..sandbox.policy import View
 from ..sandbox.process_tree import ProcessTree
@@ -68,7 +69,15 @@ def of_run(referee: Referee, track: Track, launch_cpu_ns: int | None) -> Prepare
         counted_by="wall clock" if counted is None else "control group",
         cores=cores,
         launch_cpu_ns=launch_cpu_ns,
+        before_go=_work(referee, "go"),
+        after_go=_work(referee, "stop"),
     )
+
+
+def _work(referee: Referee, until: Literal["go", "stop"]) -> Work | None:
+    """What all ranks told; None where one did not."""
+    told = referee.passes[until]
+    return Work(passes=sum(told)) if len(told) == referee.orders.world_size else None
 
 
 def _launch(orders: RunOrders, track: Track, temporary: Path) -> int:

@@ -78,6 +78,7 @@ class Referee:
         self.orders = orders
         self.session = Session(orders.world_size, orders.weights_bytes)
         self.times = Times(clock.now_ns())
+        self.passes: dict[str, list[int]] = {"go": [], "stop": []}  # backward passes until then, of each rank that told
         self.prepare_cpu_ns: int | None = None  # of the tree, at GO; None: no account of it can be had
         self.snapshots = Snapshots()
         self.reserved: list[WeightBuffer] = []  # the weights as they were at GO: what evaluators rehearse on
@@ -206,10 +207,12 @@ class Referee:
             case Log():
                 self._on_log(rank, message)
             case Go():
+                self._count(message)
                 if self.session.go(rank):
                     self.reserved = [buffer.copy() for buffer in self.session.buffers()]  # costs PREPARE only
                     self._fire()
             case Stop():
+                self._count(message)
                 self.session.stop(rank)
                 self._seal(rank)
             case SnapshotDone():
@@ -218,6 +221,10 @@ class Referee:
                 raise self.session.failed(rank, message)
             case Returned():
                 raise self.session.returned(rank)
+
+    def _count(self, message: Go | Stop) -> None:
+        if message.passes is not None:
+            self.passes[message.kind].append(message.passes)
 
     def _on_hello(self, connection: Connection, message: Hello) -> None:
         if connection.rank is not None:

@@ -128,6 +128,7 @@ def closed(record: RunRecord, state: RunState, status: Status, sentence: str, tr
             "curve": tuple(state.curve),
             "findings": (
                 *(findings(state.score, track.evaluation) if state.score else ()),
+                *preparation.findings(state.prepare, track.rules, record.world_size),
                 *([data_altered(state.altered_shards)] if state.altered_shards else ()),
             ),
             "log_truncated": state.log_truncated,

@@ -17,6 +17,7 @@ from data.printing import one_line
 from ..formats.run import Finding
 from ..formats.track import Rules, SourceRule, Track
 from . import literals
+from .counter_rules import reaches
 from .literals import Place
 from .source_tree import SourceFile, read_source
 
@@ -98,6 +99,10 @@ SOURCE_RULES: dict[SourceRule, SourceRuleText] = {
     "patched_clock": SourceRuleText(
         sentence="functions of a library replaced", expected="time, torch.cuda and torch.nn.functional as they are",
         number=None, answers="clocks, synchronisation and losses that lie (ours are in another process)"),
+    "patched_counter": SourceRuleText(
+        sentence="what the referee counts is got at", number="rules.before_go_passes",
+        expected="torch.autograd and `run` as they are, and no other frame or module of ours looked into",
+        answers="training before GO that is not told"),
 }  # fmt: skip
 
 
@@ -156,6 +161,7 @@ def _of_file(source: SourceFile, rules: Rules, local: set[str]) -> Iterator[tupl
         "environment_switch": _environment_switches(source),
         "own_seed": _own_seeds(source),
         "patched_clock": _patches(source),
+        "patched_counter": reaches(source),
     }
     for rule, places in checks.items():
         yield from ((rule, place) for place in places)

@@ -10,6 +10,7 @@ submission cannot reach.
 
 import contextlib
 import ctypes
+import functools
 import importlib.util
 import json
 import os
@@ -21,6 +22,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -135,6 +137,36 @@ def describe(weights: "dict[str, torch.Tensor]") -> list[Message]:
     ]
 
 
+class Passes:
+    """Counts the backward passes of this interpreter, from before the submission is imported.
+
+    Two functions of torch are wrapped, a fraction of a microsecond on each pass. Steps of optimizers and tokens are not
+    counted: a hook on every optimizer would be traced by torch.compile and compiled anew, and an optimizer need not be
+    one of torch's. Whoever wants to gets round this, but only by what stands in its source.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def watch(self) -> None:
+        import torch
+
+        for name in ("backward", "grad"):
+            setattr(torch.autograd, name, self._counted(getattr(torch.autograd, name)))
+
+    def since(self, earlier: int) -> int:
+        return self.count - earlier
+
+    def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def counted(*arguments: Any, **named: Any) -> Any:
+            self.count += 1
+            return function(*arguments, **named)
+
+        del counted.__wrapped__
+        return counted
+
+
 class Run:
     """What a submission's `train(run)` is given on every rank.
 
@@ -143,8 +175,8 @@ class Run:
     warmup_shards: paths of synthetic shards of the real format; practice: whether snapshots are wanted.
     """
 
-    def __init__(self, channel: Channel, config: Message, device: "torch.device") -> None:
-        self._channel = channel
+    def __init__(self, channel: Channel, config: Message, device: "torch.device", passes: Passes) -> None:
+        self._channel, self._passes, self._passes_at_go = channel, passes, 0
         self._reserved: list[Message] | None = None
         self._memory: int = -1
         self._staging: torch.Tensor | None = None
@@ -196,7 +228,8 @@ class Run:
 
     def go(self) -> list[str]:
         """Wait for every rank, then for the gun: the clock runs. Returns paths of the training shards."""
-        self._channel.send({"kind": "go"})
+        self._passes_at_go = self._passes.count
+        self._channel.send({"kind": "go", "passes": self._passes_at_go})
         shards: list[str] = self._channel.receive()[0]["shards"]
         return shards
 
@@ -205,7 +238,7 @@ class Run:
         if not self._stop_once.acquire(blocking=False):  # from another thread, since this does not return
             self._fail("stop_called_twice", "called stop() twice; expected it once")
         self._hand_over(weights, self._memory)
-        self._channel.send({"kind": "stop"})
+        self._channel.send({"kind": "stop", "passes": self._passes.since(self._passes_at_go)})
         self._wait_for_the_end()
 
     def snapshot(self, weights: "dict[str, torch.Tensor]", *, step: int) -> None:
@@ -273,7 +306,9 @@ def run_rank() -> None:
     die_with_peer(sock)
     reason = "prepare_failed"
     try:
-        run = Run(channel, config, start_torch(config))
+        device, passes = start_torch(config), Passes()
+        passes.watch()
+        run = Run(channel, config, device, passes)
         module = import_submission(config["entry"])
         for name in ("train", "load"):
             if not callable(getattr(module, name, None)):

@@ -65,7 +65,8 @@ def rules(view: View, version: int) -> list[tuple[Path, int]]:
     look = READ | READ_DIR | EXECUTE
     seen = [Path(name) for name in namespaces.SYSTEM] + [Path("/etc") / name for name in namespaces.ETC]
     seen += [*namespaces.interpreter(), *(PROC if view.evaluator else [Path("/proc")])]
-    found = [(path, look) for tree in seen for path in _without(tree, view.hidden)]
+    found = [(path, look) for tree in seen for path in _without(tree, (*view.hidden, *namespaces.text_folders()))]
+    found += [(path, look) for path in namespaces.needed_of_text()]
     found += [(path, look) for path in view.readable]
     found += [(Path("/dev") / name, READ | WRITE | IOCTL & everything) for name in DEVICES]
     found += [(path, everything) for path in (view.home, *view.writable)]

@@ -16,6 +16,9 @@ from .policy import View
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/opt")
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "hosts", "localtime", "nsswitch.conf", "passwd",
        "group")  # fmt: skip
+TEXT = ("/usr/share", "/usr/local/share", "/usr/local/man", "/usr/games", "/usr/src", "/usr/local/src")
+"""Word lists, manuals, documentation, fortunes: natural language that nobody needs, to train on before GO."""
+NEEDED_OF_TEXT = ("zoneinfo", "nvidia", "glvnd", "vulkan", "egl", "libdrm")  # of /usr/share
 CUDA_FILES = (
     "/sys",
     "/etc/OpenCL",
@@ -99,7 +102,7 @@ def command(view: View, argv: list[str], filter_fd: int | None, gate: Gate | Non
         arguments += ["--ro-bind", str(path), str(path)]
     for path in view.writable:
         arguments += ["--bind", str(path), str(path)]
-    for path in view.hidden:
+    for path in (*view.hidden, *text_folders()):
         arguments += ["--remount-ro", str(path)]
     return [*arguments, "--chdir", str(view.home), "--", *argv]
 
@@ -113,9 +116,26 @@ def _system() -> list[str]:
             arguments += ["--symlink", os.readlink(path), name]
         elif path.is_dir():
             arguments += ["--ro-bind", name, name]
+    for folder in text_folders():
+        arguments += ["--size", "65536", "--tmpfs", str(folder)]
+    for needed in needed_of_text():
+        arguments += ["--ro-bind", str(needed), str(needed)]
     for name in ETC:
         arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     return arguments
+
+
+def text_folders() -> list[Path]:
+    """Folders of the system that are shown empty; none where an interpreter or its packages lie."""
+    prefixes = [Path(sys.prefix), Path(sys.base_prefix).resolve(), Path(sys.executable).resolve()]
+    folders = [Path(name) for name in TEXT if Path(name).is_dir() and not Path(name).is_symlink()]
+    return [folder for folder in folders if not any(prefix.is_relative_to(folder) for prefix in prefixes)]
+
+
+def needed_of_text() -> list[Path]:
+    """What is shown in them all the same: tables of time zones, drivers' settings."""
+    shown = [Path("/usr/share") / name for name in NEEDED_OF_TEXT]
+    return [path for path in shown if path.is_dir() and not path.is_symlink()]
 
 
 def interpreter() -> list[Path]:

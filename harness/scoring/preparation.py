@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from ..formats import numbers
 from ..formats.prepare import Prepare
-from ..formats.run import Charge
-from ..formats.track import Budget
+from ..formats.run import Charge, Finding
+from ..formats.track import Budget, Rules
 from ..system.clock import NS
 
 
@@ -38,6 +38,26 @@ def told(charges: Sequence[Charge], prepare: Prepare | None) -> list[str]:
         f"{_seconds(prepare.launch_cpu_ns)} to start torch on every rank and {_seconds(allowance_ns)} more are free; "
         f"the rest, {_seconds(charge.charged_ns)} on every core, was added to the time: compile and warm up less "
         "before go()"
+    ]
+
+
+def findings(prepare: Prepare | None, rules: Rules, world_size: int) -> list[Finding]:
+    """Training before GO beyond what warms a script's kernels up. By the ranks' own word: who lies leaves traces of it
+    in the source."""
+    if prepare is None or rules.before_go_share is None or prepare.before_go is None or prepare.after_go is None:
+        return []
+    before, after = prepare.before_go.passes, prepare.after_go.passes
+    most = max(rules.before_go_passes * world_size, int(rules.before_go_share * after))
+    if before <= most:
+        return []
+    return [
+        Finding.error(
+            id="work_before_go",
+            sentence="the submission trained before GO",
+            expected=f"at most {most:,} backward passes before GO: {rules.before_go_passes} on each rank, or "
+            f"{numbers.percent(rules.before_go_share)} of the {after:,} after it",
+            found=f"{before:,}",
+        )
     ]
 
 

@@ -452,7 +452,6 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "practice": (["run", str(BIGRAM), "--runs", "3", "--practice", "--track", str(TRACK)], "no --practice with --runs"),
     "no runs": (["run", str(BIGRAM), "--runs", "0", "--track", str(TRACK)], "expected 1 to 1000 runs"),
     "one pair": (["compare", str(BIGRAM), str(BIGRAM), "--runs", "1", "--track", str(TRACK)], "at least 2 pairs"),
-    "no record": (["compare", str(BIGRAM), "--track", str(TRACK)], "name a BASELINE"),
     "an unknown record": (["compare", str(BIGRAM), "2020-01-01_No", "--track", str(TRACK)], "found '2020-01-01_No'"),
 }
 

@@ -117,6 +117,16 @@ SEEN: dict[SourceRule, list[str | bytes]] = {
         "import torch.nn.functional as F\nF.cross_entropy = f", "import time\nsetattr(time, 'monotonic', f)",
         "from torch import cuda\ncuda.Event.elapsed_time = f",
     ],
+    "patched_counter": [
+        "run._passes.count = 0", "getattr(run, '_passes').count = 0", "import torch\ntorch.autograd.backward = f",
+        "from torch import autograd\nautograd.grad = f", "import torch.autograd as a\nsetattr(a, 'backward', f)",
+        "import torch\ntorch.autograd.backward.__wrapped__(loss)", "NAME = '__closure__'\ngetattr(f, NAME)",
+        "import torch\ntorch.autograd.Variable._execution_engine.run_backward(x)", "import __main__",
+        "from torch.autograd.graph import _engine_run_backward as go", "import sys\nsys.modules['__main__'].Passes",
+        "import torch\nvars(torch.autograd)['backward'] = f", "import torch\ntorch.autograd.__dict__['grad'] = f",
+        "import sys\nsys._getframe(1).f_locals", "run._channel.send({'kind': 'go', 'passes': 0})",
+        "import torch\ndel torch.autograd.backward", "import gc\ngc.get_objects()",
+    ],
 }  # fmt: skip
 
 

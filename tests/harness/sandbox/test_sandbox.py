@@ -89,14 +89,9 @@ def see(speedrun: Any, tmp_path: Path, write_submission: Any, track: Path, level
         .replace("FOLDERS", repr([str(data)]))
         .replace("MARK", speedrun.data.parent.name)
     )
-<<<<<<< HEAD
-    script = write_submission(tmp_path, top=top, prepare="look(run)", train="look(run)", load="look()")
-    outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level, track=track)
-=======
     load = "global looked\nif not looked:\n    looked = True\n    look()"  # it loads several times
     script = write_submission(tmp_path, top=top + "\nlooked = False", prepare="look(run)", train="look(run)", load=load)
-    outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level)
->>>>>>> answers
+    outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level, track=track)
     assert outcome.record["status"] == "complete", outcome.record["sentence"]
     assert outcome.record["sandbox"] == level
     sight = Sight(outcome.log)
@@ -210,3 +205,46 @@ def test_a_weaker_level_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
     assert levels.choose("landlock") == "landlock"
     assert levels.choose("process") == "process"
     assert levels.choose(None) == LEVELS[0]
+
+
+LANGUAGE = """
+import json, os, re, sys
+
+WORDS = re.compile(rb"[a-z]{2,12}[ ,.;]")
+PREFIXES = tuple({os.path.realpath(p) for p in (sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))})
+SKIPPED = ("/proc", "/sys", "/dev")  # of the kernel
+
+def texts():
+    found = {}
+    for folder, folders, names in os.walk("/"):
+        folders[:] = [f for f in folders if not os.path.join(folder, f).startswith(SKIPPED)
+                      and not os.path.realpath(os.path.join(folder, f)).startswith(PREFIXES)]
+        for name in names:
+            path = os.path.join(folder, name)
+            try:
+                if os.path.islink(path) or os.stat(path).st_size < 1000: continue
+                with open(path, "rb") as file: head = file.read(20_000)
+            except OSError:
+                continue
+            if b"\\0" not in head and 6 * len(WORDS.findall(head)) > len(head) * 0.6:
+                found[path] = os.stat(path).st_size
+    return found
+
+def look(run=None):
+    print("TEXTS", json.dumps(texts()), flush=True)
+"""
+CODE = ("/usr/include", "/usr/lib", "/usr/libexec", "/usr/local/lib", "/usr/local/include", "/usr/local/cuda", "/opt")
+"""Shown because compilers and packages lie there; what prose they hold is comments, and stays a limit."""
+
+
+@pytest.mark.parametrize("level", [level for level in LEVELS if level != "process"])
+def test_no_natural_language_but_that_of_code(speedrun: Any, tmp_path: Path, write_submission: Any, level: str) -> None:
+    """Text enough to train on before GO: word lists, manuals, licences, fortunes are not there."""
+    if level not in levels.available_levels():
+        pytest.skip(f"no {level} on this machine")
+    script = write_submission(tmp_path, top=LANGUAGE, prepare="look(run)")
+    outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level)
+    assert outcome.record["status"] == "complete", outcome.record["sentence"]
+    (line,) = [line for line in outcome.log.splitlines() if "TEXTS {" in line]
+    found = json.loads(line.partition("TEXTS ")[2])
+    assert [path for path in found if not path.startswith((*CODE, str(tmp_path)))] == []

@@ -19,7 +19,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.shards import read_shard, write_shard
+from data.corpus import narration
+from data.corpus.language import language
+from data.shards import write_shard
 from harness.formats.run import Score
 from harness.formats.track import load_track
 from harness.sandbox.inside import HEADER, Channel, encode
@@ -541,16 +543,17 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def validation(speedrun: Any, count: int) -> npt.NDArray[Any]:
-    path = next(path for path in (speedrun.data / "embedded-tiny").iterdir() if "val" in path.name)
-    return np.asarray(read_shard(path)[: count + 1])
+def validation(record: dict[str, Any], count: int) -> npt.NDArray[Any]:
+    """The validation text of a run, made anew in the language it revealed."""
+    spoken = language(bytes.fromhex(record["language"]))
+    return narration.generate(spoken.seed("validation"), count + 1, spoken)
 
 
 def test_an_independent_evaluation_agrees(speedrun: Any, tmp_path: Path, write_track: Any) -> None:
     outcome = speedrun.run(BIGRAM, "--keep-weights", track=write_track(tmp_path, val_tokens=19_999))
     score = outcome.record["score"]
     weights = read_safetensors(outcome.folder / "weights.safetensors")
-    losses = losses_of(weights["logits"], validation(speedrun, 19_999))
+    losses = losses_of(weights["logits"], validation(outcome.record, 19_999))
     assert score["val_loss"] == pytest.approx(losses.mean(), abs=1e-5)
     assert score["count"] == len(losses) == 19_999
     sums = [window.sum() for window in in_windows(losses, 128)]
@@ -582,7 +585,7 @@ def test_weights_split_over_ranks_and_logits_in_bfloat16(speedrun: Any, tmp_path
     weights = read_safetensors(outcome.folder / "weights.safetensors")
     table = torch.cat([weights["rows0"], weights["rows1"]]).bfloat16()
     score = outcome.record["score"]
-    assert score["val_loss"] == pytest.approx(losses_of(table, validation(speedrun, 20_000)).mean(), abs=1e-5)
+    assert score["val_loss"] == pytest.approx(losses_of(table, validation(outcome.record, 20_000)).mean(), abs=1e-5)
     assert (score["windows"]["tokens"], score["eval_batch"]) == (100, 7)
 
 
