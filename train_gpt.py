@@ -182,7 +182,7 @@ NANO = Hyperparameters(
     length=128,
     max_docs=0,
     micro_batches=1,
-    steps=64,
+    steps=76,
     stages=(Stage(1.0, rows=16, short=64, long=128, lr=1.0),),
     lr_cooldown=1.0,
     lr_floor=0.05,

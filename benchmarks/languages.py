@@ -51,9 +51,9 @@ def texts(spoken: Language) -> tuple[Tokens, Tokens, float]:
 
 def load_script(path: Path, steps: int) -> ModuleType:
     """The reigning script with another number of steps on this preset."""
-    text, count = re.subn(r"(?m)^    steps=64,$", f"    steps={steps},", path.read_text())
+    text, count = re.subn(r"(?m)^    steps=76,$", f"    steps={steps},", path.read_text())
     if count != 1:
-        raise ValueError(f"expected one line 'steps=64,' in {path}, found {count}")
+        raise ValueError(f"expected one line 'steps=76,' in {path}, found {count}")
     with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
         file.write(text)
         file.flush()

@@ -24,7 +24,7 @@ def short_run(device: str, folder: Path) -> tuple[Path, Path]:
     """The script with few steps, and a track like `gpt2-small-1gpu` on the dataset `synthetic`."""
     script, track = folder / "train_gpt.py", folder / "track.toml"
     text = (ROOT / "train_gpt.py").read_text()
-    script.write_text(text.replace("steps=1_920", "steps=40").replace("steps=64", "steps=8"))
+    script.write_text(text.replace("steps=1_920", "steps=40").replace("steps=76", "steps=8"))
     changes = {
         r'^name = ".*"': 'name = "hopper"', r'^dataset = ".*"': 'dataset = "synthetic"',
         r"^train_shards = .*": "train_shards = 2",

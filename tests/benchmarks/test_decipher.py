@@ -75,5 +75,5 @@ def test_the_spread_of_languages_stands_beside_that_of_seeds() -> None:
 
 def test_only_a_script_with_that_many_steps_is_changed(tmp_path: Path) -> None:
     (tmp_path / "train_gpt.py").write_text("steps = 3\n")
-    with pytest.raises(ValueError, match="expected one line 'steps=64,'"):
+    with pytest.raises(ValueError, match="expected one line 'steps=76,'"):
         load_script(tmp_path / "train_gpt.py", 72)
