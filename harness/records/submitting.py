@@ -32,7 +32,7 @@ from .readme import readme_bytes
 from .record import Record, Statement, Waiver, read_records_of, signers_of, source_files
 from .signing import fingerprint_of_key, sign
 from .verdict import Verdict, derive_verdict, verdict_bytes
-from .verification import NOT_IN_MANIFEST, VerificationReport, check_baseline, check_date, verify_record
+from .verification import NOT_IN_MANIFEST, VerificationReport, check_baseline, check_copies, check_date, verify_record
 
 MAX_DIFF_LINES = 100_000
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..campaigns.bundle import Bundle, read_bundle
+from ..campaigns.copies import copied
 from ..campaigns.track_match import bundle_track, contest_findings, same_rules
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, TrackError, UserError
@@ -150,7 +151,9 @@ def verify_record(folder: Path, records: list[Record]) -> list[VerificationRepor
     return [report, *(_report_challenge(folder, challenge) for challenge in challenges)]
 
 
-def _judged(report: VerificationReport, record: Record, manifest: Manifest | None, records: list[Record]) -> VerificationReport:
+def _judged(
+    report: VerificationReport, record: Record, manifest: Manifest | None, records: list[Record]
+) -> VerificationReport:
     """The report with everything that needs a readable record."""
     folder, bundle = report.path, record.bundle
     before = predecessors(record, records)
@@ -159,6 +162,7 @@ def _judged(report: VerificationReport, record: Record, manifest: Manifest | Non
     findings += _check_statement(folder, record.statement, before)
     findings += _check_files(folder, record, manifest)
     findings += check_baseline(bundle, before, own=(folder / layout.BASELINE_DIR).is_dir())
+    findings += check_copies(bundle, before)
     findings += _check_lock(folder, record)
     derived = derive_verdict(
         bundle,
@@ -172,7 +176,9 @@ def _judged(report: VerificationReport, record: Record, manifest: Manifest | Non
     kept = read_verdict(folder)
     differs = difference(kept, derived, rules_hold)
     if differs is not None:
-        findings.append(Finding.error("verdict_differs", "verdict.json is not what its runs show", differs[1], differs[0]))
+        findings.append(
+            Finding.error("verdict_differs", "verdict.json is not what its runs show", differs[1], differs[0])
+        )
     judged = derived.findings if rules_hold else (*kept.findings, *bundle.findings)
     return replace(
         report,
@@ -205,19 +211,27 @@ def _check_contest(folder: Path, track: Track) -> tuple[bool, list[Finding]]:
         return same_rules(track, tracks[0]), []
     expected = f"{layout.TRACK_FILE} as beside the record, or a file of {layout.PAST_RULES_DIR}/"
     found = f"other rules that call themselves {track.name} {track.rules_version}"
-    return True, [Finding.error("track_changed", "the record was made under rules that this track never had", expected, found)]
+    return True, [
+        Finding.error("track_changed", "the record was made under rules that this track never had", expected, found)
+    ]
 
 
 def _check_statement(folder: Path, statement: Statement, before: list[Record]) -> list[Finding]:
     findings = check_date(statement)
     if statement.name != folder.name or not statement.name.startswith(f"{statement.date}_"):
-        findings.append(Finding.error("renamed", "the folder is not named as its statement says", statement.name, folder.name))
+        findings.append(
+            Finding.error("renamed", "the folder is not named as its statement says", statement.name, folder.name)
+        )
     if statement.track != folder.parent.name:
-        findings.append(Finding.error("own_track", "the statement names another track", folder.parent.name, statement.track))
+        findings.append(
+            Finding.error("own_track", "the statement names another track", folder.parent.name, statement.track)
+        )
     names = {record.name for record in before}
     for parent in statement.parents:
         if parent not in names:
-            findings.append(Finding.error("parent_unknown", "a parent is no earlier record of this track", "a record", parent))
+            findings.append(
+                Finding.error("parent_unknown", "a parent is no earlier record of this track", "a record", parent)
+            )
     return findings
 
 
@@ -226,7 +240,9 @@ def check_date(statement: Statement) -> list[Finding]:
     last = clock.utc_now().date() + timedelta(days=1)  # a day: the author's time zone
     if statement.date <= last:
         return []
-    return [Finding.error("date_to_come", "the record is dated in the future", f"{last} or earlier", str(statement.date))]
+    return [
+        Finding.error("date_to_come", "the record is dated in the future", f"{last} or earlier", str(statement.date))
+    ]
 
 
 def _check_files(folder: Path, record: Record, manifest: Manifest | None) -> list[Finding]:
@@ -267,6 +283,22 @@ def check_baseline(bundle: Bundle, before: list[Record], own: bool) -> list[Find
     found = "no such record" if named is None else f"source {named.submission.sha256[:12]}"
     expected = f"the record {arm.record} with source {arm.submission.sha256[:12]}"
     return [Finding.error("baseline_source", "the baseline is not the record it is said to be", expected, found)]
+
+
+def check_copies(bundle: Bundle, before: list[Record]) -> list[Finding]:
+    """No run of a campaign is one of an earlier record, or of a campaign that is attached to one."""
+    own = bundle.plan.campaign_id
+    others = [(f"record {record.name}", record.bundle) for record in before]
+    runs = [
+        (name, [attempt.run for attempt in other.attempts]) for name, other in others if other.plan.campaign_id != own
+    ]
+    findings = list(copied([attempt.run for attempt in bundle.attempts], runs))
+    for name, other in others:
+        if other.plan.campaign_id == own:
+            findings.append(
+                Finding.error("copied_campaign", f"the campaign is that of {name}", "another campaign", own)
+            )
+    return findings
 
 
 def _check_lock(folder: Path, record: Record) -> list[Finding]:

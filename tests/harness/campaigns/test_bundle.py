@@ -11,7 +11,7 @@ import pytest
 
 from harness.campaigns.bundle import Bundle, file_digests, read_bundle
 from harness.errors import RecordError
-from harness.formats.run import Charge, Phases, RunRecord, Windows, read_run
+from harness.formats.run import Charge, Owner, Phases, RunRecord, Windows, read_run
 from harness.status import Status
 
 PAIRS = {"baseline_times": (2.2, 2.3, 2.4, 2.5), "baseline_losses": (5.0, 5.1, 5.2, 5.3)}
@@ -224,6 +224,10 @@ def test_a_run_that_contradicts_itself_or_its_plan_is_found_though_the_chain_hol
     assert "run_edited" in ids(read_bundle(folder))
 
 
+def on_another_boot(run: RunRecord) -> Owner:
+    return run.owner.model_copy(update={"boot_id": run.run_id})
+
+
 ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "torch": {"torch": "2.8.0"},
     "python": {"python": "3.13.0"},
@@ -237,7 +241,7 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
 def test_runs_that_are_not_alike_are_named_with_both_values(make_bundle: Any, tmp_path: Path, key: str) -> None:
     def change(run: RunRecord, slot: Any) -> RunRecord:
         changed = run.environment.model_copy(update=ENVIRONMENTS[key])
-        return some(run, environment=changed) if slot.index == 3 else run
+        return some(run, environment=changed, owner=on_another_boot(run)) if slot.index == 3 else run
 
     findings = read_bundle(make_bundle(tmp_path / "campaign", change=change)).findings
     assert {finding.id for finding in findings} == {"not_alike"}
@@ -253,16 +257,15 @@ def test_other_data_is_not_alike(make_bundle: Any, tmp_path: Path) -> None:
         return some(run, data=other)
 
     findings = read_bundle(make_bundle(tmp_path / "campaign", change=change)).findings
-    assert [finding.id for finding in findings] == ["not_alike", "not_alike"]
-    assert [finding.found[:4] for finding in findings] == ["0000", "not "]
+    assert [finding.id for finding in findings] == ["not_alike", "not_alike", "data_is_not_the_tracks"]
+    assert [finding.found[:4] for finding in findings[:2]] == ["0000", "not "]
 
 
 def test_what_differs_between_any_two_runs_does_not_matter(make_bundle: Any, tmp_path: Path) -> None:
     def change(run: RunRecord, slot: Any) -> RunRecord:
         world = run.environment
-        return some(
-            run, environment=world.model_copy(update={"kernel": f"6.{slot.index}", "memory_bytes": slot.index + 1})
-        )  # fmt: skip
+        world = world.model_copy(update={"kernel": f"6.{slot.index}", "memory_bytes": slot.index + 1})
+        return some(run, environment=world, owner=on_another_boot(run))
 
     assert read_bundle(make_bundle(tmp_path / "campaign", change=change)).findings == ()
 
