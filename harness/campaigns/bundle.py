@@ -22,6 +22,7 @@ from ..formats.run import Finding, RunRecord, SubmissionRef
 from ..formats.submission import IGNORED, source_digest
 from ..formats.track import Track, load_track
 from ..status import Status
+from ..system.names import clashes, folded, is_gits
 from ..system.plainfile import read_plain
 from . import comparable, relations
 from .campaign import Arm, ArmPlan, Plan, Slot, fills_slot
@@ -260,8 +261,14 @@ def _sources(folder: Path, plan: Plan, sources: Mapping[Arm, Path | None] | None
 
 def source_findings(place: Path, arm: ArmPlan, taken: frozenset[str] = frozenset()) -> Iterator[Finding]:
     """What of an arm's source is not, byte for byte, what the plan says. taken: names of other files there."""
+    for first, other in clashes(sorted(arm.submission.files)):
+        sentence = f"{arm.arm}: {other!r} is the same name as {first!r} on some disks"
+        yield Finding.error(
+            "source_digest", sentence, "names that differ in more than case or Unicode form", f"{other!r}"
+        )
+    total, read = 0, 0
     for name, expected in arm.submission.files.items():
-        if name.partition("/")[0] in taken:
+        if folded(name.partition("/")[0]) in {folded(own) for own in taken} or is_gits(name):
             sentence = f"{arm.arm}: {name!r} is no name for source"
             yield Finding.error("source_digest", sentence, "a name of its own", f"{name!r}")
             continue
@@ -275,11 +282,16 @@ def source_findings(place: Path, arm: ArmPlan, taken: frozenset[str] = frozenset
         except UserError as error:
             yield Finding.error("source_digest", f"{arm.arm}: {name!r} cannot be read", expected[:12], str(error))
             continue
+        total, read = total + len(content), read + 1
         found = hashlib.sha256(content).hexdigest()
         if found != expected:
             yield Finding.error(
                 "source_digest", f"{arm.arm}: {name!r} is not what was planned", expected[:12], found[:12]
             )
+
+    if total != arm.submission.bytes and read == len(arm.submission.files):
+        sentence = f"{arm.arm}: its files are of another size than the plan says"
+        yield Finding.error("source_digest", sentence, f"{arm.submission.bytes} bytes", f"{total} bytes")
 
 
 def _stays_inside(name: str) -> bool:

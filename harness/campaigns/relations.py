@@ -70,7 +70,7 @@ OF_CAMPAIGNS: tuple[tuple[Callable[[CampaignFacts], Iterator[Contradiction]], st
     (campaign_relations.one_boot_of_two_machines, "boot, kernel, processor, memory", "physics"),
     (campaign_relations.equal_results, "weights, losses, secrets of two runs", "physics"),
 )
-RELATIONS = tuple(Relation(*row) for row in (*OF_RUNS, *OF_CAMPAIGNS))
+RELATIONS = (*(Relation(*row) for row in OF_RUNS), *(Relation(*row) for row in OF_CAMPAIGNS))
 
 
 def contradictions(facts: CampaignFacts) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """The one module that knows file names.
 
+records/digests.json                            digests of all that follows, for `speedrun verify --against`
 records/<track>/track.toml                      a contest
 records/<track>/rules/<version>.toml            the same as it was under earlier rules
 records/<track>/history.json                    records imported from elsewhere
@@ -61,6 +62,8 @@ SIGNATURE_FILE = "manifest.json.sig"
 SIGNERS_FILE = "allowed_signers"
 HISTORY_FILE = "history.json"  # records imported from elsewhere, of tier `reported`
 CLAIMS_FILE = "claims.json"  # claims read from elsewhere; never records
+DIGESTS_FILE = "digests.json"  # beside the tracks
+RECORDS_DIR = "records"
 CHALLENGE_FILE = "challenge.json"
 CHALLENGES_DIR = "challenges"
 CANDIDATE_DIR = "candidate"
@@ -111,7 +114,7 @@ def index_file(track: str) -> Path:
 
 def records_root() -> Path:
     """Where the tracks and their records are: SPEEDRUN_RECORDS, else records/ of this checkout."""
-    return Path(os.environ.get("SPEEDRUN_RECORDS") or ROOT / "records")
+    return Path(os.environ.get("SPEEDRUN_RECORDS") or ROOT / RECORDS_DIR)
 
 
 def track_file(name: str) -> Path:

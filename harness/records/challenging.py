@@ -27,6 +27,7 @@ from .manifest import manifest_bytes, write_manifest
 from .record import read_record, signers_of, source_files
 from .signing import fingerprint_of_key, sign
 from .submitting import sync_tree, write_new
+from .tree_digest import add_to_digests
 
 
 def attach(
@@ -78,6 +79,7 @@ def attach(
         if not dry_run:
             temporary.rename(place)
             sync_folder(challenges)
+            add_to_digests(place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if not was_there and not any(challenges.iterdir()):

@@ -20,7 +20,7 @@ from ..campaigns.bundle import Bundle, read_bundle
 from ..campaigns.campaign import Arm
 from ..campaigns.track_match import bundle_track
 from ..campaigns.evidence import Evidence, derive
-from ..errors import RecordError, first_problem
+from ..errors import RecordError, UserError, first_problem
 from ..formats import layout
 from ..formats.run import RunRecord, Section, SubmissionRef
 from ..system.plainfile import read_plain
@@ -187,8 +187,8 @@ def read_records_of(track_dir: Path) -> tuple[list[Record], list[str]]:
     for folder in layout.record_dirs_of(track_dir):
         try:
             records.append(read_record(folder))
-        except RecordError as error:
-            broken.append(str(error))
+        except (UserError, ValueError, OSError, RecursionError) as error:  # no folder hides the others
+            broken.append(str(error) if isinstance(error, UserError) else f"{folder} cannot be read: {error}")
     return in_order(records), broken
 
 

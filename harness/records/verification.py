@@ -5,7 +5,7 @@ package lock, the evidence, the findings or the size. What holds here holds for 
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import chain
@@ -29,8 +29,10 @@ from .environments import lock_bytes
 from .manifest import Manifest, check_manifest
 from .record import Record, Statement, load_record, read_records_of, signers_of
 from .signing import Signature, check_signature
+from .tree_digest import against, tree_findings
 from .verdict import WaivedFinding, derive_verdict, difference, read_verdict
 
+Imported = Callable[[Path], Iterable[Finding]]  # a track's folder -> what of its imported rows does not hold
 NOT_IN_MANIFEST = frozenset({layout.README_FILE, layout.CHALLENGES_DIR})
 
 
@@ -39,13 +41,14 @@ class VerificationReport:
     """What verification found out about one folder."""
 
     path: Path
-    kind: Literal["record", "challenge", "bundle", "track"]
+    kind: Literal["record", "challenge", "bundle", "track", "tree"]
     findings: tuple[Finding, ...] = ()
     waived: tuple[WaivedFinding, ...] = ()
     record: Record | None = None  # where it could be read
     predecessor: Record | None = None  # the record it was judged against
     evidence: Evidence | None = None
     signature: Signature | None = None
+    digest: str | None = None  # of a tree's digests.json
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -56,15 +59,24 @@ class VerificationReport:
         return not self.errors
 
 
-def verify_each(paths: list[Path]) -> Iterator[VerificationReport]:
+def verify_each(paths: list[Path], imported: Imported = lambda _: ()) -> Iterator[VerificationReport]:
     """Verify records, tracks, folders of tracks and bundles, one after the other.
 
-    Raises UserError for a path that is none of them.
+    imported: what does not hold of the rows that a track's folder has from elsewhere. Raises UserError for a path that
+    is none of them.
     """
-    return chain.from_iterable(_verify_path(path.absolute()) for path in paths)
+    return chain.from_iterable(_verify_path(path.absolute(), imported) for path in paths)
 
 
-def _verify_path(path: Path) -> Iterable[VerificationReport]:
+def verify_against(path: Path, other: str) -> VerificationReport:
+    """A folder of tracks held against a copy of it elsewhere. Raises UserError where either is none."""
+    root = path.absolute()
+    if not any(root.glob(f"*/{layout.TRACK_FILE}")):
+        raise UserError(f"expected a folder of tracks to hold against {other}, found none at {path}")
+    return VerificationReport(path=root, kind="tree", findings=tuple(against(root, other)))
+
+
+def _verify_path(path: Path, imported: Imported) -> Iterable[VerificationReport]:
     if not os.path.lexists(path):
         raise UserError(f"expected a record, a bundle, a track or a folder of tracks, found nothing at {path}")
     if os.path.lexists(path / layout.RECORD_FILE) or layout.RECORD_NAME.match(path.name):
@@ -72,11 +84,21 @@ def _verify_path(path: Path) -> Iterable[VerificationReport]:
     if (path / layout.LEDGER_FILE).is_file():
         return [verify_bundle(path)]
     if (path / layout.TRACK_FILE).is_file():
-        return _each_of_track(path)
+        return _each_of_track(path, imported)
     tracks = sorted(file.parent for file in path.glob(f"*/{layout.TRACK_FILE}"))
     if not tracks:
         raise UserError(f"expected a record, a bundle, a track or a folder of tracks, found none of them at {path}")
-    return chain.from_iterable(map(_each_of_track, tracks))
+    return chain([_verify_tree(path)], chain.from_iterable(_each_of_track(track, imported) for track in tracks))
+
+
+def _verify_tree(root: Path) -> VerificationReport:
+    """Every file below a folder of tracks against its digests, and whatever there is no track."""
+    findings, digest = tree_findings(root)
+    for entry in sorted(root.iterdir()):
+        if entry.name != layout.DIGESTS_FILE and not (entry / layout.TRACK_FILE).is_file():
+            expected = f"folders with a {layout.TRACK_FILE}"
+            findings.append(Finding.error("foreign", f"{entry.name!r} is no track", expected, entry.name))
+    return VerificationReport(path=root, kind="tree", findings=tuple(findings), digest=digest)
 
 
 def verify_track(track_dir: Path) -> list[VerificationReport]:
@@ -84,7 +106,7 @@ def verify_track(track_dir: Path) -> list[VerificationReport]:
     return list(_each_of_track(track_dir))
 
 
-def _each_of_track(track_dir: Path) -> Iterator[VerificationReport]:
+def _each_of_track(track_dir: Path, imported: Imported = lambda _: ()) -> Iterator[VerificationReport]:
     allowed = {
         layout.TRACK_FILE, layout.SIGNERS_FILE, layout.HISTORY_FILE, layout.CLAIMS_FILE, layout.PAST_RULES_DIR,
         layout.REPORTED_DIR,
@@ -100,9 +122,23 @@ def _each_of_track(track_dir: Path) -> Iterator[VerificationReport]:
     except TrackError as error:
         findings.append(Finding.error("track", str(error), "a track", "none that can be read"))
     records, _ = read_records_of(track_dir)
-    yield VerificationReport(path=track_dir, kind="track", findings=(*findings, *_reported(track_dir)))
+    yield VerificationReport(
+        path=track_dir, kind="track", findings=(*findings, *_reported(track_dir), *imported(track_dir))
+    )
     for folder in layout.record_dirs_of(track_dir):
-        yield from verify_record(folder, records)
+        yield from _whatever_happens(folder, records)
+
+
+def _whatever_happens(folder: Path, records: list[Record]) -> list[VerificationReport]:
+    """A record, whatever it does to its readers: no folder keeps the others from being verified."""
+    try:
+        return verify_record(folder, records)
+    except Exception as error:  # noqa: BLE001
+        sentence = f"{folder.name} cannot be verified"
+        finding = Finding.error(
+            "unreadable", sentence, "a folder that can be read", f"{type(error).__name__}: {error}"[:300]
+        )
+        return [VerificationReport(path=folder, kind="record", findings=(finding,))]
 
 
 def _reported(track_dir: Path) -> Iterator[Finding]:
