@@ -70,6 +70,7 @@ def make_bundle(
     created_at: datetime = START,
     closed: bool = True,
     seed: int = 0,
+    relabel: bool = False,
 ) -> Path:
     """Write a campaign to `folder` (made here) and return it.
 
@@ -97,6 +98,7 @@ def make_bundle(
         device=device,
         sandbox=sandbox,
         created_at=created_at,
+        relabel=relabel,
     )
     with mock.patch.object(clock, "utc_now", return_value=created_at):
         create_ledger(folder, plan)
@@ -165,6 +167,10 @@ def _a_run(plan: Plan, track: Track, slot: Slot, number: int, clock_s: float, wo
         owner=Owner(pid=1, start_ticks=1, boot_id=str(uuid.UUID(machine[:32]))),
         data=_shards(track),
         data_at_go="hard links",
+        relabelled=plan.relabel,
+        relabelling_sha256=hashlib.sha256(f"{plan.campaign_id} {number}".encode()).hexdigest()
+        if plan.relabel
+        else None,
         environment=world,
     )
 

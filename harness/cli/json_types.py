@@ -166,6 +166,7 @@ class Challenged(Section):
     signature: str
     written: bool
     tier: str
+    campaigns: dict[Literal["reproductions", "refutations"], int]  # intact ones besides the record's own
     findings: list[Finding]
 
 

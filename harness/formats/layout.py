@@ -16,7 +16,8 @@ records/<track>/<date>_<Name>/                  a record
     ledger.jsonl, runs/<run>/{run.json,progress.jsonl}    its campaign
     verdict.json      findings and evidence, derived
     manifest.json     digests of all of the above, written last; manifest.json.sig signs it
-    challenges/<date>_<digest>/    attached later: challenge.json, a whole campaign, and a manifest of its own
+    challenges/<date>_<digest>/    attached later: challenge.json, a whole campaign, and a manifest of its own;
+                      relabelled/ holds one under a secret vocabulary
 runs/<campaign>/                                campaigns: what `speedrun submit` makes records of
     ledger.jsonl      the plan, then every attempt and what became of it
     track.toml, candidate/, baseline/    what runs, copied before the first one
@@ -68,6 +69,7 @@ CHALLENGE_FILE = "challenge.json"
 CHALLENGES_DIR = "challenges"
 CANDIDATE_DIR = "candidate"
 BASELINE_DIR = "baseline"
+RELABELLED_DIR = "relabelled"  # of a challenge: a campaign under a secret vocabulary
 PAST_RULES_DIR = "rules"
 RESERVE_FILE = ".reserve"  # space for the closing record, given back when it is written
 

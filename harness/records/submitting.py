@@ -288,4 +288,7 @@ def _missing_signature(place: Path, key: Path | None) -> list[Finding]:
 
 def _foreign(broken: Sequence[str]) -> list[Finding]:
     """A record that cannot be read might be the reigning one: nothing is accepted over it."""
-    return [Finding.error("record_unreadable", sentence, "records that can be read", "one that cannot") for sentence in broken]
+    return [
+        Finding.error("record_unreadable", sentence, "records that can be read", "one that cannot")
+        for sentence in broken
+    ]

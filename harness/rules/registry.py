@@ -75,11 +75,12 @@ def check_rules(
     reigning: str | None,
     history: Sequence[RunRecord] = (),
     record_bytes: int | None = None,
+    rules: Sequence["Rule"] | None = None,
 ) -> tuple[Finding, ...]:
     """Every finding about a bundle that wants to be a record: the bundle's own, its runs', the source's, the rules'.
 
     reigning: the record that stood before this one; None only where there is none. history: that record's runs.
-    record_bytes: of the folder as it will be, where it is made already.
+    record_bytes: of the folder as it will be, where it is made already. rules: all of them by default.
     """
     given = RuleInput(
         bundle=bundle,
@@ -98,7 +99,7 @@ def check_rules(
             expected=breach.expected,
             found=breach.found,
         )
-        for rule in RULES
+        for rule in (RULES if rules is None else rules)
         for breach in rule.broken(given, track)
     ]
     return tuple(dict.fromkeys((*bundle.findings, *_of_runs(given), *source_findings, *broken)))

@@ -228,7 +228,8 @@ def _tell(found: Reproduction, as_json: bool) -> None:
         for sentence in found.sentences():
             console.print(Text(printable(sentence)), soft_wrap=True)
         if found.can_challenge:
-            command = f"speedrun challenge {found.track}/{found.record} {found.campaign} --author ..."
+            labels = f" --relabelled {found.relabelled.folder}" if found.relabelled else ""
+            command = f"speedrun challenge {found.track}/{found.record} {found.campaign}{labels} --author ..."
             console.print(Text(f"attach it: {command}", style="dim"), soft_wrap=True)
     raise typer.Exit(int(found.exit_code))
 
