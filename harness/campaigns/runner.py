@@ -51,6 +51,7 @@ class Options:
     data_root: Path
     keep_weights: bool = False
     wait: bool = False
+    python: Path | None = None  # of the sandbox's own environment, which the referee and the judge do not share
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ class _Runner:
         machine.pick_world_size(self.track, plan.world_size, plan.device)
         levels.choose(plan.sandbox)
         data = datasets.verify(self.dataset, self.options.data_root, self.track.data.train_shards)
-        here = comparable.machine_fingerprint(environment.collect(), plan.device, plan.world_size)
+        here = comparable.machine_fingerprint(environment.collect(self.options.python), plan.device, plan.world_size)
         self._check_alike({**here, "sandbox": plan.sandbox, **comparable.data_fingerprint(data)})
         return self._request(slot, arm)
 
@@ -247,6 +248,7 @@ class _Runner:
             keep_weights=self.options.keep_weights,
             require_sandbox=plan.sandbox,
             wait=self.options.wait,
+            python=self.options.python,
             relabel=plan.relabel,
         )
 

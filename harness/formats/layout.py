@@ -3,6 +3,7 @@
 records/digests.json                            digests of all that follows, for `speedrun verify --against`
 records/<track>/track.toml                      a contest
 records/<track>/rules/<version>.toml            the same as it was under earlier rules
+records/<track>/locks/torch-<version>.txt       the wheels, by hash, that records of this torch are reproduced in
 records/<track>/history.json                    records imported from elsewhere
 records/<track>/claims.json                     what others claim and no table has accepted; never a record
 records/<track>/allowed_signers                 whose signatures count, in OpenSSH's format
@@ -71,6 +72,7 @@ CANDIDATE_DIR = "candidate"
 BASELINE_DIR = "baseline"
 RELABELLED_DIR = "relabelled"  # of a challenge: a campaign under a secret vocabulary
 PAST_RULES_DIR = "rules"
+LOCKS_DIR = "locks"  # of a track: torch-<version>.txt, wheels by hash
 RESERVE_FILE = ".reserve"  # space for the closing record, given back when it is written
 
 RECORD_NAME = re.compile(r"^\d{4}-\d{2}-\d{2}_[A-Za-z0-9]+\Z")

@@ -109,7 +109,7 @@ def verify_track(track_dir: Path) -> list[VerificationReport]:
 def _each_of_track(track_dir: Path, imported: Imported = lambda _: ()) -> Iterator[VerificationReport]:
     allowed = {
         layout.TRACK_FILE, layout.SIGNERS_FILE, layout.HISTORY_FILE, layout.CLAIMS_FILE, layout.PAST_RULES_DIR,
-        layout.REPORTED_DIR,
+        layout.REPORTED_DIR, layout.LOCKS_DIR,
     }  # fmt: skip
     being_made = scratch.sweep(track_dir)
     others = [p for p in sorted(track_dir.iterdir()) if p.name not in allowed and not layout.RECORD_NAME.match(p.name)]

@@ -21,6 +21,7 @@ from ..formats.submission import check_source, take_copy
 from ..formats.weights import WeightBuffer
 from ..sandbox import cgroups, inside, levels
 from ..sandbox.levels import Limits, View
+from ..sandbox.namespaces import SYSTEM
 from ..sandbox.process_tree import ProcessTree
 from ..scoring import relabelling
 from ..scoring.scorer import EvaluatorSettings, Scorer, ScoreRequest
@@ -126,7 +127,7 @@ def _workplace(request: Request, folder: RunFolder) -> Iterator[_Workplace]:
             inside=temporary / "inside" / "inside.py",
             entry=temporary / "source" / request.submission.entry,
             view=View(
-                readable=(temporary / "inside", temporary / "source"),
+                readable=(temporary / "inside", temporary / "source", *_own_environment(request.python)),
                 hidden=(request.data_root / request.dataset.name,),
                 home=temporary / "home",
                 environment={"OMP_NUM_THREADS": str(threads)},
@@ -137,6 +138,15 @@ def _workplace(request: Request, folder: RunFolder) -> Iterator[_Workplace]:
     finally:
         log.close()
         remove_tree(temporary)
+
+
+def _own_environment(python: Path | None) -> tuple[Path, ...]:
+    """The folders of a sandbox's own interpreter: its virtual environment, and the Python that is linked there."""
+    if python is None:
+        return ()
+    base = python.resolve().parent.parent
+    system = any(base.is_relative_to(folder) for folder in SYSTEM)
+    return (python.parent.parent, *(() if system else (base,)))
 
 
 def _train(
@@ -180,7 +190,13 @@ def _orders(request: Request, state: RunState, gate: DataGate, place: _Workplace
         hidden=(*place.view.hidden, gate.root),
         environment=place.view.environment | {"SPEEDRUN_SOCKET": str(place.temporary / "socket" / "referee")},
     )
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={request.world_size}"]
+    torchrun = [
+        str(request.python or sys.executable),
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc_per_node={request.world_size}",
+    ]
     torchrun += [str(place.inside)]
     document_token = request.dataset.document_token
     if state.relabelling is not None:
@@ -235,6 +251,7 @@ def _score(
         seed=request.seed,
         device=request.device,
         threads=max(1, len(machine.cores(track)) // 2),
+        python=request.python,
     )
     scorer = Scorer(settings, place.log, observer)
     started_ns = clock.now_ns()

@@ -50,6 +50,7 @@ class Request:
     keep_weights: bool = False
     require_sandbox: str | None = None
     wait: bool = False
+    python: Path | None = None  # interpreter of the sandbox's own environment; never started outside of it
 
 
 @dataclass(slots=True)
@@ -87,7 +88,7 @@ def first_record(request: Request, run_id: str) -> RunRecord:
         sandbox=None,
         started_at=clock.utc_now(),
         owner=owner(),
-        environment=environment.collect(),
+        environment=environment.collect(request.python),
     )
 
 

@@ -61,6 +61,7 @@ class EvaluatorSettings:
     seed: int
     device: str
     threads: int  # of each evaluator
+    python: Path | None = None  # what the evaluators are started with; the judge has the referee's own
 
 
 @dataclass(slots=True)
@@ -141,7 +142,7 @@ class Scorer:
         config_fd = os.memfd_create("config", 0)
         os.write(config_fd, json.dumps(config).encode())
         os.lseek(config_fd, 0, os.SEEK_SET)
-        argv = [sys.executable, "-I", str(settings.inside), "evaluate", str(config_fd)]
+        argv = [str(settings.python or sys.executable), "-I", str(settings.inside), "evaluate", str(config_fd)]
         try:
             return tree.start(argv, pass_fds=(config_fd, sock.fileno(), *copies))
         finally:
