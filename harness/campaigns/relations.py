@@ -56,6 +56,7 @@ OF_RUNS: tuple[tuple[Callable[[RunFacts], Iterator[Contradiction]], str, FixedBy
     (run_relations.shadow_is_not_the_tracks, "shadow's count and source, shadow_tokens, dataset", "the track"),
     (run_relations.untold_finding, "findings, score, tolerances", "the track"),
     (run_relations.sentence_tells_another_loss, "sentence, val_loss", "the harness"),
+    (run_relations.machine_did_the_impossible, "load, train_ns, cores", "physics"),
     (run_relations.data_is_not_the_tracks, "shards read, shards of the dataset", "the track"),
     (run_relations.relabelling_without_digest, "relabelled, its digest", "the harness"),
     (run_relations.impossible_machine, "cores, memory, ranks, GPUs", "physics"),
@@ -68,7 +69,8 @@ OF_CAMPAIGNS: tuple[tuple[Callable[[CampaignFacts], Iterator[Contradiction]], st
     (campaign_relations.runs_overlap, "stamps of runs of one boot", "physics"),
     (campaign_relations.clocks_disagree, "wall and raw clock of runs of one boot", "physics"),
     (campaign_relations.one_boot_of_two_machines, "boot, kernel, processor, memory", "physics"),
-    (campaign_relations.equal_results, "weights, losses, secrets of two runs", "physics"),
+    (campaign_relations.load_of_some_runs, "load of a campaign's runs", "the harness"),
+    (campaign_relations.secrets_told_twice, "shadow text, permutation, stamps of two runs", "physics"),
 )
 RELATIONS = (*(Relation(*row) for row in OF_RUNS), *(Relation(*row) for row in OF_CAMPAIGNS))
 

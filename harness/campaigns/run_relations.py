@@ -26,6 +26,7 @@ WALL_SLACK_S = 2.0  # two stamps of the wall clock, each rounded to the second
 WALL_DRIFT = 1e-3  # by which a wall clock may be slewed against the raw one
 LIMIT_SLACK_S = 1.0  # a limit is enforced within this
 ROUNDED = 2e-7  # nats: the difference of two losses of 7 digits each
+COUNTER_SLACK_NS = NS // 10  # of one core: its counters grow by ticks
 ARITHMETIC = 1e-6  # relative: float32 means against their own maximum
 
 
@@ -336,6 +337,25 @@ def sentence_tells_another_loss(facts: RunFacts) -> Iterator[Contradiction]:
 
 
 # ------------------------------------------------------------------------------------------- data and the machine
+
+
+def machine_did_the_impossible(facts: RunFacts) -> Iterator[Contradiction]:
+    """A load is measured from GO to STOP or a little more, and nobody takes more of a core than there is."""
+    run, load = facts.run, facts.run.load
+    if load is None:
+        return
+    if run.phases.train_ns is not None and load.wall_ns < run.phases.train_ns:
+        yield (
+            f"{_name(run)}: its load is of less time than its training",
+            f"{run.phases.train_ns} ns",
+            f"{load.wall_ns} ns",
+        )
+    if load.cores > run.environment.cpu_cores:
+        yield f"{_name(run)}: its load is of more cores than there are", f"{run.environment.cpu_cores}", f"{load.cores}"
+    most_ns = load.cores * (load.wall_ns + COUNTER_SLACK_NS)
+    if load.others_ns + load.steal_ns > most_ns:
+        found = f"{load.others_ns + load.steal_ns} ns"
+        yield f"{_name(run)}: others had more of its cores than there was", f"at most {most_ns} ns", found
 
 
 def data_is_not_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:

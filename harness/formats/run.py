@@ -3,7 +3,7 @@
 Schema history (never edited, only added to):
     1  2026-11  first version
     2  2026-11  `campaign`; windows may be summed in groups (`windows_per_sum`); one line per key
-    3  2026-11  `charges`: time added for work outside the clock
+    3  2026-11  `charges`: time added for work outside the clock; `load`: what else the machine did meanwhile
 """
 
 import errno
@@ -30,6 +30,7 @@ from ..system.processes import ProcessId
 from ..system.scratch import remove_tree
 from . import layout
 from .environment import Environment
+from .load import MachineLoad
 from .submission import Submission
 from .track import Track
 
@@ -239,6 +240,7 @@ class RunRecord(Section):
     stamps: Stamps | None = None
     phases: Phases = Phases()
     charges: tuple[Charge, ...] = ()  # added to phases.train_ns
+    load: MachineLoad | None = None  # GO to STOP
     data: dict[str, Sha256] = {}  # shard -> digest, as verified before the run
     data_at_go: Literal["hard links", "copies"] | None = None
     relabelled: bool = False  # under a secret permutation of the vocabulary: evidence, never a place on a board

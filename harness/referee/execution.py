@@ -162,7 +162,9 @@ def _train(
         referee = Referee(_orders(request, state, gate, place), listener, gate, place.log, curve, observer)
         state.times, place.referee = referee.times, referee
         with held_to(machine.cores(request.track)):
-            return referee.train()
+            buffers = referee.train()
+        state.load = referee.load
+        return buffers
     finally:
         state.altered_shards = gate.altered(state.data)
         listener.close()

@@ -7,6 +7,7 @@ from typing import Literal
 from data.datasets import Dataset
 
 from ..formats import environment, numbers
+from ..formats.load import MachineLoad
 from ..formats.run import (
     CampaignRef,
     Charge,
@@ -64,6 +65,7 @@ class RunState:
     times: Times | None = None
     altered_shards: list[str] = field(default_factory=list)
     score_ns: int | None = None
+    load: MachineLoad | None = None
     charges: list[Charge] = field(default_factory=list)
     weights: Weights | None = None
     score: Score | None = None
@@ -103,6 +105,7 @@ def closed(record: RunRecord, state: RunState, status: Status, sentence: str, tr
             "stamps": stamps,
             "phases": Phases.of(stamps, state.score_ns),
             "charges": tuple(state.charges),
+            "load": state.load,
             "data": state.data,
             "data_at_go": state.data_at_go,
             "relabelling_sha256": None if state.relabelling is None else state.relabelling.sha256,

@@ -18,7 +18,7 @@ from data.datasets import load_dataset
 from ..errors import DataError
 from ..formats.run import Finding, RunRecord
 from ..formats.track import Track
-from . import record_rules, run_rules
+from . import arm_rules, record_rules, run_rules
 from .record_rules import Breach, RuleInput, StatedClaim
 
 if TYPE_CHECKING:
@@ -206,6 +206,10 @@ RULES = (
          "a busy or throttled machine; runs stopped one by one at a lucky moment"),
     Rule(record_rules.baseline_in_its_own_interval, "warning", "rules.baseline_offset",
          "a baseline held back: other settings, a cold cache, a busy neighbour"),
+    Rule(arm_rules.machine_taken_from_baseline, "error", None,
+         "a neighbour that wakes for the baseline: a slowed baseline sells a fast candidate"),
+    Rule(arm_rules.machine_differs_between_arms, "warning", None,
+         "a busy neighbour of one arm"),
     Rule(record_rules.record_size, "error", "rules.record_bytes",
          "weights or tables handed in as evidence; a repository nobody can clone"),
 )  # fmt: skip
