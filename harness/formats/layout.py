@@ -9,7 +9,7 @@ records/<track>/claims.json                     what others claim and no table h
 records/<track>/allowed_signers                 whose signatures count, in OpenSSH's format
 records/<track>/<date>_<Name>/                  a record
     record.json       what people say: who, what, parents
-    README.md         the same for people; the only file no digest covers
+    README.md         the same for people; the only file its manifest leaves out
     <source files>    the exact bytes that ran
     baseline/         the source it was compared with, where that is no record of this checkout
     track.toml        the contest as it was

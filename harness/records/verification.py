@@ -133,7 +133,7 @@ def _whatever_happens(folder: Path, records: list[Record]) -> list[VerificationR
     """A record, whatever it does to its readers: no folder keeps the others from being verified."""
     try:
         return verify_record(folder, records)
-    except Exception as error:  # noqa: BLE001
+    except (UserError, ValueError, TypeError, LookupError, ArithmeticError, OSError, RecursionError) as error:
         sentence = f"{folder.name} cannot be verified"
         finding = Finding.error(
             "unreadable", sentence, "a folder that can be read", f"{type(error).__name__}: {error}"[:300]
