@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from . import lockfile
 from .digests import Digest, Progress, measure
@@ -114,7 +114,7 @@ def read_manifest(path: Path) -> Dataset:
     """Return the dataset that the manifest `path` describes; DataError if it breaks the schema."""
     try:
         return Dataset.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # of UTF-8, TOML, its numbers, its nesting, the schema
         found = " ".join(str(error).split())
         raise DataError(f"{path}: expected a manifest of schema 1, found {found}; mend the file.") from error
 

@@ -4,6 +4,8 @@ import unicodedata
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _KEPT = frozenset("\n\t")
+_FORMULAS = "=+-@"
+_LEADING = frozenset("\t\r\n")
 _HIDING = frozenset(
     {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 )  # control, format, surrogate, private, none, line breaks
@@ -25,3 +27,14 @@ def one_line(text: str, limit: int = 200) -> str:
     """The text as one printable line of at most `limit` characters."""
     line = printable(" ".join(text.split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def spreadsheet_text(value: object) -> object:
+    """The value as a cell of a CSV file: text that a spreadsheet would run as a formula begins with an apostrophe.
+
+    Formulas begin with = + - @ in any width, also behind blanks, a tab or a return; numbers stay what they are.
+    """
+    if not isinstance(value, str):
+        return value
+    start = unicodedata.normalize("NFKC", value).lstrip()[:1]
+    return f"'{value}" if (start and start in _FORMULAS) or value[:1] in _LEADING else value

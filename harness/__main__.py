@@ -28,7 +28,7 @@ GROUPS = {
     },
     "records": {
         "submit": ("harness.cli.submit:submit", "Make a record folder of a finished campaign"),
-        "verify": ("harness.cli.verify:verify", "Derive every number of records and campaigns again"),
+        "verify": ("leaderboard.cli.verify:verify", "Derive every number of records and campaigns again"),
         "challenge": ("harness.cli.challenge:challenge", "Attach a reproduction or a refutation to a record"),
         "rules": ("harness.cli.rules:rules", "Show the rules of a track, each with its number and its reason"),
     },

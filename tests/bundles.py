@@ -3,12 +3,14 @@
 import hashlib
 import math
 import random
+import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Literal
+from unittest import mock
 
 from data import datasets
 from harness.campaigns.bundle import file_digests
@@ -24,8 +26,10 @@ from harness.formats.run import (
     Owner,
     Phases,
     Probes,
+    Repeats,
     RunRecord,
     Score,
+    Shadow,
     Stamps,
     TextFacts,
     Weights,
@@ -37,6 +41,7 @@ from harness.formats.track import Track, load_track
 from harness.referee import spoken
 from harness.scoring import charges, preparation
 from harness.status import Status
+from harness.system import clock
 
 TINY = Path(__file__).resolve().parent / "tracks" / "tiny" / "track.toml"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -80,12 +85,15 @@ def make_bundle(
     created_at: datetime = START,
     closed: bool = True,
     seed: int = 0,
+    relabel: bool = False,
 ) -> Path:
     """Write a campaign to `folder` (made here) and return it.
 
     Times in seconds and losses in nats, one per run of an arm; the baseline's make it a comparison. sources: arm ->
     file name -> content. uncounted: slot -> attempts that the machine ended before the counted one. change: may
     exchange a run before it is written, so the chain holds what it says. `seed` moves the windows' losses.
+    Everything in it could have happened: on a machine of its own, one run after the other, each line of the ledger
+    when it had to be written.
     """
     the_track = load_track(str(track))
     written = {**SOURCES, **(sources or {})}
@@ -105,14 +113,17 @@ def make_bundle(
         device=device,
         sandbox=sandbox,
         created_at=created_at,
+        relabel=relabel,
     )
     if speaks := datasets.load_dataset(the_track.data.dataset).kind == "embedded":
         plan = plan.model_copy(update={"languages_sha256": hashlib.sha256(SECRET).hexdigest()})
-    create_ledger(folder, plan)
-    gpus = (H100,) * ranks if device == "cuda" else ()
+    with mock.patch.object(clock, "utc_now", return_value=created_at):
+        create_ledger(folder, plan)
+    gpus = tuple(H100.model_copy(update={"uuid": f"GPU-{i}"}) for i in range(ranks)) if device == "cuda" else ()
     world = environment or ENVIRONMENT.model_copy(update={"gpus": gpus, "cuda": "12.8" if gpus else None})
-    rng, clock_s, attempts, repeats = random.Random(seed), 100.0, 0, Counter[int]()
-    with open_ledger(folder) as (_, writer):
+    rng, clock_s, attempts = random.Random(f"{seed} {plan.campaign_id}"), 100.0, 0
+    repeats, now = Counter[int](), created_at
+    with open_ledger(folder) as (_, writer), mock.patch.object(clock, "utc_now", side_effect=lambda: now):
         for slot in plan.slots:
             number = slot.index if slot.pair is None else slot.pair
             endings = [*(uncounted or {}).get(slot.index, ()), Status.COMPLETE]
@@ -126,7 +137,9 @@ def make_bundle(
                     run = run.model_copy(update={"status": status, "sentence": f"it ended as {status}"})
                 run = change(run, slot)
                 repeats[pair_of(slot)] += not fills_slot(run.status)
+                now = max(now, plan.created_at + timedelta(seconds=math.floor(clock_s)))
                 writer.attempt(slot.index, run.run_id)
+                now += timedelta(seconds=math.ceil(times[slot.arm][number]) + 13)
                 writer.outcome(slot.index, run.run_id, run.status, _write_run(folder, run))
                 attempts, clock_s = attempts + 1, clock_s + times[slot.arm][number] + 20
         if closed:
@@ -154,9 +167,10 @@ def _a_run(plan: Plan, track: Track, slot: Slot, number: int, clock_s: float, wo
     """A run that has ended before it began."""
     arm = plan.arm(slot.arm)
     assert arm is not None
-    started_at = plan.created_at + timedelta(seconds=round(clock_s))
+    started_at = plan.created_at + timedelta(seconds=math.floor(clock_s))
+    machine = hashlib.sha256(plan.campaign_id.encode()).hexdigest()
     return RunRecord(
-        run_id=f"{started_at:%Y-%m-%dT%H-%M-%SZ}-{number:06x}",
+        run_id=f"{started_at:%Y-%m-%dT%H-%M-%SZ}-{machine[:3]}{number:03x}",
         status=Status.ABANDONED,
         sentence="",
         practice=False,
@@ -169,10 +183,14 @@ def _a_run(plan: Plan, track: Track, slot: Slot, number: int, clock_s: float, wo
         device=plan.device,
         sandbox=plan.sandbox,
         started_at=started_at,
-        finished_at=started_at + timedelta(seconds=15),
-        owner=Owner(pid=1, start_ticks=1, boot_id="00000000-0000-0000-0000-000000000000"),
-        data=dict(datasets.load_dataset(track.data.dataset).sha256) or {"shard.bin": "ab" * 32},
+        finished_at=started_at + timedelta(seconds=10),
+        owner=Owner(pid=1, start_ticks=1, boot_id=str(uuid.UUID(machine[:32]))),
+        data=_shards(track),
         data_at_go="hard links",
+        relabelled=plan.relabel,
+        relabelling_sha256=hashlib.sha256(f"{plan.campaign_id} {number}".encode()).hexdigest()
+        if plan.relabel
+        else None,
         environment=world,
     )
 
@@ -191,17 +209,25 @@ def _text(secret: str, track: Track) -> tuple[dict[str, str], TextFacts]:
     return invented | digests, facts
 
 
+def _shards(track: Track) -> dict[str, str]:
+    dataset = datasets.load_dataset(track.data.dataset)
+    names = [*dataset.train_files()[: track.data.train_shards], dataset.val_file]
+    return {name: dataset.sha256.get(name, "ab" * 32) for name in names}
+
+
 def scored(run: RunRecord, track: Track, time_s: float, loss: float, rng: random.Random) -> RunRecord:
     """The same run, complete: trained for so long, scored to this loss (7 digits)."""
     start_ns = round(run.started_at.timestamp() * 1e9) % 10**15
     go_ns = start_ns + 3 * 10**9
     stop_ns = go_ns + round(time_s * 1e9)
     dead_ns = stop_ns + 10**7
+    finished_at = run.started_at + timedelta(seconds=math.ceil(time_s) + 8)
     reached = track.target_val_loss is None or loss <= track.target_val_loss
     charged = charges.of_answers(QUICK, track.evaluation, stop_ns - go_ns, 1000)
     return run.model_copy(
         update={
             "status": Status.COMPLETE,
+            "finished_at": finished_at,
             "sentence": f"val_loss {loss:.4f} after {time_s:.3f} s: {'reached' if reached else 'missed'} the target",
             "stamps": Stamps(start_ns=start_ns, go_ns=go_ns, stop_ns=stop_ns, dead_ns=dead_ns),
             "phases": Phases(
@@ -235,13 +261,37 @@ def a_score(track: Track, loss: float, rng: random.Random) -> Score:
     sums = [loss * n * (1 + rng.uniform(-0.05, 0.05)) for n in counts]
     sums = [part + loss * n - math.fsum(sums) * n / count for part, n in zip(sums, counts, strict=True)]
     loss_sum = math.fsum(sums)
+    pairs = min(track.evaluation.probe_pairs, windows)
+    again = Repeats(
+        pairs=min(-(-track.evaluation.probe_pairs // 4), windows), max_abs_difference=1e-6, mean_abs_difference=1e-7
+    )
     return Score(
         val_loss=round(loss_sum / count, 7),
         loss_sum=loss_sum,
         count=count,
-        eval_batch=8,
+        eval_batch=max(1, min(8, track.evaluation.max_batch_tokens // tokens)),
         eval_ns=10**9,
         windows=Windows(tokens=tokens, windows_per_sum=per_sum, loss_sums=sums, counts=counts),
-        probes=Probes(pairs=8, max_abs_difference=1e-6, mean_abs_difference=1e-7),
         answers=QUICK,
+        probes=Probes(pairs=pairs, max_abs_difference=1e-6, mean_abs_difference=1e-7, order=again, repeat=again),
+        shadow=_a_shadow(track, loss_sum / count, tokens, rng),
+    )
+
+
+def _a_shadow(track: Track, loss: float, tokens: int, rng: random.Random) -> Shadow | None:
+    """As much as the track has, a little harder than the scored text; with a spread that no window exceeds."""
+    wanted, dataset = track.evaluation.shadow_tokens, datasets.load_dataset(track.data.dataset)
+    if dataset.kind != "embedded" and wanted:
+        room = ((dataset.val_tokens or 0) - track.data.val_tokens - 2) // tokens
+        wanted = min(room, max(1, wanted // tokens)) * tokens if room > 0 else 0
+    if not wanted:
+        return None
+    gap = 0.001
+    return Shadow(
+        source="fresh" if dataset.kind == "embedded" else "rest",
+        seed=rng.getrandbits(53),
+        count=wanted,
+        val_loss=round(loss + gap, 7),
+        gap=gap,
+        standard_error=0.05 * loss if -(-wanted // tokens) > 1 else None,
     )

@@ -5,6 +5,7 @@ that was altered anywhere without rewriting the whole chain is found out here.
 """
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -13,23 +14,29 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..errors import RecordError, TrackError, UserError, first_problem
+from data.datasets import Dataset, load_dataset
+
+from ..errors import DataError, RecordError, TrackError, UserError, first_problem
 from ..formats import layout
 from ..formats.run import Finding, RunRecord, SubmissionRef
 from ..formats.submission import IGNORED, source_digest
-from ..formats.track import load_track
+from ..formats.track import Track, load_track
 from ..status import Status
+from ..system.names import clashes, folded, is_gits
 from ..system.plainfile import read_plain
-from . import comparable
+from . import comparable, relations
 from .campaign import Arm, ArmPlan, Plan, Slot, fills_slot
+from .campaign_relations import CampaignFacts
 from .consistency import answer_findings, language_findings, prepare_findings, run_findings
 from .ledger import AttemptEntry, Ledger, OutcomeEntry, read_ledger
+from .run_relations import RunFacts
 
 MAX_RUN_BYTES = 2 * 2**20  # of one run.json
 MAX_PROGRESS_BYTES = 16 * 2**20
 MAX_TRACK_BYTES = 2**20
 MAX_SOURCE_BYTES = 2**26  # of one file
 EVIDENCE_FILES = (layout.RUN_FILE, layout.PROGRESS_FILE)
+Curve = tuple[tuple[int, int], ...]  # step, elapsed_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,7 @@ def read_bundle(folder: Path, sources: Mapping[Arm, Path | None] | None = None) 
     findings = [*ledger.problems, *reading.findings, *_alike(reading.attempts), *_track(folder, plan)]
     findings += _answers(folder, plan, reading.attempts)
     findings += _sources(folder, plan, sources)
+    findings += relations.contradictions(CampaignFacts(plan=plan, ledger=ledger, runs=reading.facts))
     if not ledger.closed:
         filled = sum(attempt.counted for attempt in reading.attempts)
         sentence = "the campaign is not closed"
@@ -115,16 +123,19 @@ class _Reading:
     ledger: Ledger
     attempts: list[Attempt] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    facts: list[RunFacts] = field(default_factory=list)  # of each attempt
     lost: int = 0
 
     def read_attempts(self) -> None:
         filled: set[int] = set()
+        track = _contest(self.folder)
         for number, (entry, outcome) in enumerate(self.ledger.attempts):
             if not 0 <= entry.slot < len(self.plan.slots):
                 continue  # the ledger's own findings name it
-            run = self._read(entry, outcome)
+            run, curve = self._read(entry, outcome)
             if run is None:
                 continue
+            self.facts.append(RunFacts(run=run, track=track[0], dataset=track[1], curve=curve))
             counted = outcome is not None and fills_slot(outcome.status) and entry.slot not in filled
             if counted:
                 filled.add(entry.slot)
@@ -134,8 +145,8 @@ class _Reading:
             self.attempts.append(Attempt(slot, run, counted))
         self._find_extra()
 
-    def _read(self, entry: AttemptEntry, outcome: OutcomeEntry | None) -> RunRecord | None:
-        """The run of an attempt. None where there is none, which is a finding unless the ledger says so too."""
+    def _read(self, entry: AttemptEntry, outcome: OutcomeEntry | None) -> tuple[RunRecord | None, Curve]:
+        """The run of an attempt and its curve. None where there is none: a finding, unless the ledger says so too."""
         folder = self.folder / layout.RECORD_RUNS_DIR / entry.run_id
         named: Mapping[str, str] = {} if outcome is None else {str(k): v for k, v in outcome.files.items()}
         contents: dict[str, bytes] = {}
@@ -148,16 +159,16 @@ class _Reading:
             self.lost += 1
             if not named and outcome is not None and outcome.status != Status.ABANDONED:
                 self._found("run_missing", f"{entry.run_id} has no run.json", "one of a run that ended", "no such file")
-            return None
+            return None, ()
         try:
             run = RunRecord.model_validate_json(raw)
         except ValidationError as error:
             self._found("run_edited", f"{entry.run_id}: run.json is not what its schema says", "", first_problem(error))
-            return None
+            return None, ()
         if run.run_id != entry.run_id or (outcome is not None and run.status != outcome.status):
             expected = f"{entry.run_id}, {outcome.status if outcome else 'in progress'}"
             self._found("run_edited", "run.json tells of another run", expected, f"{run.run_id}, {run.status}")
-        return run
+        return run, _curve(contents.get(layout.PROGRESS_FILE, b""))
 
     def _file(self, folder: Path, name: str, expected: str | None, is_over: bool) -> bytes | None:
         where = f"{folder.name}/{name}"
@@ -186,6 +197,30 @@ class _Reading:
 
     def _found(self, id: str, sentence: str, expected: str, found: str) -> None:
         self.findings.append(Finding.error(id, sentence, expected, found))
+
+
+def _contest(folder: Path) -> tuple[Track | None, Dataset | None]:
+    """The campaign's track and its dataset; None of what cannot be read, which is a finding elsewhere."""
+    try:
+        read_plain(folder / layout.TRACK_FILE, MAX_TRACK_BYTES, RecordError)
+        track = load_track(str(folder / layout.TRACK_FILE))
+        return track, load_dataset(track.data.dataset)
+    except (RecordError, TrackError):
+        return None, None
+    except DataError:
+        return track, None
+
+
+def _curve(content: bytes) -> Curve:
+    """Step and elapsed_ns of every line of a progress.jsonl that has both; a line the disk has torn is none."""
+    points = []
+    for line in content.splitlines():
+        try:
+            point = json.loads(line)
+            points.append((int(point["step"]), int(point["elapsed_ns"])))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            continue
+    return tuple(points)
 
 
 def _alike(attempts: list[Attempt]) -> Iterator[Finding]:
@@ -241,8 +276,14 @@ def _sources(folder: Path, plan: Plan, sources: Mapping[Arm, Path | None] | None
 
 def source_findings(place: Path, arm: ArmPlan, taken: frozenset[str] = frozenset()) -> Iterator[Finding]:
     """What of an arm's source is not, byte for byte, what the plan says. taken: names of other files there."""
+    for first, other in clashes(sorted(arm.submission.files)):
+        sentence = f"{arm.arm}: {other!r} is the same name as {first!r} on some disks"
+        yield Finding.error(
+            "source_digest", sentence, "names that differ in more than case or Unicode form", f"{other!r}"
+        )
+    total, read = 0, 0
     for name, expected in arm.submission.files.items():
-        if name.partition("/")[0] in taken:
+        if folded(name.partition("/")[0]) in {folded(own) for own in taken} or is_gits(name):
             sentence = f"{arm.arm}: {name!r} is no name for source"
             yield Finding.error("source_digest", sentence, "a name of its own", f"{name!r}")
             continue
@@ -256,11 +297,16 @@ def source_findings(place: Path, arm: ArmPlan, taken: frozenset[str] = frozenset
         except UserError as error:
             yield Finding.error("source_digest", f"{arm.arm}: {name!r} cannot be read", expected[:12], str(error))
             continue
+        total, read = total + len(content), read + 1
         found = hashlib.sha256(content).hexdigest()
         if found != expected:
             yield Finding.error(
                 "source_digest", f"{arm.arm}: {name!r} is not what was planned", expected[:12], found[:12]
             )
+
+    if total != arm.submission.bytes and read == len(arm.submission.files):
+        sentence = f"{arm.arm}: its files are of another size than the plan says"
+        yield Finding.error("source_digest", sentence, f"{arm.submission.bytes} bytes", f"{total} bytes")
 
 
 def _stays_inside(name: str) -> bool:

@@ -53,6 +53,7 @@ class Options:
     data_root: Path
     keep_weights: bool = False
     wait: bool = False
+    python: Path | None = None  # of the sandbox's own environment, which the referee and the judge do not share
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ class _Runner:
             raise UserError(f"expected a machine with {plan.device}, as the campaign began, found none")
         machine.pick_world_size(self.track, plan.world_size, plan.device)
         levels.choose(plan.sandbox)
-        here = comparable.machine_fingerprint(environment.collect(), plan.device, plan.world_size)
+        here = comparable.machine_fingerprint(environment.collect(self.options.python), plan.device, plan.world_size)
         self._check_alike({**here, "sandbox": plan.sandbox, **self._data_facts()})
         return self._request(slot, arm)
 
@@ -276,6 +277,7 @@ class _Runner:
             keep_weights=self.options.keep_weights,
             require_sandbox=plan.sandbox,
             wait=self.options.wait,
+            python=self.options.python,
             relabel=plan.relabel,
             language=self._language(slot),
         )

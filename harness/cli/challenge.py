@@ -24,6 +24,9 @@ def challenge(
     bundle: Annotated[Path, typer.Argument(help="The folder of your campaign with the record's source.")],
     author: Annotated[str, typer.Option(help="Who ran it.")],
     key: Annotated[Path | None, typer.Option(help="SSH key that signs it; the tier `reproduced` needs one.")] = None,
+    relabelled: Annotated[
+        Path | None, typer.Option(help="A campaign of the same source with --relabel; `reproduced` needs one.")
+    ] = None,
     reproduces: Annotated[bool, typer.Option("--reproduces", help="Refuse unless it is a reproduction.")] = False,
     refutes: Annotated[bool, typer.Option("--refutes", help="Refuse unless it is a refutation.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, attach nothing.")] = False,
@@ -33,7 +36,8 @@ def challenge(
 
     Whether it reproduces or refutes follows from the runs: it reproduces when the losses pass the track's test again,
     and refutes when a run fails, when their mean misses the target, or when it was raced and is slower. The record's
-    tier becomes `reproduced` by a reproduction that is signed by another allowed signer than the record.
+    tier becomes `reproduced` by a reproduction of other seeds, at no weaker sandbox and under the same rules, with a
+    relabelled run beside it, that is signed by another allowed signer than the record.
     """
     if reproduces and refutes:
         raise UserError("expected --reproduces or --refutes, found both; without either it is derived from the runs")
@@ -43,15 +47,18 @@ def challenge(
         known = "`speedrun leaderboard --json` names them"
         raise UserError(f"expected a record, TRACK/NAME or its folder, found none at {folder}; {known}")
     place, attached = attach(
-        folder, bundle, author=author, day=clock.utc_now().date(), key=key, expected=expected, dry_run=dry_run
-    )
-    tier = read_record(folder).tier
+        folder, bundle, author=author, day=clock.utc_now().date(), key=key, expected=expected, dry_run=dry_run,
+        relabelled=relabelled,
+    )  # fmt: skip
+    after = read_record(folder)
+    tier, kinds = after.tier, [found.kind for found in after.challenges if found.is_intact]
+    counts = {"reproductions": kinds.count("reproduction"), "refutations": kinds.count("refutation")}
     assert attached.statement is not None
     if as_json:
         result = {
             "record": folder.name, "challenge": str(place), "kind": attached.kind,
             "sentence": attached.statement.sentence, "signature": attached.signature.status,
-            "written": not dry_run, "tier": tier,
+            "written": not dry_run, "tier": tier, "campaigns": counts,
             "findings": findings_json(attached.findings),
         }  # fmt: skip
         print(json.dumps(result, indent=1))
@@ -60,4 +67,6 @@ def challenge(
     style = "bold green" if attached.kind == "reproduction" else "bold red"
     console.print(Text.assemble((str(attached.kind), style), f" of {folder.name}: {attached.statement.sentence}"))
     console.print(Text(printable(f"  {attached.signature}; the record's tier is {tier}")), soft_wrap=True)
+    told = ", ".join(f"{count} {kind if count != 1 else kind[:-1]}" for kind, count in counts.items())
+    console.print(Text(f"  campaigns besides the record's own: {told}"), soft_wrap=True)
     console.print(Text("  nothing was attached (--dry-run)" if dry_run else f"  attached: {place}"), soft_wrap=True)

@@ -108,7 +108,7 @@ class TrackRules(Section):
 class ReportOutput(Section):
     """One folder that was verified."""
 
-    kind: Literal["record", "challenge", "bundle", "track"]
+    kind: Literal["record", "challenge", "bundle", "track", "tree"]
     path: str
     holds: bool
     findings: list[Finding]
@@ -119,6 +119,7 @@ class ReportOutput(Section):
     tier: str | None
     predecessor: str | None
     evidence: Evidence | None
+    digest: str | None  # of digests.json, where a folder of tracks was verified
 
 
 class Verification(Section):
@@ -165,6 +166,7 @@ class Challenged(Section):
     signature: str
     written: bool
     tier: str
+    campaigns: dict[Literal["reproductions", "refutations"], int]  # intact ones besides the record's own
     findings: list[Finding]
 
 

@@ -1,8 +1,8 @@
-"""speedrun verify: derive everything again from the raw runs."""
+"""Reports of verification, for a terminal, for the comment of a pull request and for machines."""
 
 import json
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -10,32 +10,19 @@ from rich.text import Text
 
 from data.printing import printable
 
+from ..formats import layout
 from ..records.readme import as_text, numbers_table
 from ..records.record import Record
 from ..records.verdict import evidence_json
-from ..records.verification import VerificationReport, verify_each
+from ..records.verification import VerificationReport
 from ..status import ExitCode
 from .reports import arm_sentence, findings_json, show_findings
 
 
-def verify(
-    paths: Annotated[list[Path], typer.Argument(help="Records, tracks, folders of tracks, or bundles.")],
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Make training shards anew too, where runs spoke languages of their own.")
-    ] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="A summary for the comment of a pull request.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
-    """Derive everything again from the raw runs, and say what does not hold.
-
-    Of a record: every byte against its manifest, its signature, the chain of its ledger, digests of runs, source and
-    track, the package lock, evidence, findings, waivers, size, its baseline and its challenges. Of a bundle: its
-    ledger, runs and source. Of both, where runs spoke languages of their own: that each follows from the secret of its
-    campaign, and that their validation text, made anew, is the one that was scored. Exit code 0 only if all of it
-    holds, 1 if not, 2 for a path that is neither.
-    """
+def present(found: Iterable[VerificationReport], markdown: bool, as_json: bool) -> None:
+    """Show reports as they come, or all of them for machines and people, and exit: 0 only if all of them hold."""
     reports = []
-    for report in verify_each(paths, deep=deep):
+    for report in found:
         reports.append(report)
         if not (as_json or markdown):
             _show(Console(), report)
@@ -57,6 +44,8 @@ def _show(console: Console, report: VerificationReport) -> None:
         return
     word, style = ("holds", "green") if report.holds else ("broken", "bold red")
     line = Text.assemble((f"{word:<8}", style), f"{report.kind} {printable(_name(report))}")
+    if report.digest is not None:
+        line.append(f": sha256 {report.digest} of {layout.DIGESTS_FILE}")
     if report.evidence is not None:
         line.append(f": {arm_sentence(report.evidence.candidate)}")
     if report.signature is not None:
@@ -66,7 +55,10 @@ def _show(console: Console, report: VerificationReport) -> None:
 
 
 def _show_end(console: Console, reports: list[VerificationReport]) -> None:
-    checked, broken = (sum(report.kind != "track" for report in reports), sum(not report.holds for report in reports))
+    checked, broken = (
+        sum(report.kind not in ("track", "tree") for report in reports),
+        sum(not report.holds for report in reports),
+    )
     console.print(f"{checked} checked, {broken} broken" if broken else f"{checked} checked, all hold")
 
 
@@ -75,7 +67,7 @@ def summary(reports: list[VerificationReport]) -> list[str]:
     verdict = "everything holds" if _hold(reports) else "**something does not hold**"
     lines = [f"## `speedrun verify`: {verdict}", ""]
     for report in reports:
-        if report.kind != "track" or report.findings:
+        if report.kind not in ("track", "tree") or report.findings:
             lines += [*_section(report), ""]
     return lines
 
@@ -122,7 +114,7 @@ def against_parent(report: VerificationReport) -> list[str]:
 
 
 def _name(report: VerificationReport) -> str:
-    parents = {"record": 2, "challenge": 4, "bundle": 1, "track": 1}[report.kind]
+    parents = {"record": 2, "challenge": 4, "bundle": 1, "track": 1, "tree": 1}[report.kind]
     return "/".join(report.path.parts[-parents:])
 
 
@@ -140,4 +132,5 @@ def _to_json(report: VerificationReport) -> dict[str, Any]:
         "tier": None if report.record is None else report.record.tier,
         "predecessor": None if report.predecessor is None else report.predecessor.name,
         "evidence": None if report.evidence is None else evidence_json(report.evidence),
+        "digest": report.digest,
     }

@@ -8,6 +8,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -51,19 +52,23 @@ class Environment(BaseModel):
     packages: dict[str, str]  # name -> version, everything installed
 
 
-def collect() -> Environment:
-    """Everything worth knowing, in tens of milliseconds and without importing torch."""
+def collect(python: Path | None = None) -> Environment:
+    """Everything worth knowing, in tens of milliseconds and without importing torch.
+
+    python: the interpreter of another environment, of which only files are read; nothing of it is executed.
+    """
+    installed = None if python is None else [str(site_of(python))]
     return Environment(
-        python=platform.python_version(),
-        torch=package_version("torch"),
-        cuda=torch_cuda(),
+        python=platform.python_version() if python is None else version_of(python),
+        torch=package_version("torch", installed),
+        cuda=torch_cuda(installed),
         gpus=gpus(),
         cpu_model=_cpu_model(),
         cpu_cores=len(os.sched_getaffinity(0)),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         kernel=platform.release(),
         commit=_commit(),
-        packages=_packages(),
+        packages=_packages(installed),
     )
 
 
@@ -80,23 +85,46 @@ def gpus() -> tuple[Gpu, ...]:
     return ()
 
 
-def package_version(name: str) -> str | None:
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return metadata.version(name)
-    return None
+def site_of(python: Path) -> Path:
+    """Where the packages of a virtual environment lie."""
+    return next((python.parent.parent / "lib").glob("python3.*/site-packages"), python.parent.parent)
 
 
-def torch_cuda() -> str | None:
+def version_of(python: Path) -> str:
+    """The version of a virtual environment's Python, as its pyvenv.cfg has it."""
+    with contextlib.suppress(OSError):
+        found = re.search(
+            r"^version(?:_info)? = ([\w.]+)", (python.parent.parent / "pyvenv.cfg").read_text(), re.MULTILINE
+        )
+        return found[1] if found else "unknown"
+    return "unknown"
+
+
+def package_version(name: str, places: list[str] | None = None) -> str | None:
+    found = _distribution(name, places)
+    return None if found is None else found.version
+
+
+def _distribution(name: str, places: list[str] | None) -> metadata.Distribution | None:
+    """The first of this name on the path, or in these folders."""
+    return next(iter(metadata.distributions(name=name, path=sys.path if places is None else places)), None)
+
+
+def torch_cuda(places: list[str] | None = None) -> str | None:
     """The CUDA version in torch/version.py, read as text: importing torch takes seconds."""
-    with contextlib.suppress(metadata.PackageNotFoundError, OSError):
-        path = metadata.distribution("torch").locate_file("torch/version.py")
+    distribution = _distribution("torch", places)
+    if distribution is None:
+        return None
+    with contextlib.suppress(OSError):
+        path = distribution.locate_file("torch/version.py")
         found = re.search(r"^cuda(?:: [^=]*)? = '([^']+)'", Path(str(path)).read_text(), re.MULTILINE)
         return found.group(1) if found else None
     return None
 
 
-def _packages() -> dict[str, str]:
-    found = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
+def _packages(places: list[str] | None) -> dict[str, str]:
+    installed = metadata.distributions(path=sys.path if places is None else places)
+    found = {d.metadata["Name"]: d.version for d in installed if d.metadata["Name"]}
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 

@@ -1,13 +1,15 @@
 """The one module that knows file names.
 
+records/digests.json                            digests of all that follows, for `speedrun verify --against`
 records/<track>/track.toml                      a contest
 records/<track>/rules/<version>.toml            the same as it was under earlier rules
+records/<track>/locks/torch-<version>.txt       the wheels, by hash, that records of this torch are reproduced in
 records/<track>/history.json                    records imported from elsewhere
 records/<track>/claims.json                     what others claim and no table has accepted; never a record
 records/<track>/allowed_signers                 whose signatures count, in OpenSSH's format
 records/<track>/<date>_<Name>/                  a record
     record.json       what people say: who, what, parents
-    README.md         the same for people; the only file no digest covers
+    README.md         the same for people; the only file its manifest leaves out
     <source files>    the exact bytes that ran
     baseline/         the source it was compared with, where that is no record of this checkout
     track.toml        the contest as it was
@@ -15,7 +17,8 @@ records/<track>/<date>_<Name>/                  a record
     ledger.jsonl, runs/<run>/{run.json,progress.jsonl}    its campaign
     verdict.json      findings and evidence, derived
     manifest.json     digests of all of the above, written last; manifest.json.sig signs it
-    challenges/<date>_<digest>/    attached later: challenge.json, a whole campaign, and a manifest of its own
+    challenges/<date>_<digest>/    attached later: challenge.json, a whole campaign, and a manifest of its own;
+                      relabelled/ holds one under a secret vocabulary
 runs/<campaign>/                                campaigns: what `speedrun submit` makes records of
     ledger.jsonl      the plan, then every attempt and what became of it
     track.toml, candidate/, baseline/    what runs, copied before the first one
@@ -63,11 +66,15 @@ SIGNATURE_FILE = "manifest.json.sig"
 SIGNERS_FILE = "allowed_signers"
 HISTORY_FILE = "history.json"  # records imported from elsewhere, of tier `reported`
 CLAIMS_FILE = "claims.json"  # claims read from elsewhere; never records
+DIGESTS_FILE = "digests.json"  # beside the tracks
+RECORDS_DIR = "records"
 CHALLENGE_FILE = "challenge.json"
 CHALLENGES_DIR = "challenges"
 CANDIDATE_DIR = "candidate"
 BASELINE_DIR = "baseline"
+RELABELLED_DIR = "relabelled"  # of a challenge: a campaign under a secret vocabulary
 PAST_RULES_DIR = "rules"
+LOCKS_DIR = "locks"  # of a track: torch-<version>.txt, wheels by hash
 RESERVE_FILE = ".reserve"  # space for the closing record, given back when it is written
 
 RECORD_NAME = re.compile(r"^\d{4}-\d{2}-\d{2}_[A-Za-z0-9]+\Z")
@@ -113,7 +120,7 @@ def index_file(track: str) -> Path:
 
 def records_root() -> Path:
     """Where the tracks and their records are: SPEEDRUN_RECORDS, else records/ of this checkout."""
-    return Path(os.environ.get("SPEEDRUN_RECORDS") or ROOT / "records")
+    return Path(os.environ.get("SPEEDRUN_RECORDS") or ROOT / RECORDS_DIR)
 
 
 def track_file(name: str) -> Path:

@@ -3,7 +3,8 @@
 Schema history (never edited, only added to):
     1  2026-11  first version
     2  2026-11  `campaign`; windows may be summed in groups (`windows_per_sum`); one line per key
-    3  2026-11  `charges`: time added for work outside the clock; `answers` of a score; `prepare`
+    3  2026-11  `charges`: time added for work outside the clock; `answers` of a score; `prepare`;
+                `load`: what else the machine did meanwhile
                 `language` and `text`: on the embedded corpus every run speaks a language of its own
 """
 
@@ -31,6 +32,7 @@ from ..system.processes import ProcessId
 from ..system.scratch import remove_tree
 from . import layout
 from .environment import Environment
+from .load import MachineLoad
 from .prepare import Prepare
 from .score import Probes as Probes
 from .score import Repeats as Repeats
@@ -202,6 +204,7 @@ class RunRecord(Section):
     phases: Phases = Phases()
     prepare: Prepare | None = None  # what was done before GO; None: a run that did not come so far, or of older rules
     charges: tuple[Charge, ...] = ()  # added to phases.train_ns
+    load: MachineLoad | None = None  # GO to STOP
     data: dict[str, Sha256] = Field(default={})  # shard -> digest, as verified or made before the run
     language: Sha256 | None = None  # the secret of its language, 64 hexadecimal digits; there when the run is over
     text: TextFacts | None = None  # what was made in that language

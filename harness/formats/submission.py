@@ -12,9 +12,10 @@ from pathlib import Path
 
 from ..errors import RunFailure, UserError
 from ..status import Status
+from ..system.names import clashes, is_gits
 from ..system.plainfile import read_plain
 
-IGNORED = frozenset({"__pycache__", ".git", ".venv", ".DS_Store"})
+IGNORED = frozenset({"__pycache__", ".git", ".gitattributes", ".gitignore", ".gitmodules", ".venv", ".DS_Store"})
 MAX_FILES = 1000
 MAX_BYTES = 2**28  # of all files: far above any track's budget, so that nobody's checkpoints are read into memory
 
@@ -41,8 +42,12 @@ def read_submission(path: Path) -> Submission:
     if not entry.endswith(".py"):
         raise UserError(f"expected a Python file (name.py), found {path.name}")
     names = [entry] if not path.is_dir() else _names(root)
+    for first, other in clashes(names):
+        raise UserError(f"expected names that differ in more than case or Unicode form, found {first!r} and {other!r}")
     files, total = {}, 0
     for name in names:
+        if is_gits(name):
+            raise UserError(f"expected no file that git takes for its own in a submission, found {name!r}; rename it")
         if not name.isprintable():
             raise UserError(f"expected printable file names in a submission, found {name!r}; rename it")
         content = read_plain(root / name, MAX_BYTES - total)

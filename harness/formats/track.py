@@ -7,7 +7,6 @@ results before and after can no longer be compared its major part changes, which
 
 import hashlib
 import os
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,9 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import TrackError, first_problem
 from ..system.clock import NS
+from ..system.plainfile import read_plain, read_toml
 from . import layout
 from .environment import gpus
 
+MAX_TRACK_BYTES = 2**20
 Positive = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -153,13 +154,9 @@ def load_track(name_or_path: str) -> Track:
     Raises TrackError with the known names, or with the offending key.
     """
     path = find_track(name_or_path)
+    raw = read_plain(path, MAX_TRACK_BYTES, TrackError)
     try:
-        raw = path.read_bytes()
-        return Track.model_validate({**tomllib.loads(raw.decode()), "sha256": hashlib.sha256(raw).hexdigest()})
-    except OSError as error:
-        raise TrackError(f"expected a track file at {path}, found none that can be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TrackError(f"expected TOML in {path}, found: {error}") from error
+        return Track.model_validate({**read_toml(raw, path, TrackError), "sha256": hashlib.sha256(raw).hexdigest()})
     except ValidationError as error:
         raise TrackError(f"{path}: {first_problem(error)}; see the schema in harness/formats/track.py") from error
 

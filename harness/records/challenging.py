@@ -27,6 +27,8 @@ from .manifest import manifest_bytes, write_manifest
 from .record import read_record, signers_of, source_files
 from .signing import fingerprint_of_key, sign
 from .submitting import sync_tree, write_new
+from .tree_digest import add_to_digests
+from .vouching import ChallengedRecord
 
 
 def attach(
@@ -38,19 +40,23 @@ def attach(
     key: Path | None,
     expected: Kind | None,
     dry_run: bool,
+    relabelled: Path | None = None,
 ) -> tuple[Path, Challenge]:
     """Attach a campaign of a record's source to the record, and return what was attached and where.
 
     Whether it reproduces or refutes is derived; `expected` only insists. Raises UserError where it is neither, where
-    the bundle is broken, or where it ran something else. A dry run does everything and leaves nothing.
+    the bundle is broken, or where it ran something else. relabelled: a campaign of the same source under a secret
+    vocabulary, which goes along. A dry run does everything and leaves nothing.
     """
     record = read_record(record_dir)
+    challenged = ChallengedRecord(bundle=record.bundle, track=bundle_track(record_dir))
     bundle, track = read_bundle(bundle_dir), bundle_track(bundle_dir)
     findings = (*bundle.findings, *contest_findings(bundle, track))
     broken = [finding for finding in findings if finding.severity == "error"]
     if broken:
         raise UserError(f"expected a bundle that holds, found {broken[0].id}: {broken[0].sentence}")
-    kind, sentence = what_it_shows(bundle, derive(bundle, track), track)
+    labels = None if relabelled is None else read_bundle(relabelled)
+    kind, sentence = what_it_shows(bundle, derive(bundle, track), track, labels)
     if expected is not None and kind != expected:
         raise UserError(f"expected runs that show a {expected}, found a {kind}: {sentence}")
     statement = ChallengeStatement(
@@ -63,7 +69,7 @@ def attach(
     temporary = scratch.make_scratch(challenges, ".challenge")
     try:
         temporary.chmod(0o755)
-        _fill(temporary, bundle_dir, statement)
+        _fill(temporary, bundle_dir, statement, relabelled)
         manifest = write_manifest(temporary, None if key is None else fingerprint_of_key(key))
         if key is not None:
             sign(temporary / layout.MANIFEST_FILE, key)
@@ -71,13 +77,14 @@ def attach(
         place = challenges / challenge_name(day, manifest_bytes(manifest))
         if os.path.lexists(place):
             raise UserError(f"expected a new challenge, found the same one at {place}")
-        challenge = read_challenge(temporary, record.submission.sha256, signers_of(record_dir), name=place.name)
+        challenge = read_challenge(temporary, challenged, signers_of(record_dir), name=place.name)
         if not challenge.is_intact:
             first = next(finding for finding in challenge.findings if finding.severity == "error")
             raise UserError(f"{first.sentence}: expected {first.expected}, found {first.found}")
         if not dry_run:
             temporary.rename(place)
             sync_folder(challenges)
+            add_to_digests(place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if not was_there and not any(challenges.iterdir()):
@@ -85,16 +92,20 @@ def attach(
     return place, challenge
 
 
-def _fill(folder: Path, bundle_dir: Path, statement: ChallengeStatement) -> None:
-    """The evidence of a campaign and nothing else of it, at most 1 MB."""
+def _fill(folder: Path, bundle_dir: Path, statement: ChallengeStatement, relabelled: Path | None) -> None:
+    """The evidence of a campaign, of a relabelled one too, and nothing else of it, at most 1 MB."""
     bundle = read_bundle(bundle_dir)
     files = {layout.CHALLENGE_FILE: (statement.model_dump_json(indent=1) + "\n").encode()}
     for arm in bundle.plan.arms:
         for name, content in source_files(bundle_dir, arm.arm, arm.submission).items():
             files[f"{arm.arm}/{name}"] = content
-    for name in campaign_files(bundle):
-        if os.path.lexists(bundle_dir / name):
-            files[name] = read_plain(bundle_dir / name, layout.MAX_RECORD_BYTES)
+    campaigns = [("", bundle_dir, bundle)]
+    if relabelled is not None:
+        campaigns.append((f"{layout.RELABELLED_DIR}/", relabelled, read_bundle(relabelled)))
+    for place, origin, campaign in campaigns:
+        for name in campaign_files(campaign):
+            if os.path.lexists(origin / name):
+                files[place + name] = read_plain(origin / name, layout.MAX_RECORD_BYTES)
     total = sum(map(len, files.values()))
     if total > layout.MAX_RECORD_BYTES:
         raise UserError(f"expected a challenge of at most {layout.MAX_RECORD_BYTES:,} bytes, found {total:,}")

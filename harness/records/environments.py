@@ -3,8 +3,8 @@
 `pip install -r requirements.lock` makes the environment again as far as packages go; what else it was stands in the
 comments. The same run gives the same bytes.
 
-Packages come by pip with the user's own configuration, into a folder named after the digest of what was asked for; a
-folder that is complete is used again.
+Packages come as wheels by pip with the user's own configuration, into a folder named after the digest of what was asked
+for; a folder that is complete is used again. Only sandboxes are started with its interpreter.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from data.printing import printable
 
 from ..errors import RecordError, UserError
 from ..formats import layout
-from ..formats.environment import Environment
+from ..formats.environment import Environment, site_of
 from ..system import processes
 from ..system.plainfile import read_plain
 from ..system.scratch import remove_tree
@@ -127,21 +127,28 @@ def place_for(parent: Path, python: Path, requirements: Sequence[str]) -> Path:
 
 
 def build(parent: Path, python: Path, requirements: Sequence[str]) -> Path:
-    """Make the environment, or find it complete; returns its interpreter. Shows pip's own words on stderr.
+    """Make an environment for a sandbox, or find it complete; returns its interpreter. Shows pip's words on stderr.
 
-    Raises UserError where pip cannot install what was asked for.
+    Wheels only, so that nothing of a package is executed when it is installed, by this environment's own pip, so that
+    nothing of it is executed afterwards either: its interpreter is for the sandbox alone. Requirements with hashes are
+    all there is, without what they depend on. Raises UserError where pip cannot install what was asked for.
     """
     folder = place_for(parent, python, requirements)
     interpreter = folder / "bin" / "python"
-    if (folder / COMPLETE).is_file() and interpreter.exists():
+    if (folder / COMPLETE).is_file() and interpreter.is_symlink():
         return interpreter
     remove_tree(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _call([str(python), "-m", "venv", str(folder)], f"a virtual environment of {python}")
+    _call([str(python), "-I", "-m", "venv", "--without-pip", str(folder)], f"a virtual environment of {python}")
     wanted = folder / layout.LOCK_FILE
     replace_file(wanted, [("\n".join(requirements) + "\n").encode()])
-    pip = [str(interpreter), "-m", "pip", "install", "--requirement", str(wanted)]
-    _call(pip, "every package of the lock to be installable with your pip configuration")
+    if requirements:
+        site = site_of(interpreter)
+        pip = [sys.executable, "-I", "-m", "pip", "install", "--only-binary", ":all:", "--no-compile"]
+        pip += ["--target", str(site), "--python-version", site.parent.name.removeprefix("python")]
+        pip += ["--require-hashes", "--no-deps"] if any("--hash=" in line for line in requirements) else []
+        pip += ["--requirement", str(wanted)]
+        _call(pip, "every wheel of the lock to be installable with your pip configuration")
     replace_file(folder / COMPLETE, [b""])
     return interpreter
 

@@ -8,6 +8,7 @@ is missed too.
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -18,6 +19,7 @@ from data.files import replace_file
 from ..errors import RecordError, first_problem
 from ..formats import layout
 from ..formats.run import Finding, Section, Sha256
+from ..system import names as file_names
 from ..system.plainfile import read_plain
 
 MAX_FILES = 4096
@@ -147,7 +149,16 @@ def _names(folder: Path, exempt: frozenset[str]) -> tuple[list[str], list[Findin
                 findings.append(_finding("not_plain", f"{name} is not a plain file", "a plain file", found))
     if len(names) > MAX_FILES:
         findings.append(_finding("too_many_files", "there are too many files", f"{MAX_FILES}", f"{len(names)} or more"))
-    return sorted(names), findings
+    return sorted(names), [*findings, *name_findings(names, layout.RECORD_OWN)]
+
+
+def name_findings(names: Iterable[str], own: Iterable[str] = ()) -> Iterator[Finding]:
+    """Names that some disk takes for another of these, or for one of `own`, and names that git obeys."""
+    for first, other in file_names.clashes([*sorted(own), *sorted(names)]):
+        sentence = f"{other} is the same name as {first} on some disks"
+        yield _finding("name_clash", sentence, "names that differ in more than case or Unicode form", other)
+    for name in sorted(filter(file_names.is_gits, names)):
+        yield _finding("git_name", f"git reads {name} as its own", "no such file", name)
 
 
 def _shown(path: Path, folder: Path) -> str:

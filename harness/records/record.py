@@ -20,7 +20,7 @@ from ..campaigns.bundle import Bundle, read_bundle
 from ..campaigns.campaign import Arm
 from ..campaigns.track_match import bundle_track
 from ..campaigns.evidence import Evidence, derive
-from ..errors import RecordError, first_problem
+from ..errors import RecordError, UserError, first_problem
 from ..formats import layout
 from ..formats.run import RunRecord, Section, SubmissionRef
 from ..system.plainfile import read_plain
@@ -28,6 +28,7 @@ from .acceptance import in_order
 from .challenge import Challenge, read_challenges
 from .manifest import read_manifest
 from .signing import Signature, check_signature
+from .vouching import ChallengedRecord
 from .source_size import SourceSize, source_size
 
 
@@ -104,7 +105,7 @@ class Record:
 
     @property
     def tier(self) -> str:
-        """refereed, or reproduced: an intact reproduction by another allowed signer than its own is attached."""
+        """refereed, or reproduced: an intact reproduction by another allowed signer is attached, on unknown text too."""
         own = self.signature
         if own is not None and own.status == "good" and any(_vouches(c, own) for c in self.challenges):
             return "reproduced"
@@ -115,6 +116,7 @@ def _vouches(challenge: Challenge, own: Signature) -> bool:
     other = challenge.signature
     return (
         challenge.is_intact
+        and challenge.on_unknown_text
         and challenge.kind == "reproduction"
         and other.status == "good"
         and other.key != own.key
@@ -140,13 +142,14 @@ def load_record(folder: Path) -> Record:
     statement = parse_statement(read_plain(path, layout.MAX_RECORD_BYTES, RecordError), path)
     bundle = read_record_bundle(folder)
     signers = signers_of(folder)
-    challenges = read_challenges(folder, bundle.plan.arms[0].submission.sha256, signers)
+    track = bundle_track(folder)
+    challenges = read_challenges(folder, ChallengedRecord(bundle=bundle, track=track), signers)
     return Record(
         name=folder.name,
         statement=statement,
         runs=tuple(bundle.runs("candidate")),
         bundle=bundle,
-        evidence=derive(bundle, bundle_track(folder)),
+        evidence=derive(bundle, track),
         signature=check_signature(folder, signers) if challenges else None,
         challenges=challenges,
         source=_size(folder, bundle.plan.arms[0].submission),
@@ -192,8 +195,8 @@ def read_records_of(track_dir: Path) -> tuple[list[Record], list[str]]:
     for folder in layout.record_dirs_of(track_dir):
         try:
             records.append(read_record(folder))
-        except RecordError as error:
-            broken.append(str(error))
+        except (UserError, ValueError, OSError, RecursionError) as error:  # no folder hides the others
+            broken.append(str(error) if isinstance(error, UserError) else f"{folder} cannot be read: {error}")
     return in_order(records), broken
 
 

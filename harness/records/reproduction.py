@@ -85,7 +85,9 @@ class Reproduction:
     def _labels(self) -> tuple[str, ...]:
         if self.relabelled is None:
             return ()
-        loss = "no loss" if self.relabelled.mean_loss is None else f"val_loss {numbers.loss(self.relabelled.mean_loss, 5)}"
+        loss = (
+            "no loss" if self.relabelled.mean_loss is None else f"val_loss {numbers.loss(self.relabelled.mean_loss, 5)}"
+        )
         verdict = {True: "reached", False: "missed", None: "no target to reach"}[self.relabelled.reached_target]
         runs = f"{self.relabelled.n} run{'' if self.relabelled.n == 1 else 's'}"
         return (f"Under other labels? {loss}, target {verdict} ({runs}).",)

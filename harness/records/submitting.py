@@ -31,8 +31,9 @@ from .manifest import write_manifest
 from .readme import readme_bytes
 from .record import Record, Statement, Waiver, read_records_of, signers_of, source_files
 from .signing import fingerprint_of_key, sign
+from .tree_digest import add_to_digests
 from .verdict import Verdict, derive_verdict, verdict_bytes
-from .verification import NOT_IN_MANIFEST, VerificationReport, check_baseline, check_date, verify_record
+from .verification import NOT_IN_MANIFEST, VerificationReport, check_baseline, check_copies, check_date, verify_record
 
 MAX_DIFF_LINES = 100_000
 
@@ -142,6 +143,7 @@ def write(draft: RecordDraft, key: Path | None = None) -> VerificationReport:
             raise UserError(f"expected no record at {draft.folder}, found one; choose another --name")
         inner.rename(draft.folder)
         sync_folder(draft.folder.parent)
+        add_to_digests(draft.folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return report
@@ -286,4 +288,7 @@ def _missing_signature(place: Path, key: Path | None) -> list[Finding]:
 
 def _foreign(broken: Sequence[str]) -> list[Finding]:
     """A record that cannot be read might be the reigning one: nothing is accepted over it."""
-    return [Finding.error("record_unreadable", sentence, "records that can be read", "one that cannot") for sentence in broken]
+    return [
+        Finding.error("record_unreadable", sentence, "records that can be read", "one that cannot")
+        for sentence in broken
+    ]

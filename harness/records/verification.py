@@ -5,7 +5,7 @@ package lock, the evidence, the findings or the size. What holds here holds for 
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import chain
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..campaigns.bundle import Bundle, read_bundle
+from ..campaigns.copies import copied
 from ..campaigns.track_match import bundle_track, contest_findings, same_rules, spoken_findings
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, TrackError, UserError
@@ -28,8 +29,10 @@ from .environments import lock_bytes
 from .manifest import Manifest, check_manifest
 from .record import Record, Statement, load_record, read_records_of, signers_of
 from .signing import Signature, check_signature
+from .tree_digest import against, tree_findings
 from .verdict import WaivedFinding, derive_verdict, difference, read_verdict
 
+Imported = Callable[[Path], Iterable[Finding]]  # a track's folder -> what of its imported rows does not hold
 NOT_IN_MANIFEST = frozenset({layout.README_FILE, layout.CHALLENGES_DIR})
 
 
@@ -38,13 +41,14 @@ class VerificationReport:
     """What verification found out about one folder."""
 
     path: Path
-    kind: Literal["record", "challenge", "bundle", "track"]
+    kind: Literal["record", "challenge", "bundle", "track", "tree"]
     findings: tuple[Finding, ...] = ()
     waived: tuple[WaivedFinding, ...] = ()
     record: Record | None = None  # where it could be read
     predecessor: Record | None = None  # the record it was judged against
     evidence: Evidence | None = None
     signature: Signature | None = None
+    digest: str | None = None  # of a tree's digests.json
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -55,13 +59,16 @@ class VerificationReport:
         return not self.errors
 
 
-def verify_each(paths: list[Path], *, deep: bool = False) -> Iterator[VerificationReport]:
+def verify_each(
+    paths: list[Path], imported: Imported = lambda _: (), *, deep: bool = False
+) -> Iterator[VerificationReport]:
     """Verify records, tracks, folders of tracks and bundles, one after the other.
 
-    deep: make training shards anew too, where runs spoke languages of their own, not only their validation text.
-    Raises UserError for a path that is none of them.
+    imported: what does not hold of the rows that a track's folder has from elsewhere. deep: make training shards anew
+    too, where runs spoke languages of their own, not only their validation text. Raises UserError for a path that is
+    none of them.
     """
-    reports = chain.from_iterable(_verify_path(path.absolute()) for path in paths)
+    reports = chain.from_iterable(_verify_path(path.absolute(), imported) for path in paths)
     return (with_texts(report, deep=deep) for report in reports)
 
 
@@ -83,7 +90,15 @@ def _bundle_of(report: VerificationReport) -> Bundle | None:
         return None
 
 
-def _verify_path(path: Path) -> Iterable[VerificationReport]:
+def verify_against(path: Path, other: str) -> VerificationReport:
+    """A folder of tracks held against a copy of it elsewhere. Raises UserError where either is none."""
+    root = path.absolute()
+    if not any(root.glob(f"*/{layout.TRACK_FILE}")):
+        raise UserError(f"expected a folder of tracks to hold against {other}, found none at {path}")
+    return VerificationReport(path=root, kind="tree", findings=tuple(against(root, other)))
+
+
+def _verify_path(path: Path, imported: Imported) -> Iterable[VerificationReport]:
     if not os.path.lexists(path):
         raise UserError(f"expected a record, a bundle, a track or a folder of tracks, found nothing at {path}")
     if os.path.lexists(path / layout.RECORD_FILE) or layout.RECORD_NAME.match(path.name):
@@ -91,11 +106,21 @@ def _verify_path(path: Path) -> Iterable[VerificationReport]:
     if (path / layout.LEDGER_FILE).is_file():
         return [verify_bundle(path)]
     if (path / layout.TRACK_FILE).is_file():
-        return _each_of_track(path)
+        return _each_of_track(path, imported)
     tracks = sorted(file.parent for file in path.glob(f"*/{layout.TRACK_FILE}"))
     if not tracks:
         raise UserError(f"expected a record, a bundle, a track or a folder of tracks, found none of them at {path}")
-    return chain.from_iterable(map(_each_of_track, tracks))
+    return chain([_verify_tree(path)], chain.from_iterable(_each_of_track(track, imported) for track in tracks))
+
+
+def _verify_tree(root: Path) -> VerificationReport:
+    """Every file below a folder of tracks against its digests, and whatever there is no track."""
+    findings, digest = tree_findings(root)
+    for entry in sorted(root.iterdir()):
+        if entry.name != layout.DIGESTS_FILE and not (entry / layout.TRACK_FILE).is_file():
+            expected = f"folders with a {layout.TRACK_FILE}"
+            findings.append(Finding.error("foreign", f"{entry.name!r} is no track", expected, entry.name))
+    return VerificationReport(path=root, kind="tree", findings=tuple(findings), digest=digest)
 
 
 def verify_track(track_dir: Path) -> list[VerificationReport]:
@@ -103,10 +128,10 @@ def verify_track(track_dir: Path) -> list[VerificationReport]:
     return list(_each_of_track(track_dir))
 
 
-def _each_of_track(track_dir: Path) -> Iterator[VerificationReport]:
+def _each_of_track(track_dir: Path, imported: Imported = lambda _: ()) -> Iterator[VerificationReport]:
     allowed = {
         layout.TRACK_FILE, layout.SIGNERS_FILE, layout.HISTORY_FILE, layout.CLAIMS_FILE, layout.PAST_RULES_DIR,
-        layout.REPORTED_DIR,
+        layout.REPORTED_DIR, layout.LOCKS_DIR,
     }  # fmt: skip
     being_made = scratch.sweep(track_dir)
     others = [p for p in sorted(track_dir.iterdir()) if p.name not in allowed and not layout.RECORD_NAME.match(p.name)]
@@ -119,9 +144,23 @@ def _each_of_track(track_dir: Path) -> Iterator[VerificationReport]:
     except TrackError as error:
         findings.append(Finding.error("track", str(error), "a track", "none that can be read"))
     records, _ = read_records_of(track_dir)
-    yield VerificationReport(path=track_dir, kind="track", findings=(*findings, *_reported(track_dir)))
+    yield VerificationReport(
+        path=track_dir, kind="track", findings=(*findings, *_reported(track_dir), *imported(track_dir))
+    )
     for folder in layout.record_dirs_of(track_dir):
-        yield from verify_record(folder, records)
+        yield from _whatever_happens(folder, records)
+
+
+def _whatever_happens(folder: Path, records: list[Record]) -> list[VerificationReport]:
+    """A record, whatever it does to its readers: no folder keeps the others from being verified."""
+    try:
+        return verify_record(folder, records)
+    except (UserError, ValueError, TypeError, LookupError, ArithmeticError, OSError, RecursionError) as error:
+        sentence = f"{folder.name} cannot be verified"
+        finding = Finding.error(
+            "unreadable", sentence, "a folder that can be read", f"{type(error).__name__}: {error}"[:300]
+        )
+        return [VerificationReport(path=folder, kind="record", findings=(finding,))]
 
 
 def _reported(track_dir: Path) -> Iterator[Finding]:
@@ -170,7 +209,9 @@ def verify_record(folder: Path, records: list[Record]) -> list[VerificationRepor
     return [report, *(_report_challenge(folder, challenge) for challenge in challenges)]
 
 
-def _judged(report: VerificationReport, record: Record, manifest: Manifest | None, records: list[Record]) -> VerificationReport:
+def _judged(
+    report: VerificationReport, record: Record, manifest: Manifest | None, records: list[Record]
+) -> VerificationReport:
     """The report with everything that needs a readable record."""
     folder, bundle = report.path, record.bundle
     before = predecessors(record, records)
@@ -180,6 +221,7 @@ def _judged(report: VerificationReport, record: Record, manifest: Manifest | Non
     findings += _check_statement(folder, record.statement, before)
     findings += _check_files(folder, record, manifest)
     findings += check_baseline(bundle, raced, own=(folder / layout.BASELINE_DIR).is_dir())
+    findings += check_copies(bundle, before)
     findings += _check_lock(folder, record)
     derived = derive_verdict(
         bundle,
@@ -193,7 +235,9 @@ def _judged(report: VerificationReport, record: Record, manifest: Manifest | Non
     kept = read_verdict(folder)
     differs = difference(kept, derived, rules_hold)
     if differs is not None:
-        findings.append(Finding.error("verdict_differs", "verdict.json is not what its runs show", differs[1], differs[0]))
+        findings.append(
+            Finding.error("verdict_differs", "verdict.json is not what its runs show", differs[1], differs[0])
+        )
     judged = derived.findings if rules_hold else (*kept.findings, *bundle.findings)
     return replace(
         report,
@@ -226,19 +270,27 @@ def _check_contest(folder: Path, track: Track) -> tuple[bool, list[Finding]]:
         return same_rules(track, tracks[0]), []
     expected = f"{layout.TRACK_FILE} as beside the record, or a file of {layout.PAST_RULES_DIR}/"
     found = f"other rules that call themselves {track.name} {track.rules_version}"
-    return True, [Finding.error("track_changed", "the record was made under rules that this track never had", expected, found)]
+    return True, [
+        Finding.error("track_changed", "the record was made under rules that this track never had", expected, found)
+    ]
 
 
 def _check_statement(folder: Path, statement: Statement, before: list[Record]) -> list[Finding]:
     findings = check_date(statement)
     if statement.name != folder.name or not statement.name.startswith(f"{statement.date}_"):
-        findings.append(Finding.error("renamed", "the folder is not named as its statement says", statement.name, folder.name))
+        findings.append(
+            Finding.error("renamed", "the folder is not named as its statement says", statement.name, folder.name)
+        )
     if statement.track != folder.parent.name:
-        findings.append(Finding.error("own_track", "the statement names another track", folder.parent.name, statement.track))
+        findings.append(
+            Finding.error("own_track", "the statement names another track", folder.parent.name, statement.track)
+        )
     names = {record.name for record in before}
     for parent in statement.parents:
         if parent not in names:
-            findings.append(Finding.error("parent_unknown", "a parent is no earlier record of this track", "a record", parent))
+            findings.append(
+                Finding.error("parent_unknown", "a parent is no earlier record of this track", "a record", parent)
+            )
     return findings
 
 
@@ -247,7 +299,9 @@ def check_date(statement: Statement) -> list[Finding]:
     last = clock.utc_now().date() + timedelta(days=1)  # a day: the author's time zone
     if statement.date <= last:
         return []
-    return [Finding.error("date_to_come", "the record is dated in the future", f"{last} or earlier", str(statement.date))]
+    return [
+        Finding.error("date_to_come", "the record is dated in the future", f"{last} or earlier", str(statement.date))
+    ]
 
 
 def _check_files(folder: Path, record: Record, manifest: Manifest | None) -> list[Finding]:
@@ -288,6 +342,22 @@ def check_baseline(bundle: Bundle, before: list[Record], own: bool) -> list[Find
     found = "no such record" if named is None else f"source {named.submission.sha256[:12]}"
     expected = f"the record {arm.record} with source {arm.submission.sha256[:12]}"
     return [Finding.error("baseline_source", "the baseline is not the record it is said to be", expected, found)]
+
+
+def check_copies(bundle: Bundle, before: list[Record]) -> list[Finding]:
+    """No run of a campaign is one of an earlier record, or of a campaign that is attached to one."""
+    own = bundle.plan.campaign_id
+    others = [(f"record {record.name}", record.bundle) for record in before]
+    runs = [
+        (name, [attempt.run for attempt in other.attempts]) for name, other in others if other.plan.campaign_id != own
+    ]
+    findings = list(copied([attempt.run for attempt in bundle.attempts], runs))
+    for name, other in others:
+        if other.plan.campaign_id == own:
+            findings.append(
+                Finding.error("copied_campaign", f"the campaign is that of {name}", "another campaign", own)
+            )
+    return findings
 
 
 def _check_lock(folder: Path, record: Record) -> list[Finding]:

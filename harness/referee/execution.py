@@ -24,6 +24,7 @@ from ..formats.submission import check_source, take_copy
 from ..formats.weights import WeightBuffer
 from ..sandbox import belongings, cgroups, levels
 from ..sandbox.levels import Limits, View
+from ..sandbox.namespaces import SYSTEM
 from ..sandbox.process_tree import ProcessTree
 from ..scoring import charges, preparation, relabelling
 from ..scoring.scorer import EvaluatorSettings, Scorer, ScoreRequest
@@ -147,7 +148,7 @@ def _workplace(request: Request, folder: RunFolder) -> Iterator[_Workplace]:
             inside=ranks_part,
             entry=temporary / "source" / request.submission.entry,
             view=View(
-                readable=(temporary / "inside", temporary / "source"),
+                readable=(temporary / "inside", temporary / "source", *_own_environment(request.python)),
                 hidden=(request.data_root / request.dataset.name, temporary / "text"),
                 home=temporary / "home",
                 environment={"OMP_NUM_THREADS": str(threads)},
@@ -158,6 +159,15 @@ def _workplace(request: Request, folder: RunFolder) -> Iterator[_Workplace]:
     finally:
         log.close()
         remove_tree(temporary)
+
+
+def _own_environment(python: Path | None) -> tuple[Path, ...]:
+    """The folders of a sandbox's own interpreter: its virtual environment, and the Python that is linked there."""
+    if python is None:
+        return ()
+    base = python.resolve().parent.parent
+    system = any(base.is_relative_to(folder) for folder in SYSTEM)
+    return (python.parent.parent, *(() if system else (base,)))
 
 
 def _train(
@@ -176,7 +186,9 @@ def _train(
         state.times, place.referee = referee.times, referee
         try:
             with machine.held_to(machine.cores(track)):
-                return referee.train()
+                buffers = referee.train()
+            state.load = referee.load
+            return buffers
         finally:
             state.prepare = launch.of_run(referee, track, launch_cpu_ns)
             state.charges += preparation.of_prepare(state.prepare, track.budget)
@@ -196,7 +208,13 @@ def _orders(request: Request, state: RunState, gate: DataGate, place: _Workplace
         hidden=(*place.view.hidden, gate.root),
         environment=place.view.environment | {"SPEEDRUN_SOCKET": str(place.temporary / "socket" / "referee")},
     )
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={request.world_size}"]
+    torchrun = [
+        str(request.python or sys.executable),
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc_per_node={request.world_size}",
+    ]
     torchrun += [str(place.inside)]
     document_token = request.dataset.document_token
     if state.relabelling is not None:
@@ -264,6 +282,7 @@ def _score(
         seed=request.seed,
         device=request.device,
         threads=max(1, len(machine.cores(track)) // 2),
+        python=request.python,
     )
     scorer = Scorer(settings, place.log, observer)
     started_ns = clock.now_ns()

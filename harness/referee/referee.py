@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import RunFailure
+from ..formats.load import MachineLoad
 from ..formats.logfile import Curve, LogFile
 from ..formats.messages import Failed, Go, Hello, Log, RankMessage, Reserve, Returned, Snapshot, SnapshotDone, Stop
 from ..formats.observer import Observer
@@ -22,6 +23,7 @@ from ..sandbox.process_tree import ProcessTree
 from ..status import Status
 from ..system import clock, interrupts, processes
 from ..system.clock import NS
+from ..system.load import Counters, read_counters
 from .connection import Connection
 from .session import Phase, Session
 from .snapshots import Snapshots
@@ -87,6 +89,8 @@ class Referee:
         self._selector = selectors.DefaultSelector()
         self._connections: list[Connection] = []
         self._unsealed: list[int] = []
+        self._before: Counters | None = None
+        self.load: MachineLoad | None = None  # known when train() returns
 
     def train(self) -> list[WeightBuffer]:
         """Run the submission until STOP and return its sealed weights. Raises RunFailure; kills it either way."""
@@ -95,6 +99,7 @@ class Referee:
         try:
             while self.session.phase != Phase.STOPPED:
                 self._step()
+            self.load = load_between(self._before, read_counters())
         except RunFailure as failure:
             raise self.orders.tree.explain(failure) from failure
         finally:
@@ -249,6 +254,7 @@ class Referee:
     def _fire(self) -> None:
         """GO. The clock starts before the data can be seen."""
         answer = {"kind": "go", "shards": list(self._gate.shards)}
+        self._before = read_counters()
         self.times.go_ns = clock.now_ns()
         self._gate.reveal()
         for connection in self._connections:
@@ -299,6 +305,28 @@ class Referee:
             for connection in self._connections:
                 connection.close()
             self._selector.close()
+
+
+def load_between(before: Counters | None, after: Counters) -> MachineLoad | None:
+    """What was counted between two moments; None without the first. Differences of ticks may be off by one a core."""
+    if before is None:
+        return None
+    own, referee = after.tree_ns - before.tree_ns, after.own_ns - before.own_ns
+    busy = after.busy_ns - before.busy_ns
+    counted = {name: _growth(getattr(before, name), getattr(after, name)) for name in ("throttled_ns", "waiting_ns")}
+    return MachineLoad(
+        cores=len(after.cores),
+        wall_ns=after.at_ns - before.at_ns,
+        own_ns=max(0, own),
+        referee_ns=max(0, referee),
+        others_ns=max(0, busy - max(0, own) - max(0, referee)),
+        steal_ns=max(0, after.steal_ns - before.steal_ns),
+        **counted,
+    )
+
+
+def _growth(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else max(0, after - before)
 
 
 def listen(folder: Path) -> socket.socket:

@@ -7,6 +7,7 @@ from typing import Literal
 from data.datasets import Dataset
 
 from ..formats import environment, numbers
+from ..formats.load import MachineLoad
 from ..formats.prepare import Prepare
 from ..formats.run import (
     CampaignRef,
@@ -54,6 +55,7 @@ class Request:
     require_sandbox: str | None = None
     wait: bool = False
     language: bytes | None = None  # the secret of an embedded corpus's language; None: drawn for this run
+    python: Path | None = None  # interpreter of the sandbox's own environment; never started outside of it
 
 
 @dataclass(slots=True)
@@ -70,6 +72,7 @@ class RunState:
     altered_shards: list[str] = field(default_factory=list)
     score_ns: int | None = None
     prepare: Prepare | None = None
+    load: MachineLoad | None = None
     charges: list[Charge] = field(default_factory=list)
     weights: Weights | None = None
     score: Score | None = None
@@ -102,7 +105,7 @@ def first_record(request: Request, run_id: str) -> RunRecord:
         sandbox=None,
         started_at=clock.utc_now(),
         owner=owner(),
-        environment=environment.collect(),
+        environment=environment.collect(request.python),
     )
 
 
@@ -118,6 +121,7 @@ def closed(record: RunRecord, state: RunState, status: Status, sentence: str, tr
             "phases": Phases.of(stamps, state.score_ns),
             "prepare": state.prepare,
             "charges": tuple(state.charges),
+            "load": state.load,
             "data": state.data,
             "language": state.language,
             "text": state.text,

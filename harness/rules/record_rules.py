@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ..campaigns.evidence import ArmEvidence, Evidence
 
 
+ARMS: tuple[Literal["candidate"], Literal["baseline"]] = ("candidate", "baseline")
+
+
 class StatedClaim(Protocol):
     """What a rule reads of a record's statement (record.json)."""
 
@@ -164,15 +167,16 @@ def repeated_seed(given: RuleInput, track: Track) -> Iterator[Breach]:
 
 def equal_weights(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Two seeds that give the same model: the seed is ignored, so the runs are one observation."""
-    runs = given.runs("candidate")
-    for values, what in (
-        ([run.weights.sha256 for run in runs if run.weights], "weights"),
-        ([repr(run.score.loss_sum) for run in runs if run.score], "loss, to the last digit"),
-    ):
-        for value, count in Counter(values).items():
-            if count > 1:
-                sentence = f"{count} runs of the candidate with different seeds came to the same {what}"
-                yield Breach(sentence, "another model from another seed", value[:16])
+    for arm in ARMS:
+        runs = given.runs(arm)
+        for values, what in (
+            ([run.weights.sha256 for run in runs if run.weights], "weights"),
+            ([repr(run.score.loss_sum) for run in runs if run.score and arm == "candidate"], "loss, to the last digit"),
+        ):
+            for value, count in Counter(values).items():
+                if count > 1:
+                    sentence = f"{count} runs of the {arm} with different seeds came to the same {what}"
+                    yield Breach(sentence, "another model from another seed", value[:16])
 
 
 def uncounted_attempts(given: RuleInput, track: Track) -> Iterator[Breach]:

@@ -18,7 +18,7 @@ from data.datasets import load_dataset
 from ..errors import DataError
 from ..formats.run import Finding, RunRecord
 from ..formats.track import Track
-from . import record_rules, run_rules
+from . import arm_rules, record_rules, run_rules
 from .record_rules import Breach, RuleInput, StatedClaim
 
 if TYPE_CHECKING:
@@ -75,11 +75,12 @@ def check_rules(
     reigning: str | None,
     history: Sequence[RunRecord] = (),
     record_bytes: int | None = None,
+    rules: Sequence["Rule"] | None = None,
 ) -> tuple[Finding, ...]:
     """Every finding about a bundle that wants to be a record: the bundle's own, its runs', the source's, the rules'.
 
     reigning: the record that stood before this one; None only where there is none. history: that record's runs.
-    record_bytes: of the folder as it will be, where it is made already.
+    record_bytes: of the folder as it will be, where it is made already. rules: all of them by default.
     """
     given = RuleInput(
         bundle=bundle,
@@ -98,7 +99,7 @@ def check_rules(
             expected=breach.expected,
             found=breach.found,
         )
-        for rule in RULES
+        for rule in (RULES if rules is None else rules)
         for breach in rule.broken(given, track)
     ]
     return tuple(dict.fromkeys((*bundle.findings, *_of_runs(given), *source_findings, *broken)))
@@ -205,6 +206,10 @@ RULES = (
          "a busy or throttled machine; runs stopped one by one at a lucky moment"),
     Rule(record_rules.baseline_in_its_own_interval, "warning", "rules.baseline_offset",
          "a baseline held back: other settings, a cold cache, a busy neighbour"),
+    Rule(arm_rules.machine_taken_from_baseline, "error", None,
+         "a neighbour that wakes for the baseline: a slowed baseline sells a fast candidate"),
+    Rule(arm_rules.machine_differs_between_arms, "warning", None,
+         "a busy neighbour of one arm"),
     Rule(record_rules.record_size, "error", "rules.record_bytes",
          "weights or tables handed in as evidence; a repository nobody can clone"),
 )  # fmt: skip

@@ -29,9 +29,9 @@ class LogitsError(ValueError):
     """What the submission returned is not logits of the agreed shape and dtype."""
 
 
-def argv(folder: str, config_fd: int) -> list[str]:
-    """How an evaluator is started. folder: holds ours as the package `speedrun`."""
-    return [sys.executable, "-I", "-c", BOOT, folder, str(config_fd), "evaluate"]
+def argv(folder: str, config_fd: int, python: str = sys.executable) -> list[str]:
+    """How an evaluator is started. folder: holds ours as the package `speedrun`; python: the sandbox's interpreter."""
+    return [python, "-I", "-c", BOOT, folder, str(config_fd), "evaluate"]
 
 
 def main() -> None:

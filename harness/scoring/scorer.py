@@ -72,6 +72,7 @@ class EvaluatorSettings:
     seed: int
     device: str
     threads: int  # of each evaluator
+    python: Path | None = None  # what the evaluators are started with; the judge has the referee's own
 
 
 @dataclass(slots=True)
@@ -220,7 +221,10 @@ class _Exam:
         os.write(config_fd, json.dumps(config).encode())
         os.lseek(config_fd, 0, os.SEEK_SET)
         try:
-            return tree.start(evaluator.argv(str(settings.inside), config_fd), pass_fds=(config_fd, sock.fileno()))
+            return tree.start(
+                evaluator.argv(str(settings.inside), config_fd, str(settings.python or sys.executable)),
+                pass_fds=(config_fd, sock.fileno()),
+            )
         finally:
             os.close(config_fd)
 

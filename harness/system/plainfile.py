@@ -3,7 +3,9 @@
 import errno
 import os
 import stat
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 
@@ -24,6 +26,15 @@ def read_plain(path: Path, max_bytes: int, error_kind: type[UserError] = UserErr
     if len(content) > max_bytes:
         raise error_kind(f"expected at most {max_bytes:,} bytes, found more at {path}")
     return content
+
+
+def read_toml(content: bytes, path: Path, error_kind: type[UserError] = UserError) -> dict[str, Any]:
+    """TOML that a stranger wrote. Raises error_kind also for nesting without end and numbers of thousands of digits."""
+    try:
+        return tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8 and of numbers too long to convert
+        found = "nesting without end" if isinstance(error, RecursionError) else error
+        raise error_kind(f"expected TOML in {path}, found: {found}") from error
 
 
 def _open(path: str, flags: int) -> int:

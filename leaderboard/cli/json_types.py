@@ -272,6 +272,8 @@ class PlannedReproduction(Section):
     environment: str | None
     python: PlannedPython
     packages: int
+    installs: list[str]  # name==version, by the track's hashes, for the sandbox alone
+    left_out: list[str]  # what the record had and the track has no hash of
     differs_here: list[PackageDifference]
     missing: list[str]
 

@@ -1,11 +1,9 @@
 """speedrun reproduce: a record run again, here, and whether it holds."""
 
 import json
-import os
 import platform
-import signal
-import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,13 +23,21 @@ from harness.cli.campaigns import check_data, draft
 from harness.errors import RunFailure, UserError
 from harness.formats import environment, layout
 from harness.formats.track import Track, load_track
-from harness.records.environments import EnvironmentLock, build, differences, find_python, place_for, read_lock
+from harness.records.environments import (
+    COMPLETE,
+    EnvironmentLock,
+    build,
+    differences,
+    find_python,
+    place_for,
+    read_lock,
+)
 from harness.records.lookup import find_submission
 from harness.records.record import Record, read_record
 from harness.records.reproduction import Reproduction, assess
+from harness.records.wheel_locks import Wheels, wheels_for
 from harness.referee.display import Display
 from harness.status import ExitCode
-from harness.system import processes
 
 from ..board.record_names import OwnRecord, find_record
 from ..upstream.history import ImportedRow
@@ -55,6 +61,7 @@ Root = Annotated[
     Path | None, typer.Option("--checkout", envvar="MODDED_NANOGPT", help="For imported records: a checkout of them.")
 ]
 
+Yes = Annotated[bool, typer.Option("--yes", help="Install what is listed without asking.")]
 Anyway = Annotated[bool, typer.Option("--anyway", help="Imported records: try, whatever is missing.")]
 
 
@@ -66,6 +73,7 @@ def reproduce(
     campaign: Finished = None,
     checkout: Root = None,
     anyway: Anyway = False,
+    yes: Yes = False,
     out: options.Out = None,
     require_sandbox: options.Sandbox = None,
     wait: options.Wait = False,
@@ -74,10 +82,12 @@ def reproduce(
 ) -> None:
     """Run a record again on this machine: reproduced, not reproduced, or undecided.
 
-    A record of ours: its exact source, on its track, in a new virtual environment made from its requirements.lock by
-    pip with your own configuration. Its losses have to pass the track's test again or be equivalent to the record's;
-    the ratio of times is told. Where all runs read the same shards, one more is made under a secret vocabulary: what
-    was brought along as it is shows there. On the embedded corpus every run speaks a language of its own anyway.
+    A record of ours: its exact source, on its track. Referee and judge stay in this environment; only the sandbox gets
+    one like the record's, of the wheels that the track knows by hash, installed by pip with your own configuration once
+    you agree; what else the record had is listed and not installed. Its losses have to pass the track's test again or
+    be equivalent to the record's; the ratio of times is told. Where all runs read the same shards, one more is made
+    under a secret vocabulary: what was brought along as it is shows there. On the embedded corpus every run speaks a
+    language of its own anyway.
 
     An imported record: its source is taken out of the log in your own --checkout; what it ran on is named, what is
     gone and what comes nearest, and what this machine lacks. All of that is listed before anything starts.
@@ -87,8 +97,9 @@ def reproduce(
     found = find_record(record)
     relabel = _has_standing_text(found) if relabel is None else relabel
     start = _Start(
-        runs=runs, here=here, relabel=relabel, out=out, require_sandbox=require_sandbox, wait=wait, as_json=as_json
-    )
+        runs=runs, here=here, relabel=relabel, out=out, require_sandbox=require_sandbox, wait=wait, as_json=as_json,
+        yes=yes,
+    )  # fmt: skip
     if isinstance(found, ImportedRow):
         _imported(found, start, checkout, dry_run=dry_run, anyway=anyway)
         return
@@ -106,6 +117,7 @@ class _Start:
     require_sandbox: str | None
     wait: bool
     as_json: bool
+    yes: bool
 
     @property
     def runs_root(self) -> Path:
@@ -120,17 +132,17 @@ def _own(found: OwnRecord, start: _Start, campaign: Path | None, dry_run: bool) 
     lock = read_lock(found.folder, record.runs[0].environment)
     differing = differences(lock, environment.collect())
     python = Path(sys.executable) if start.here else find_python(lock.python)
+    wheels = None if start.here or campaign is not None else wheels_for(found.folder.parent, lock)
     count = start.runs or len(record.runs)
     if dry_run:
-        _show_own_plan(record, found, start, lock, differing, python, count)
+        _show_own_plan(record, found, start, lock, differing, python, count, wheels)
         return
     if campaign is not None:
         _tell(assess(record.name, record.runs, read_bundle(campaign), _track(found), None), start.as_json)
-    if not start.here:
-        _in_its_environment(found, start, lock, python, count)
-    _say_differences(differing)
-    main = _conduct(found, start, count, relabel=False)
-    under_labels = _conduct(found, start, 1, relabel=True) if start.relabel else None
+    interpreter = None if wheels is None else _environment_for(start, lock, python, wheels)
+    _say_differences(differing if interpreter is None else differences(lock, environment.collect(interpreter)))
+    main = _conduct(found, start, count, interpreter, relabel=False)
+    under_labels = _conduct(found, start, 1, interpreter, relabel=True) if start.relabel else None
     _tell(assess(record.name, record.runs, main, _track(found), under_labels), start.as_json)
 
 
@@ -151,7 +163,7 @@ def _track(found: OwnRecord) -> Track:
     return load_track(_track_name(found))
 
 
-def _conduct(found: OwnRecord, start: _Start, runs: int, *, relabel: bool) -> Bundle:
+def _conduct(found: OwnRecord, start: _Start, runs: int, python: Path | None, *, relabel: bool) -> Bundle:
     """One campaign of the record's own source. Raises RunFailure when it is stopped before its end."""
     named = find_submission(str(found.folder), found.track)
     drafted = draft(
@@ -163,7 +175,7 @@ def _conduct(found: OwnRecord, start: _Start, runs: int, *, relabel: bool) -> Bu
     folder = begin(drafted.plan, drafted.track_file, [named.submission], drafted.parent)
     console.print(Text(f"{'under other labels' if relabel else 'campaign'}: {folder}"), soft_wrap=True)
     with Scoreboard(console, drafted.plan).watching() as board:
-        result = run_campaign(folder, Options(data_root=datasets.data_root(), wait=start.wait), board)
+        result = run_campaign(folder, Options(data_root=datasets.data_root(), wait=start.wait, python=python), board)
     if result.stopped_by is not None:
         stopped = result.stopped_by
         how = f"speedrun run --resume {folder}; then speedrun reproduce {found.key} --campaign {folder}"
@@ -176,22 +188,31 @@ def _ranks(found: OwnRecord) -> int:
     return read_record(found.folder).runs[0].world_size
 
 
-def _in_its_environment(found: OwnRecord, start: _Start, lock: EnvironmentLock, python: Path | None, runs: int) -> None:
-    """Build the record's environment and run the same command in it; exits with its code."""
+def _environment_for(start: _Start, lock: EnvironmentLock, python: Path | None, wheels: Wheels) -> Path:
+    """An environment like the record's, for the sandbox alone, once somebody has agreed to it."""
     if python is None:
         raise UserError(
             f"expected an interpreter for Python {lock.python} on PATH, found none; install it, or use --here"
         )
-    interpreter = build(start.runs_root, python, lock.requirements)
-    argv = [str(interpreter), "-m", "harness", "reproduce", str(found.folder.resolve()), "--here", "--runs", str(runs)]
-    argv += ["--relabel" if start.relabel else "--no-relabel", "--out", str(start.runs_root.absolute())]
-    argv += ["--require-sandbox", start.require_sandbox] if start.require_sandbox else []
-    argv += [flag for flag, wanted in (("--wait", start.wait), ("--json", start.as_json)) if wanted]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    child = subprocess.Popen(argv, cwd=layout.ROOT, env=clean, preexec_fn=processes.die_with_parent)
-    for number in (signal.SIGINT, signal.SIGTERM):  # it ends and records by itself; we only wait for it
-        signal.signal(number, lambda received, _: child.send_signal(received))
-    raise typer.Exit(child.wait())
+    if not (place_for(start.runs_root, python, wheels.requirements) / COMPLETE).is_file():
+        _agree(start, wheels.requirements, wheels.left_out)
+    return build(start.runs_root, python, wheels.requirements)
+
+
+def _agree(start: _Start, requirements: Sequence[str], left_out: Sequence[str]) -> None:
+    """List what is going to be installed and what is not, and ask. Raises UserError where nobody can answer."""
+    names = [printable(line.partition(" ")[0]) for line in requirements]
+    print(f"speedrun: for the sandbox alone, wheels: {', '.join(names)}", file=sys.stderr)
+    if left_out:
+        shown = ", ".join(map(printable, left_out[:SHOWN_DIFFERENCES]))
+        more = f" and {len(left_out) - SHOWN_DIFFERENCES} more" if len(left_out) > SHOWN_DIFFERENCES else ""
+        print(f"speedrun: the record had, and its track has no hash of: {shown}{more}; not installed", file=sys.stderr)
+    if start.yes:
+        return
+    if start.as_json or not sys.stdin.isatty():
+        raise UserError("expected --yes, or somebody to ask, before packages are installed; found neither")
+    if not typer.confirm("Install them?", err=True):
+        raise UserError("expected a yes, found a no; nothing was installed. --here uses this environment")
 
 
 def _show_own_plan(
@@ -202,6 +223,7 @@ def _show_own_plan(
     differing: list[tuple[str, str, str]],
     python: Path | None,
     runs: int,
+    wheels: Wheels | None,
 ) -> None:
     """What would be built and run."""
     plan = {
@@ -213,11 +235,13 @@ def _show_own_plan(
         "relabelled_runs": int(start.relabel),
         "environment": "this one"
         if start.here
-        else str(place_for(start.runs_root, python, lock.requirements))
-        if python
+        else str(place_for(start.runs_root, python, wheels.requirements))
+        if python and wheels
         else None,
         "python": {"locked": lock.python, "found": str(python) if python else None},
         "packages": len(lock.packages),
+        "installs": [line.partition(" ")[0] for line in wheels.requirements] if wheels else [],
+        "left_out": list(wheels.left_out) if wheels else [],
         "differs_here": [{"name": name, "locked": locked, "here": here} for name, locked, here in differing],
         "missing": [] if python or start.here else [f"Python {lock.python}"],
     }
@@ -243,7 +267,8 @@ def _tell(found: Reproduction, as_json: bool) -> None:
         for sentence in found.sentences():
             console.print(Text(printable(sentence)), soft_wrap=True)
         if found.can_challenge:
-            command = f"speedrun challenge {found.track}/{found.record} {found.campaign} --author ..."
+            labels = f" --relabelled {found.relabelled.folder}" if found.relabelled else ""
+            command = f"speedrun challenge {found.track}/{found.record} {found.campaign}{labels} --author ..."
             console.print(Text(f"attach it: {command}", style="dim"), soft_wrap=True)
     raise typer.Exit(int(found.exit_code))
 
@@ -266,6 +291,7 @@ def _imported(row: ImportedRow, start: _Start, checkout: Path | None, *, dry_run
     python = find_python(found.python or platform.python_version())
     interpreter = None
     if not start.here and found.packages and python is not None:
+        _agree(start, found.packages, ())
         interpreter = build(start.runs_root, python, found.packages)
     with Display(Console(stderr=True)) as display:
         done = replay(

@@ -32,6 +32,7 @@ FORMS = {
     "ledger-entry": Form("harness.campaigns.ledger:Entry", "one line of ledger.jsonl"),
     "statement": Form("harness.records.record:Statement", "record.json"),
     "verdict": Form("harness.records.verdict:Verdict", "verdict.json"),
+    "digests": Form("harness.records.tree_digest:TreeDigests", "records/digests.json"),
     "manifest": Form("harness.records.manifest:Manifest", "manifest.json"),
     "challenge": Form("harness.records.challenge:ChallengeStatement", "challenge.json"),
     "track": Form("harness.formats.track:Track", "track.toml"),

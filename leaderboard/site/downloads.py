@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from data.printing import spreadsheet_text
+
 from .rows import BoardRow, address_of
 from .track_data import Collection, Imported, Own
 
@@ -76,5 +78,5 @@ def _csv(keys: Sequence[str], rows: Iterator[dict[str, Any]]) -> bytes:
     out = io.StringIO()
     writer = csv.DictWriter(out, keys, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: spreadsheet_text(value) for name, value in row.items()} for row in rows)
     return out.getvalue().encode("utf-8", "replace")

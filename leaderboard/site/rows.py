@@ -61,6 +61,7 @@ def address_of(collection: Collection, found: Own | Imported) -> str:
 COLUMNS = (
     Column("place", "#", "number", "the order of acceptance, among records of one major version of the rules"),
     Column("record", "record", wide=True),
+    Column("tier", "tier", "short", explain="how the number was obtained"),
     Column(
         "time", "time", "number", "GO to STOP on the referee's clock, mean over the runs; of imported rows the claim"
     ),
@@ -72,7 +73,6 @@ COLUMNS = (
     Column(
         "lines", "lines", "number", "of its source, without empty ones; below: the change against what it builds on"
     ),
-    Column("tier", "tier", "short", explain="how the number was obtained"),
     Column("techniques", "techniques"),
     Column("date", "date", "short"),
 )
@@ -97,6 +97,7 @@ def _cells(row: BoardRow) -> tuple[Cell, ...]:
     return (
         cell(_place(row), sort=found.place, notes=[found.mark] * bool(found.mark)),
         cell(one_line(found.title), row.address, notes=_authors(found.authors)),
+        _tier(found, row.address),
         _time(found, runs),
         cell(numbers.share(found.saving), runs, sort=found.saving, notes=["by ratio"] * (found.placed_by == "ratio")),
         cell(
@@ -107,7 +108,6 @@ def _cells(row: BoardRow) -> tuple[Cell, ...]:
         cell(numbers.p_value(found.p_value), runs, sort=found.p_value),
         cell(str(len(found.flags) or ""), f"{row.address}#flags", sort=len(found.flags)),
         _lines(found),
-        _tier(found, row.address),
         linked((name, addresses.technique(name)) for name in found.techniques),
         cell("" if row.date is None else row.date.isoformat()),
     )  # fmt: skip

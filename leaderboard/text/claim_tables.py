@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from data.printing import printable
+from data.printing import printable, spreadsheet_text
 from harness.formats import numbers
 from harness.formats.track import Track
 
@@ -92,7 +92,8 @@ def claims_csv(rows: Sequence[ClaimRow]) -> str:
     writer.writeheader()
     for row in rows:
         values = asdict(row)
-        writer.writerow(values | {name: ", ".join(values[name]) for name in _SEVERAL})
+        values |= {name: ", ".join(values[name]) for name in _SEVERAL}
+        writer.writerow({name: spreadsheet_text(value) for name, value in values.items()})
     return out.getvalue()
 
 

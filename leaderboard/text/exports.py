@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from data.files import replace_file
+from data.printing import spreadsheet_text
 from harness.errors import UserError
 from harness.formats.track import Track
 from harness.records.standings import Standing
@@ -23,7 +24,7 @@ def export(rows: Sequence[Standing], track: Track, form: str) -> bytes:
         values = [{name: getattr(row, name) for name in _FIELDS} for row in rows]  # asdict copies all it finds, slowly
         return (json.dumps({"track": track.name, "standings": values}, default=str, indent=1) + "\n").encode()
     if form == "csv":
-        return frame(rows).to_csv(index=False).encode()
+        return frame(rows).map(spreadsheet_text).to_csv(index=False).encode()
     if form == "md":
         return (
             "\n".join([*standings_table(rows, track), *(["", legend(rows, track)] if rows else [])]) + "\n"

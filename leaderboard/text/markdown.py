@@ -28,7 +28,7 @@ def standings_table(rows: Sequence[Standing], track: Track) -> list[str]:
     """Lines of a table: newest first, as readers look for the record that stands; older major rules below."""
     if not rows:
         return [f"No record yet: `speedrun run train_gpt.py --track {track.name}`."]
-    header = ["#", "record", "steps" if track.metric == "steps" else "time", "saved", "val_loss", "n", "p", "tier",
+    header = ["#", "record", "tier", "steps" if track.metric == "steps" else "time", "saved", "val_loss", "n", "p",
               "authors", "date"]  # fmt: skip
     right = {"#", "steps", "time", "saved", "val_loss", "n", "p"}
     lines = [_line(header), _line(["---:" if name in right else "---" for name in header])]
@@ -42,12 +42,12 @@ def _cells(row: Standing) -> list[str]:
     return [
         "" if row.place is None else str(row.place),
         as_words(marked_title(row)),
+        row.tier + (", refuted" if row.refutations else ""),
         _time(row),
         saved_cell(row),
         numbers.loss(row.val_loss) + ("" if row.val_loss is None else missed),
         str(row.runs),
         numbers.plain_p_value(row.p_value),
-        row.tier + (", refuted" if row.refutations else ""),
         as_words(", ".join(row.authors)),
         "" if row.date == UNDATED else str(row.date),
     ]

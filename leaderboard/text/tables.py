@@ -41,6 +41,12 @@ TIERS = {
 }
 
 
+ONE_CAMPAIGN = (
+    "one campaign promises little (two equal batches of five runs upstream gave p = 0.0002 and 0.045): what counts is "
+    "one that somebody else repeated"
+)
+
+
 def frame(rows: Sequence[Standing]) -> "pd.DataFrame":
     """One row per standing, columns as in Standing; authors, techniques and flags joined by a comma."""
     import pandas as pd
@@ -56,11 +62,11 @@ def terminal_table(rows: Sequence[Standing], title: str, width: int) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("#", justify="right")
     table.add_column("record", overflow="fold", ratio=1)
+    table.add_column("tier", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("saved", justify="right", no_wrap=True)
     table.add_column("val_loss", justify="right", no_wrap=True)
     table.add_column("n", justify="right")
-    table.add_column("tier", no_wrap=True)
     shown = [n for n, needed in OPTIONAL if width >= needed and any(_optional(row, n, width) for row in rows)]
     for name in shown:
         table.add_column(name, overflow="fold")
@@ -105,6 +111,8 @@ def legend(rows: Sequence[Standing], track: Track) -> str:
     for mark in dict.fromkeys(row.mark for row in rows if row.mark):
         parts.append(f"{mark}: made and verified under older rules, and not to be compared with newer rows")
     present = {row.tier for row in rows}
+    if present - {"reported"}:
+        parts.append(ONE_CAMPAIGN)
     return "; ".join(parts + [f"{tier}: {text}" for tier, text in TIERS.items() if tier in present]) + "."
 
 
@@ -116,11 +124,11 @@ def _cells(row: Standing, width: int) -> list[Text]:
     return [
         Text("" if row.place is None else str(row.place)),
         Text(printable(label)),
+        Text(row.tier + (", refuted" if row.refutations else "")),
         Text(time_cell(row)),
         Text(saved_cell(row)),
         Text(_loss_cell(row, width)),
         Text(str(row.runs)),
-        Text(row.tier + (", refuted" if row.refutations else "")),
     ]
 
 

@@ -13,7 +13,7 @@ from harness.campaigns import comparable
 from harness.campaigns.bundle import Bundle, file_digests, read_bundle
 from harness.campaigns.ledger import ClosedEntry, digest, encode, read_ledger
 from harness.errors import RecordError
-from harness.formats.run import Charge, Phases, RunRecord, Windows, read_run
+from harness.formats.run import Charge, Owner, Phases, RunRecord, Windows, read_run
 from harness.status import Status
 
 TINY = Path(__file__).resolve().parents[2] / "tracks" / "tiny" / "track.toml"
@@ -249,6 +249,10 @@ def test_a_run_that_contradicts_itself_or_its_plan_is_found_though_the_chain_hol
     assert "run_edited" in ids(read_bundle(folder))
 
 
+def on_another_boot(run: RunRecord) -> Owner:
+    return run.owner.model_copy(update={"boot_id": run.run_id})
+
+
 ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "torch": {"torch": "2.8.0"},
     "python": {"python": "3.13.0"},
@@ -262,7 +266,7 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
 def test_runs_that_are_not_alike_are_named_with_both_values(make_bundle: Any, tmp_path: Path, key: str) -> None:
     def change(run: RunRecord, slot: Any) -> RunRecord:
         changed = run.environment.model_copy(update=ENVIRONMENTS[key])
-        return some(run, environment=changed) if slot.index == 3 else run
+        return some(run, environment=changed, owner=on_another_boot(run)) if slot.index == 3 else run
 
     findings = read_bundle(make_bundle(tmp_path / "campaign", change=change)).findings
     assert {finding.id for finding in findings} == {"not_alike"}
@@ -310,9 +314,8 @@ def test_a_campaign_that_reveals_another_secret_than_it_promised_is_found(make_b
 def test_what_differs_between_any_two_runs_does_not_matter(make_bundle: Any, tmp_path: Path) -> None:
     def change(run: RunRecord, slot: Any) -> RunRecord:
         world = run.environment
-        return some(
-            run, environment=world.model_copy(update={"kernel": f"6.{slot.index}", "memory_bytes": slot.index + 1})
-        )  # fmt: skip
+        world = world.model_copy(update={"kernel": f"6.{slot.index}", "memory_bytes": slot.index + 1})
+        return some(run, environment=world, owner=on_another_boot(run))
 
     assert read_bundle(make_bundle(tmp_path / "campaign", change=change)).findings == ()
 

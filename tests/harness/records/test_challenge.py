@@ -131,10 +131,15 @@ def test_reproduced_needs_another_allowed_signer(
     for key in (None, eve):
         with pytest.raises(UserError, match="signatures by keys it knows"):
             add(record, bundle, key)
-    own = add(record, bundle, ada)
+    labels = make_bundle(tmp_path / "labels", candidate_losses=AGAIN[:1], candidate_times=(2.0,), relabel=True)
+    own = add(record, bundle, ada, relabelled=labels)
     assert read_record(record).tier == "refereed"
     shutil.rmtree(own)
-    place = add(record, bundle, bob)
+    plain = add(record, bundle, bob)
+    assert errors(record) == set()
+    assert read_record(record).tier == "refereed"  # nothing under other labels
+    shutil.rmtree(plain)
+    place = add(record, bundle, bob, relabelled=labels)
     assert read_record(record).tier == "reproduced"
     assert errors(record) == set()
 
@@ -205,3 +210,111 @@ def test_the_command(tmp_path: Path, make_bundle: Make, record: Path) -> None:
         "reproduction", True, "refereed", "unsigned",
     )  # fmt: skip
     assert Path(told["challenge"]).is_dir()
+
+
+# ------------------------------------------------------------------------------------- `reproduced` for nothing
+
+
+def forged(record: Path, bundle: Path, **more: Any) -> str:
+    """What keeps a campaign from being attached."""
+    with pytest.raises(UserError) as refusal:
+        add(record, bundle, **more)
+    assert not (record / layout.CHALLENGES_DIR).exists()
+    return str(refusal.value)
+
+
+def with_seeds_of(other: Path) -> Callable[..., Any]:
+    """What draws the seeds of another campaign again."""
+    from harness.campaigns.bundle import read_bundle
+
+    seeds = read_bundle(other).plan.seeds
+    return lambda runs: seeds[:runs]
+
+
+def test_a_records_own_campaign_reproduces_nothing(tmp_path: Path, make_bundle: Make, make_record: Make) -> None:
+    """Signed by another key it was enough for the tier."""
+    bundle = make_bundle(tmp_path / "first")
+    record = make_record(bundle, "First")
+    assert "the record's own" in forged(record, bundle)
+
+
+def test_nor_do_its_seeds_or_one_of_its_runs(
+    tmp_path: Path, make_bundle: Make, make_record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make_bundle(tmp_path / "first")
+    record = make_record(bundle, "First")
+    kept = {run.seed: run for run in read_record(record).runs}
+    copy = next(iter(kept.values()))
+    one = make_bundle(
+        tmp_path / "one",
+        change=lambda run, slot: run.model_copy(update={"weights": copy.weights}) if slot.index == 1 else run,
+    )
+    assert "another campaign" in forged(record, one)
+    monkeypatch.setattr("harness.campaigns.campaign._draw_seeds", with_seeds_of(bundle))
+    assert "its seeds are the record's" in forged(record, make_bundle(tmp_path / "seeds", candidate_losses=AGAIN))
+
+
+def by_hand(run: Any, slot: Any) -> Any:
+    return run.model_copy(update={"seed_source": "user"})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"sandbox": "landlock"}, "less of a sandbox"),
+        ({"sandbox": "process"}, "less of a sandbox"),
+        ({"change": by_hand}, "seed_source"),
+    ],
+)
+def test_every_rule_of_a_run_applies(
+    tmp_path: Path, make_bundle: Make, record: Path, options: dict[str, Any], said: str
+) -> None:
+    assert said in forged(record, make_bundle(tmp_path / "b", candidate_losses=AGAIN, **options))
+
+
+def test_every_rule_of_a_record_applies(tmp_path: Path, make_bundle: Make, make_record: Make) -> None:
+    """Two runs, where the track wants three; and two models that are one."""
+    folder = layout.records_root() / "tiny" / layout.TRACK_FILE
+    folder.write_text(folder.read_text().replace("min_runs = 2", "min_runs = 3"))
+    record = make_record(make_bundle(tmp_path / "first", folder), "First")
+    two = make_bundle(tmp_path / "two", folder, candidate_times=(2.0, 2.1), candidate_losses=(5.0, 5.001))
+    assert "too few valid runs" in forged(record, two)
+    assert make_bundle(tmp_path / "three", folder, candidate_losses=AGAIN)
+    early = make_bundle(tmp_path / "early", folder, candidate_losses=AGAIN)
+    assert "dated before its runs" in forged(record, early, day=date(2025, 1, 1))
+
+
+def test_a_relabelled_campaign_is_of_the_same_source_and_really_relabelled(
+    tmp_path: Path, make_bundle: Make, record: Path
+) -> None:
+    bundle = make_bundle(tmp_path / "b", candidate_losses=AGAIN)
+    few: dict[str, Any] = {"candidate_times": (2.0,), "candidate_losses": (5.05,)}
+    assert "other labels" in forged(record, bundle, relabelled=make_bundle(tmp_path / "plain", **few))
+    other = make_bundle(tmp_path / "other", sources={"candidate": OTHER}, relabel=True, **few)
+    assert "not what was planned" in forged(record, bundle, relabelled=other)
+    unfinished = make_bundle(tmp_path / "open", closed=False, relabel=True, **few)
+    assert "not closed" in forged(record, bundle, relabelled=unfinished)
+
+
+def test_a_source_that_needs_its_labels_is_refuted(tmp_path: Path, make_bundle: Make, record: Path) -> None:
+    bundle = make_bundle(tmp_path / "b", candidate_losses=AGAIN)
+    labels = make_bundle(tmp_path / "l", candidate_times=(2.0,), candidate_losses=(7.5,), relabel=True)
+    add(record, bundle, relabelled=labels)
+    (challenge,) = read_record(record).challenges
+    assert challenge.statement is not None
+    assert (challenge.kind, challenge.is_intact) == ("refutation", True)
+    assert "under other labels val_loss 7.5" in challenge.statement.sentence
+
+
+def test_runs_in_another_language_need_no_labels(tmp_path: Path, make_bundle: Make) -> None:
+    from harness.campaigns.bundle import read_bundle
+    from harness.records.vouching import speaks_another_language
+
+    def in_another(run: Any, slot: Any) -> Any:
+        return run.model_copy(update={"data": {name: digest[::-1] for name, digest in run.data.items()}})
+
+    plain = read_bundle(make_bundle(tmp_path / "a")).runs("candidate")
+    other = read_bundle(make_bundle(tmp_path / "b", change=in_another)).runs("candidate")
+    assert speaks_another_language(other, plain)
+    assert not speaks_another_language([*other, plain[0]], plain)
+    assert not speaks_another_language([], plain)

@@ -223,7 +223,7 @@ def test_a_record_of_this_checkout_is_reproduced_in_a_new_environment(speedrun: 
     """Takes the network (or wheels at hand) for pip, and minutes. Three runs can be too few to say."""
     name = f"nano-2cpu/{layout.record_dirs('nano-2cpu')[-1].name}"
     process = speedrun.start(
-        sys.executable, "-m", "harness", "reproduce", name, "--runs", "6", "--no-relabel", "--json"
+        sys.executable, "-m", "harness", "reproduce", name, "--runs", "6", "--no-relabel", "--yes", "--json"
     )
     stdout, stderr = process.communicate(timeout=3000)
     found = json.loads(stdout[stdout.index("{") :])

@@ -15,7 +15,7 @@ import pytest
 import typer.testing
 from typer import Typer
 
-from harness.cli.verify import summary, verify
+from harness.cli.verify import summary
 from harness.errors import UserError
 from harness.formats import layout
 from harness.records.challenging import attach
@@ -24,6 +24,7 @@ from harness.records.record import Record, read_record
 from harness.records.signing import fingerprint_of_key, sign
 from harness.records.verdict import derive_verdict, verdict_bytes
 from harness.records.verification import NOT_IN_MANIFEST, verify_each, verify_record
+from leaderboard.cli.verify import verify
 
 Make = Callable[..., Path]
 DAY = date(2026, 1, 5)

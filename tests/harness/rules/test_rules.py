@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from harness.campaigns.bundle import Bundle, read_bundle
 from harness.campaigns.evidence import derive
+from harness.formats.load import MachineLoad
 from harness.formats.run import Finding, Probes, RunRecord, Stamps, Weights
 from harness.formats.track import Track, WaivableRule, list_tracks, load_track
-from harness.rules import record_rules, run_rules
+from harness.rules import arm_rules, record_rules, run_rules
 from harness.rules.registry import RULES, check_rules, waive
 from harness.rules.source_rules import SOURCE_RULES
 from harness.status import Status
@@ -103,6 +104,13 @@ def change_times(**update: int) -> Change:
     return lambda run: run.model_copy(update={"phases": run.phases.model_copy(update=update)})
 
 
+def loaded(others_s: float, **more: int) -> Change:
+    """So much of two cores in ten seconds went to other processes."""
+    counted = {"wall_ns": 10**10, "steal_ns": 0, "throttled_ns": 0, "waiting_ns": None} | more
+    load = MachineLoad(cores=2, own_ns=10**9, referee_ns=0, others_ns=round(others_s * 1e9), **counted)
+    return change(load=load)
+
+
 def fail_slot(index: int) -> Change:
     return lambda run: run.model_copy(update={"practice": run.campaign is not None and run.campaign.slot == index})
 
@@ -177,6 +185,16 @@ CASES: dict[str, list[Case]] = {
         Case(edit=change_times(prepare_ns=599 * 10**9)),
         Case(edit=change_times(score_ns=599 * 10**9)),
     ],
+    # the candidate is faster by half, or by a hundredth: a neighbour that wakes for the baseline alone explains it
+    "machine_taken_from_baseline": [
+        Case(edit=loaded(0.1), edit_baseline=loaded(11)),
+        Case(edit=loaded(0), edit_baseline=loaded(0, steal_ns=12 * 10**9)),
+        Case(edit=loaded(0), edit_baseline=loaded(0, throttled_ns=12 * 10**9)),
+        Case(
+            times=(1.98, 2.0, 1.97, 1.991), edit=loaded(0), edit_baseline=loaded(1), losses=(5.01, 5.02, 5.0, 5.03)
+        ),
+    ],
+    "machine_differs_between_arms": [Case(edit=loaded(0), edit_baseline=loaded(5))],
     "time_spread": [Case(times=(0.3, 0.6, 0.35, 0.5), rules={"time_spread": 0.1})],
     "baseline_in_its_own_interval": [
         Case(history_times=(1.5, 1.5), rules={"baseline_offset": 0.1}),
@@ -384,8 +402,33 @@ def number(track: Track, key: str) -> object:
 def test_every_function_of_a_rule_is_in_the_table() -> None:
     public = {
         name
-        for module in (record_rules, run_rules)
+        for module in (arm_rules, record_rules, run_rules)
         for name, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", "") == module.__name__ and name.islower()
     }
     assert {name for name in public if not name.startswith("_")} == {rule.id for rule in RULES}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(edit=loaded(1), edit_baseline=loaded(1)),  # busy for both
+        Case(edit=loaded(1), edit_baseline=loaded(1.2)),  # chance
+        Case(edit=loaded(12), edit_baseline=loaded(0)),  # the candidate's own loss
+        Case(edit=loaded(0.01), edit_baseline=loaded(0.03)),
+        Case(edit=loaded(0, wall_ns=10**8), edit_baseline=loaded(0.2, wall_ns=10**8)),  # shorter than counters see
+        Case(edit_baseline=loaded(12)),  # nothing to compare with
+    ],
+)
+def test_a_machine_that_is_busy_for_both_arms_is_no_finding(
+    findings: Callable[[Case], tuple[Finding, ...]], case: Case
+) -> None:
+    assert findings(case) == ()
+
+
+def test_a_baseline_merely_slower_than_its_history_is_shown_with_its_size_and_no_error(
+    findings: Callable[[Case], tuple[Finding, ...]],
+) -> None:
+    (found,) = findings(Case(history_times=(1.0, 1.0), rules={"baseline_offset": 0.1}))
+    assert (found.id, found.severity) == ("baseline_in_its_own_interval", "warning")
+    assert "+100" in found.found

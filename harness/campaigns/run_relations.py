@@ -1,0 +1,404 @@
+"""Relations between two numbers of one run, each a pure function from the run to what cannot be.
+
+The docstring of a relation says why it holds; the table is in relations.py. What is compared with a wall clock bears
+its rounding to the second and its drift; nothing else bears anything.
+"""
+
+import math
+import re
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from data.datasets import Dataset
+
+from ..formats.run import RunRecord, Score
+from ..formats.track import Track
+from ..scoring import probes
+from ..scoring.findings import findings
+from ..scoring.tally import MAX_SUMS
+from ..status import Status
+from ..system.clock import NS
+
+Contradiction = tuple[str, str, str]  # sentence, expected, found
+WALL_SLACK_S = 2.0  # two stamps of the wall clock, each rounded to the second
+WALL_DRIFT = 1e-3  # by which a wall clock may be slewed against the raw one
+LIMIT_SLACK_S = 1.0  # a limit is enforced within this
+ROUNDED = 2e-7  # nats: the difference of two losses of 7 digits each
+COUNTER_SLACK_NS = NS // 10  # of one core: its counters grow by ticks
+ARITHMETIC = 1e-6  # relative: float32 means against their own maximum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """One run, and what it has to fit. track, dataset: None where they cannot be read; other findings say so."""
+
+    run: RunRecord
+    track: Track | None
+    dataset: Dataset | None
+    curve: tuple[tuple[int, int], ...] = ()  # step and elapsed_ns of every line of progress.jsonl
+
+
+def wall_seconds(earlier: datetime, later: datetime) -> float:
+    return (later - earlier).total_seconds()
+
+
+def least_wall_s(raw_ns: int) -> float:
+    """What the wall clock shows at least while so much time passes on the raw one."""
+    return raw_ns / NS * (1 - WALL_DRIFT) - WALL_SLACK_S
+
+
+def _name(run: RunRecord) -> str:
+    return f"run {run.run_id}"
+
+
+# -------------------------------------------------------------------------------------------------------- times
+
+
+def run_ends_before_it_begins(facts: RunFacts) -> Iterator[Contradiction]:
+    """A run begins, and then it ends."""
+    run = facts.run
+    if run.finished_at is not None and wall_seconds(run.started_at, run.finished_at) < 0:
+        yield f"{_name(run)} ends before it begins", f"{run.started_at} or later", f"{run.finished_at}"
+
+
+def run_named_after_its_start(facts: RunFacts) -> Iterator[Contradiction]:
+    """A run is named with the second at which it was entered, and begins then or later."""
+    run = facts.run
+    named = named_at(run.run_id)
+    if named is None or wall_seconds(named, run.started_at) < 0:
+        yield f"{_name(run)} begins before it was named", run.run_id[:20], f"{run.started_at}"
+
+
+def named_at(run_id: str) -> datetime | None:
+    """The second in a run's name; None where it names no date."""
+    try:
+        return datetime.strptime(f"{run_id[:19]}+0000", "%Y-%m-%dT%H-%M-%S%z")
+    except ValueError:
+        return None
+
+
+def stamps_out_of_order(facts: RunFacts) -> Iterator[Contradiction]:
+    """Start, GO, STOP and the last death follow each other on one clock; there is no STOP without a GO."""
+    run, stamps = facts.run, facts.run.stamps
+    if stamps is None:
+        return
+    times = [stamps.start_ns, stamps.go_ns, stamps.stop_ns]
+    reached = [time for time in times if time is not None]
+    if stamps.dead_ns is not None:
+        reached.append(stamps.dead_ns)
+    gap = stamps.go_ns is None and stamps.stop_ns is not None
+    if gap or reached != sorted(reached) or (stamps.stop_ns is not None and stamps.stop_ns == stamps.go_ns):
+        found = ", ".join(map(str, [*times, stamps.dead_ns]))
+        yield f"{_name(run)}: its stamps are in no order", "start, GO, STOP and death one after the other", found
+
+
+def complete_run_lacks_times(facts: RunFacts) -> Iterator[Contradiction]:
+    """A complete run went through every phase, and each took time."""
+    run = facts.run
+    if run.status != Status.COMPLETE:
+        return
+    phases = {
+        **run.phases.model_dump(),
+        "finished_at": run.finished_at and 1,
+        "dead_ns": run.stamps and run.stamps.dead_ns,
+    }
+    missing = [name for name, value in phases.items() if not value]
+    if missing:
+        yield f"{_name(run)} is complete and lacks times", "every phase of a run", ", ".join(missing)
+
+
+def run_shorter_than_its_phases(facts: RunFacts) -> Iterator[Contradiction]:
+    """From start to end passes at least what the phases took together."""
+    run, stamps = facts.run, facts.run.stamps
+    if run.finished_at is None or stamps is None:
+        return
+    last_ns = max(t for t in (stamps.start_ns, stamps.go_ns, stamps.stop_ns, stamps.dead_ns) if t is not None)
+    least_s = least_wall_s(last_ns - stamps.start_ns + (run.phases.score_ns or 0))
+    found_s = wall_seconds(run.started_at, run.finished_at)
+    if found_s < least_s:
+        sentence = f"{_name(run)} took less time on the wall clock than its phases"
+        yield sentence, f"at least {least_s:.1f} s from its start to its end", f"{found_s:.0f} s"
+
+
+def exam_longer_than_scoring(facts: RunFacts) -> Iterator[Contradiction]:
+    """The exam, and what was charged for answers, are parts of scoring."""
+    run, score_ns = facts.run, facts.run.phases.score_ns
+    if score_ns is None:
+        return
+    parts = {"the exam": (run.score and run.score.eval_ns) or 0}
+    parts |= {charge.kind: charge.measured_ns for charge in run.charges if charge.kind != "prepare"}
+    for name, took_ns in parts.items():
+        if took_ns > score_ns * (1 + WALL_DRIFT):  # the judge's clock is slewed
+            yield f"{_name(run)}: {name} took longer than all of scoring", f"at most {score_ns} ns", f"{took_ns} ns"
+    if run.score is not None and run.score.eval_ns == 0:
+        yield f"{_name(run)}: the exam took no time", "more than 0 ns", "0 ns"
+
+
+def prepared_more_than_its_cores(facts: RunFacts) -> Iterator[Contradiction]:
+    """Processor time charged for PREPARE is no more than the cores could give in that time."""
+    run, prepare_ns = facts.run, facts.run.phases.prepare_ns
+    for charge in run.charges:
+        most_ns = (prepare_ns or 0) * run.environment.cpu_cores + NS
+        if charge.kind == "prepare" and charge.measured_ns > most_ns:
+            yield (
+                f"{_name(run)}: PREPARE had more processor time than its cores gave",
+                f"at most {most_ns} ns",
+                (f"{charge.measured_ns} ns"),
+            )
+
+
+def beyond_a_limit(facts: RunFacts) -> Iterator[Contradiction]:
+    """The referee ends a run of either arm at its limits, so no complete run is beyond them."""
+    run, track = facts.run, facts.track
+    if track is None or run.status != Status.COMPLETE:
+        return
+    limits_s = {"prepare": track.budget.prepare_s, "train": track.budget.train_s, "score": track.budget.score_s}
+    for phase, limit_s in limits_s.items():
+        took_s = (getattr(run.phases, f"{phase}_ns") or 0) / NS
+        if took_s > limit_s + LIMIT_SLACK_S:
+            yield f"{_name(run)} was complete beyond a limit", f"{phase} of at most {limit_s:g} s", f"{took_s:.3f} s"
+    if run.weights is not None and run.weights.bytes > track.budget.weights_bytes:
+        expected = f"weights of at most {track.budget.weights_bytes} bytes"
+        yield f"{_name(run)} was complete beyond a limit", expected, f"{run.weights.bytes}"
+
+
+def curve_outside_the_run(facts: RunFacts) -> Iterator[Contradiction]:
+    """Lines of the curve are stamped by the referee one after the other, between GO and the last death."""
+    run, stamps = facts.run, facts.run.stamps
+    elapsed = [elapsed_ns for _, elapsed_ns in facts.curve]
+    if not elapsed:
+        return
+    if elapsed != sorted(elapsed) or elapsed[0] < 0:
+        yield f"{_name(run)}: its curve goes back in time", "points one after the other", "others"
+    if run.status == Status.COMPLETE and stamps is not None and stamps.go_ns is not None and stamps.dead_ns is not None:
+        most_ns = stamps.dead_ns - stamps.go_ns
+        if max(elapsed) > most_ns:
+            yield f"{_name(run)}: its curve goes on after its end", f"at most {most_ns} ns", f"{max(elapsed)} ns"
+
+
+# ------------------------------------------------------------------------------------------------------ the exam
+
+
+def negative_loss(facts: RunFacts) -> Iterator[Contradiction]:
+    """A loss is minus the logarithm of a probability, so no sum of losses is negative."""
+    run, score = facts.run, facts.run.score
+    if score is None:
+        return
+    parts = {
+        "val_loss": score.val_loss,
+        "loss_sum": score.loss_sum,
+        "a window": min(score.windows.loss_sums, default=0.0),
+    }
+    if score.shadow is not None:
+        parts["the shadow text"] = score.shadow.val_loss
+    for name, loss in parts.items():
+        if loss < 0:
+            yield f"{_name(run)} has a negative loss: {name}", "0 nats or more", repr(loss)
+
+
+def mean_above_maximum(facts: RunFacts) -> Iterator[Contradiction]:
+    """The mean of sizes lies between 0 and their maximum; of no pairs both are 0."""
+    run, score = facts.run, facts.run.score
+    if score is None:
+        return
+    found = score.probes
+    for name, sizes in (("suffix", found), ("order", found.order), ("repeat", found.repeat)):
+        if sizes is None:
+            continue
+        mean, most = sizes.mean_abs_difference, sizes.max_abs_difference
+        if not 0 <= mean <= most * (1 + ARITHMETIC) or (sizes.pairs <= 0 and most != 0) or sizes.pairs < 0:
+            sentence = f"{_name(run)}: the mean of its {name} probes does not fit their maximum"
+            yield sentence, f"0 to {most!r} nats in {sizes.pairs} pairs", f"{mean!r}"
+
+
+def gain_beyond_its_probes(facts: RunFacts) -> Iterator[Contradiction]:
+    """A gain over a prefix is at most its tokens times the largest difference of one; two pairs have an error."""
+    run, score = facts.run, facts.run.score
+    if score is None or score.probes.gain is None:
+        return
+    found, error = score.probes, score.probes.gain_standard_error
+    most = found.max_abs_difference * score.windows.tokens * (1 + ARITHMETIC)
+    if abs(score.probes.gain) > most:
+        yield f"{_name(run)}: its gain is beyond what its probes differ by", f"at most {most!r}", f"{found.gain!r}"
+    if (error is None) != (found.pairs < 2) or (error is not None and not 0 <= error <= most * 2):
+        yield f"{_name(run)}: the standard error of its gain does not fit", f"of {found.pairs} pairs", f"{error!r}"
+
+
+def gap_is_no_difference(facts: RunFacts) -> Iterator[Contradiction]:
+    """The shadow gap is the loss of the shadow text minus that of the scored text, to seven digits."""
+    run, score = facts.run, facts.run.score
+    if score is None or score.shadow is None:
+        return
+    shadow = score.shadow
+    expected = shadow.val_loss - score.loss_sum / max(1, score.count)
+    if abs(shadow.gap - expected) > ROUNDED:
+        yield f"{_name(run)}: its shadow gap is not the difference of its losses", f"{expected:.7f}", f"{shadow.gap!r}"
+
+
+def gap_error_below_its_windows(facts: RunFacts) -> Iterator[Contradiction]:
+    """The gap's standard error is at least what the scored windows alone give, and is there with two windows a side."""
+    run, score = facts.run, facts.run.score
+    if score is None or score.shadow is None or len(score.windows.counts) != len(score.windows.loss_sums):
+        return
+    error, tokens = score.shadow.standard_error, max(1, score.windows.tokens)
+    several = min(_windows(score), -(-score.shadow.count // tokens)) >= 2
+    if (error is None) == several or (error is not None and error < 0):
+        sentence = f"{_name(run)}: the standard error of its shadow gap does not fit its windows"
+        yield sentence, "one, where both sides have two windows", repr(error)
+    elif error is not None and score.windows.windows_per_sum == 1 and min(score.windows.counts, default=0) > 0:
+        means = [part / count for part, count in zip(score.windows.loss_sums, score.windows.counts, strict=True)]
+        least = statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else 0.0
+        if error < least * (1 - ARITHMETIC):
+            sentence = f"{_name(run)}: its shadow gap is surer than its windows allow"
+            yield sentence, f"a standard error of at least {least!r}", repr(error)
+
+
+def _windows(score: Score) -> int:
+    return -(-score.count // max(1, score.windows.tokens))
+
+
+def windows_are_not_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:
+    """Windows and batches are within the track's limits, and summed in as many groups as the judge makes of them."""
+    run, score, track = facts.run, facts.run.score, facts.track
+    if score is None:
+        return
+    tokens, batch = score.windows.tokens, score.eval_batch
+    if tokens < 1 or batch < 1:
+        yield f"{_name(run)} had windows or batches of nothing", "1 or more", f"{tokens} tokens, batches of {batch}"
+        return
+    per_sum = -(-_windows(score) // MAX_SUMS)
+    if score.windows.windows_per_sum != per_sum:
+        sentence = f"{_name(run)}: its windows are not summed as the judge sums them"
+        yield sentence, f"{per_sum} a sum", f"{score.windows.windows_per_sum}"
+    if track is None:
+        return
+    evaluation = track.evaluation
+    if tokens > min(evaluation.max_tokens, track.data.val_tokens):
+        yield f"{_name(run)} had longer windows than the track allows", f"at most {evaluation.max_tokens}", f"{tokens}"
+    if batch > 1 and tokens * batch > evaluation.max_batch_tokens:
+        expected = f"at most {evaluation.max_batch_tokens} tokens"
+        yield f"{_name(run)} had larger batches than the track allows", expected, f"{tokens * batch}"
+
+
+def fewer_probes_than_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:
+    """The judge draws as many suffix probes as the track says, and a quarter as many of order and of repetition."""
+    run, score, track = facts.run, facts.run.score, facts.track
+    if score is None or track is None:
+        return
+    wanted, windows, found = track.evaluation.probe_pairs, _windows(score), score.probes
+    state = min(-(-wanted // probes.SHARE_OF_STATE_PROBES), windows)
+    for name, expected, sizes in (
+        ("suffix", min(wanted, windows), found),
+        ("order", state, found.order),
+        ("repeat", state, found.repeat),
+    ):
+        pairs = 0 if sizes is None else sizes.pairs
+        if pairs < expected:
+            yield f"{_name(run)} was asked too few {name} probes", f"{expected} pairs", f"{pairs}"
+
+
+def shadow_is_not_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:
+    """Where track and dataset have shadow text, every exam has as much of it, of the dataset's kind; elsewhere none."""
+    run, score, track, dataset = facts.run, facts.run.score, facts.track, facts.dataset
+    if score is None or track is None or dataset is None or (dataset.kind != "embedded" and dataset.val_tokens is None):
+        return
+    tokens, wanted = max(1, score.windows.tokens), track.evaluation.shadow_tokens
+    if dataset.kind != "embedded":
+        room = max(0, (dataset.val_tokens or 0) - track.data.val_tokens - 2) // tokens
+        wanted = 0 if wanted == 0 else min(room, max(1, wanted // tokens)) * tokens
+    source = "fresh" if dataset.kind == "embedded" else "rest"
+    expected = f"{wanted} tokens, {source}" if wanted else "none"
+    found = f"{score.shadow.count} tokens, {score.shadow.source}" if score.shadow else "none"
+    if expected != found:
+        yield f"{_name(run)} was not asked the track's shadow text", expected, found
+
+
+def untold_finding(facts: RunFacts) -> Iterator[Contradiction]:
+    """What a score breaks of the track's limits stands among the run's findings, in either arm."""
+    run, score, track = facts.run, facts.run.score, facts.track
+    if score is None or track is None or run.practice:
+        return
+    told = {finding.id for finding in run.errors}
+    untold = sorted({finding.id for finding in findings(score, track.evaluation)} - told)
+    if untold:
+        yield f"{_name(run)} does not tell what its score shows", "findings of its score", ", ".join(untold)
+
+
+def sentence_tells_another_loss(facts: RunFacts) -> Iterator[Contradiction]:
+    """The sentence of a complete run tells its loss, to the digits it has."""
+    run, score = facts.run, facts.run.score
+    said = re.search(r"\bval_loss (-?\d+\.(\d+))", run.sentence)
+    if run.status != Status.COMPLETE or score is None or said is None:
+        return
+    if abs(float(said[1]) - score.val_loss) > 0.51 * 10.0 ** -len(said[2]):
+        yield f"{_name(run)}: its sentence tells another loss", f"{score.val_loss}", said[1]
+
+
+# ------------------------------------------------------------------------------------------- data and the machine
+
+
+def machine_did_the_impossible(facts: RunFacts) -> Iterator[Contradiction]:
+    """A load is measured from GO to STOP or a little more, and nobody takes more of a core than there is."""
+    run, load = facts.run, facts.run.load
+    if load is None:
+        return
+    if run.phases.train_ns is not None and load.wall_ns < run.phases.train_ns:
+        yield (
+            f"{_name(run)}: its load is of less time than its training",
+            f"{run.phases.train_ns} ns",
+            f"{load.wall_ns} ns",
+        )
+    if load.cores > run.environment.cpu_cores:
+        yield f"{_name(run)}: its load is of more cores than there are", f"{run.environment.cpu_cores}", f"{load.cores}"
+    most_ns = load.cores * (load.wall_ns + COUNTER_SLACK_NS)
+    if load.others_ns + load.steal_ns > most_ns:
+        found = f"{load.others_ns + load.steal_ns} ns"
+        yield f"{_name(run)}: others had more of its cores than there was", f"at most {most_ns} ns", found
+
+
+def data_is_not_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:
+    """A complete run had the dataset's validation shard and as many training shards as the track gives."""
+    run, track, dataset = facts.run, facts.track, facts.dataset
+    if track is None or dataset is None or run.status != Status.COMPLETE or not dataset.sha256:
+        return
+    expected = {*dataset.train_files()[: track.data.train_shards], dataset.val_file}
+    if run.data.keys() != expected:
+        wrong = sorted(run.data.keys() ^ expected)
+        yield (
+            f"{_name(run)} had other shards than its track",
+            f"{len(expected)} shards",
+            f"{len(wrong)} wrong, {wrong[0]}",
+        )
+
+
+def relabelling_without_digest(facts: RunFacts) -> Iterator[Contradiction]:
+    """A run under other labels names the digest of its permutation, and only such a run does."""
+    run = facts.run
+    named = run.relabelling_sha256 is not None
+    if (named and not run.relabelled) or (run.relabelled and not named and run.status == Status.COMPLETE):
+        yield f"{_name(run)}: relabelled and its digest do not fit", f"{run.relabelled}", f"{named}"
+
+
+def impossible_machine(facts: RunFacts) -> Iterator[Contradiction]:
+    """A machine has a core and memory, a run has a rank, and no GPU is there twice."""
+    run, world = facts.run, facts.run.environment
+    for what, wrong, found in (
+        (
+            "a core and memory",
+            world.cpu_cores < 1 or world.memory_bytes < 1,
+            f"{world.cpu_cores}, {world.memory_bytes}",
+        ),
+        ("a rank", run.world_size < 1, f"{run.world_size}"),
+        ("GPUs that differ", len({gpu.uuid for gpu in world.gpus}) < len(world.gpus), f"{len(world.gpus)}"),
+    ):
+        if wrong:
+            yield f"{_name(run)} tells of an impossible machine", what, found
+
+
+def empty_weights(facts: RunFacts) -> Iterator[Contradiction]:
+    """Weights that were handed over are tensors with bytes."""
+    run, weights = facts.run, facts.run.weights
+    if weights is not None and (weights.tensors < 1 or weights.bytes < 1):
+        yield f"{_name(run)} handed over nothing", "a tensor with a byte", f"{weights.tensors} of {weights.bytes} bytes"
