@@ -1,4 +1,4 @@
-"""What PREPARE costs: by the cores, beyond a launch and the allowance; what cannot be counted is charged at its most."""
+"""What PREPARE costs: by the cores, beyond a launch and the allowance; what cannot be counted costs its most."""
 
 import pytest
 from hypothesis import given
