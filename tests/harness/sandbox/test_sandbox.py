@@ -233,8 +233,9 @@ def texts():
 def look(run=None):
     print("TEXTS", json.dumps(texts()), flush=True)
 """
-CODE = ("/usr/include", "/usr/lib", "/usr/libexec", "/usr/local/lib", "/usr/local/include", "/usr/local/cuda", "/opt")
-"""Shown because compilers and packages lie there; what prose they hold is comments, and stays a limit."""
+CODE = ("/usr/include", "/usr/lib", "/usr/libexec", "/usr/local/lib", "/usr/local/include", "/usr/local/cuda", "/opt",
+        "/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/share/zoneinfo")  # fmt: skip
+"""Shown because programs, packages and time zones lie there; what prose they hold is comments, and stays a limit."""
 
 
 @pytest.mark.parametrize("level", [level for level in LEVELS if level != "process"])
