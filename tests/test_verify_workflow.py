@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from harness.records.tree_digest import write_digests
+
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOW = (ROOT / ".github" / "workflows" / "verify.yml").read_text()
 PARSED: dict[Any, Any] = yaml.safe_load(WORKFLOW)
@@ -76,6 +78,7 @@ def base(make_bundle: Callable[..., Path], tmp_path_factory: pytest.TempPathFact
     track.parent.mkdir(parents=True)
     track.write_bytes((ROOT / "tests" / "tracks" / "tiny" / "track.toml").read_bytes())
     git(root / "repository", "init", "--quiet")
+    write_digests(track.parent.parent)
     submit(root, make_bundle(root / "first", track), "First")
     commit(root / "repository")
     return root
@@ -129,7 +132,11 @@ def record_of(track: Path) -> Path:
 
 
 def test_a_readme_of_a_record_may_be_improved(propose: Callable[..., Verdict]) -> None:
-    verdict = propose(lambda track: (record_of(track) / "README.md").write_text("# Better words\n"))
+    def improve(track: Path) -> None:
+        (record_of(track) / "README.md").write_text("# Better words\n")
+        write_digests(track.parent)
+
+    verdict = propose(improve)
     assert verdict.code == 0
     assert verdict.refused == ""
     assert "First" in verdict.summary

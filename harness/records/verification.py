@@ -348,6 +348,7 @@ def check_copies(bundle: Bundle, before: list[Record]) -> list[Finding]:
     """No run of a campaign is one of an earlier record, or of a campaign that is attached to one."""
     own = bundle.plan.campaign_id
     others = [(f"record {record.name}", record.bundle) for record in before]
+    others += [(f"a challenge of {r.name}", c.bundle) for r in before for c in r.challenges if c.bundle is not None]
     runs = [
         (name, [attempt.run for attempt in other.attempts]) for name, other in others if other.plan.campaign_id != own
     ]

@@ -553,3 +553,73 @@ def test_the_summary_says_whether_it_is_faster_and_neutralises_strangers(two_rec
     assert "**significantly faster** than `2026-01-03_First`" in text
     assert "`@all <b>x</b>   [x](http://y)  code`" in text
     assert "| candidate | 2 | 1.505 s |" in text
+
+
+# ------------------------------------------------------------------------------- campaigns told twice, other copies
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_a_record_of_a_campaign_that_stands_already_is_found(
+    tmp_path: Path, make_bundle: Make, make_record: Make, attached: bool
+) -> None:
+    """Whose baseline arm, or whole campaign, is another's: as a record's, or as one that was attached to a record."""
+    from harness.errors import UserError
+    from harness.records.submitting import Claims, draft, write
+
+    first = make_bundle(tmp_path / "a")
+    record = make_record(first, "First")
+    bundle = first
+    if attached:
+        bundle = make_bundle(tmp_path / "b", candidate_losses=(5.1, 5.0, 5.2, 4.9))
+        attach(record, bundle, author="Bob", day=DAY, key=None, expected=None, dry_run=False)
+    drafted = draft(bundle, Claims(title="Again", authors=("Eve",), date=date(2026, 1, 6)), None)
+    with pytest.raises(UserError, match=r"copied|error-level|the campaign is that of"):
+        write(drafted, None)
+
+
+def test_a_baseline_arm_copied_from_an_earlier_record_is_found(
+    tmp_path: Path, make_bundle: Make, make_record: Make
+) -> None:
+    """To the last digit: weights, losses and stamps of an older race, under new names."""
+    first = make_record(
+        make_bundle(tmp_path / "a", sources={"candidate": OLD}, candidate_times=SLOW, candidate_losses=LOSSES), "First"
+    )
+    old = read_record(first).runs
+
+    def copy(run: Any, slot: Any) -> Any:
+        theirs = old[slot.pair]
+        return run.model_copy(update={"weights": theirs.weights}) if slot.arm == "baseline" else run
+
+    bundle = make_bundle(
+        tmp_path / "b", candidate_times=FAST, baseline_times=SLOW, candidate_losses=LOSSES, seed=3,
+        baseline_record=first.name, sources={"candidate": NEW, "baseline": OLD}, change=copy,
+    )  # fmt: skip
+    folder = tmp_path / "forged"
+    with pytest.MonkeyPatch.context() as patch:  # as a forger would write it
+        patch.setattr("harness.records.verification.check_copies", lambda *_: [])
+        folder = make_record(bundle, "Second", day=date(2026, 1, 4))
+    found = {finding.id for report in verify_each([folder.parent]) for finding in report.errors}
+    assert found == {"copied_run"}
+
+
+def test_the_command_holds_a_tree_against_another(two_records: Path, tmp_path: Path) -> None:
+    from harness.records.tree_digest import write_digests
+
+    app, runner = Typer(), typer.testing.CliRunner()
+    app.command()(verify)
+    root = two_records.parent.parent
+    assert runner.invoke(app, [str(root)]).exit_code == 1  # no digests yet
+    assert runner.invoke(app, [str(root), "--write-digests"]).exit_code == 0
+    assert runner.invoke(app, [str(root)]).exit_code == 0
+    kept = shutil.copytree(root, tmp_path / "kept")
+    (two_records / layout.README_FILE).write_text("# Forged words\n")
+    assert "file_altered" in runner.invoke(app, [str(root)]).output
+    write_digests(root)
+    assert runner.invoke(app, [str(root)]).exit_code == 0
+    held = runner.invoke(app, [str(root), "--against", str(kept), "--json"])
+    assert held.exit_code == 1
+    assert [f["id"] for report in json.loads(held.stdout)["reports"] for f in report["findings"]][:1] == [
+        "file_altered"
+    ]
+    assert isinstance(runner.invoke(app, [str(two_records), "--write-digests"]).exception, UserError)
+    assert isinstance(runner.invoke(app, [str(two_records), "--against", str(kept)]).exception, UserError)
