@@ -178,9 +178,6 @@ def curve_outside_the_run(facts: RunFacts) -> Iterator[Contradiction]:
             yield f"{_name(run)}: its curve goes on after its end", f"at most {most_ns} ns", f"{max(elapsed)} ns"
 
 
-# ------------------------------------------------------------------------------------------------------ the exam
-
-
 def negative_loss(facts: RunFacts) -> Iterator[Contradiction]:
     """A loss is minus the logarithm of a probability, so no sum of losses is negative."""
     run, score = facts.run, facts.run.score
@@ -334,9 +331,6 @@ def sentence_tells_another_loss(facts: RunFacts) -> Iterator[Contradiction]:
         return
     if abs(float(said[1]) - score.val_loss) > 0.51 * 10.0 ** -len(said[2]):
         yield f"{_name(run)}: its sentence tells another loss", f"{score.val_loss}", said[1]
-
-
-# ------------------------------------------------------------------------------------------- data and the machine
 
 
 def machine_did_the_impossible(facts: RunFacts) -> Iterator[Contradiction]:
