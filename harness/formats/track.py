@@ -154,7 +154,10 @@ def load_track(name_or_path: str) -> Track:
     Raises TrackError with the known names, or with the offending key.
     """
     path = find_track(name_or_path)
-    raw = read_plain(path, MAX_TRACK_BYTES, TrackError)
+    try:
+        raw = read_plain(path, MAX_TRACK_BYTES, TrackError)
+    except TrackError as error:
+        raise TrackError(f"expected a track file at {path}, found none that can be read: {error}") from error
     try:
         return Track.model_validate({**read_toml(raw, path, TrackError), "sha256": hashlib.sha256(raw).hexdigest()})
     except ValidationError as error:

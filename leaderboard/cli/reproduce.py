@@ -132,11 +132,11 @@ def _own(found: OwnRecord, start: _Start, campaign: Path | None, dry_run: bool) 
     lock = read_lock(found.folder, record.runs[0].environment)
     differing = differences(lock, environment.collect())
     python = Path(sys.executable) if start.here else find_python(lock.python)
-    wheels = None if start.here or campaign is not None else wheels_for(found.folder.parent, lock)
     count = start.runs or len(record.runs)
     if dry_run:
-        _show_own_plan(record, found, start, lock, differing, python, count, wheels)
+        _show_own_plan(record, found, start, lock, differing, python, count)
         return
+    wheels = None if start.here or campaign is not None else wheels_for(found.folder.parent, lock)
     if campaign is not None:
         _tell(assess(record.name, record.runs, read_bundle(campaign), _track(found), None), start.as_json)
     interpreter = None if wheels is None else _environment_for(start, lock, python, wheels)
@@ -223,9 +223,13 @@ def _show_own_plan(
     differing: list[tuple[str, str, str]],
     python: Path | None,
     runs: int,
-    wheels: Wheels | None,
 ) -> None:
     """What would be built and run."""
+    wheels, missing = None, [] if python or start.here else [f"Python {lock.python}"]
+    try:
+        wheels = None if start.here else wheels_for(found.folder.parent, lock)
+    except UserError as error:
+        missing.append(str(error))
     plan = {
         "record": found.key,
         "source_sha256": record.submission.sha256,
@@ -243,7 +247,7 @@ def _show_own_plan(
         "installs": [line.partition(" ")[0] for line in wheels.requirements] if wheels else [],
         "left_out": list(wheels.left_out) if wheels else [],
         "differs_here": [{"name": name, "locked": locked, "here": here} for name, locked, here in differing],
-        "missing": [] if python or start.here else [f"Python {lock.python}"],
+        "missing": missing,
     }
     _print_plan(plan, start.as_json)
 

@@ -195,7 +195,7 @@ def test_a_record_is_reproduced_end_to_end_here(
     speedrun: Any, contest: Path, bigram_record: Path, with_seeds: Callable[..., Any]
 ) -> None:
     command = with_seeds(4000, 9000, 17_000)
-    planned = reproduce(speedrun, contest, command, bigram_record.name, "--dry-run", "--json")
+    planned = reproduce(speedrun, contest, command, bigram_record.name, "--here", "--dry-run", "--json")
     plan = json.loads(planned.stdout)
     assert (plan["runs"], plan["relabelled_runs"], plan["differs_here"], plan["missing"]) == (3, 0, [], [])
     before = set(speedrun.runs.iterdir())
@@ -211,7 +211,7 @@ def test_a_record_is_reproduced_end_to_end_here(
     assert f"attach it: speedrun challenge tiny/{bigram_record.name}" in again.stdout
     attached = subprocess.run(
         [sys.executable, "-m", "harness", "challenge", str(bigram_record), found["campaign"], "--author", "Grace",
-         "--reproduces", "--json"],
+         "--relabelled", found["relabelled"]["folder"], "--reproduces", "--json"],
         env=speedrun.environment(SPEEDRUN_RECORDS=str(contest.parent)), capture_output=True, text=True,
     )  # fmt: skip
     assert json.loads(attached.stdout)["kind"] == "reproduction", attached.stderr

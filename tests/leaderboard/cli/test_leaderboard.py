@@ -182,7 +182,7 @@ def test_every_format_holds_the_same_rows(two_records: list[Path], call: Call, t
     assert lines[0].split(",") == list(COLUMNS)
     assert len(lines) == 3
     markdown = call(leaderboard, "--track", "tiny", "--format", "md").stdout
-    assert markdown.splitlines()[2].startswith("| 2 | A faster one | 1.505 ± ")
+    assert markdown.splitlines()[2].startswith("| 2 | A faster one | refereed | 1.505 ± ")
     done = call(leaderboard, "--track", "tiny", "--format", "parquet", "--out", str(tmp_path / "board.parquet"))
     assert done.stdout == ""
     table = pd.read_parquet(tmp_path / "board.parquet")
