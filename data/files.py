@@ -6,9 +6,11 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 from pydantic import AfterValidator
+
+from .errors import UserError
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -49,16 +51,32 @@ def replace_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
 def locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock file `path` for the length of a `with`; `on_wait` is called once where another holds it.
 
-    The kernel frees the lock of a killed process. Not re-entrant. Raises OSError as the operating system does.
+    The kernel frees the lock of a killed process. Not re-entrant. Raises UserError where there can be no lock: a
+    folder that cannot be written, a file system that refuses locks.
     """
-    with path.open("ab") as file:
+    with _open_lock(path) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if on_wait is not None:
-                on_wait()
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if on_wait is not None:
+                    on_wait()
+                fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            raise UserError(f"{refused_lock(path, error)}; move the folder to one that has them") from error
         yield
+
+
+def _open_lock(path: Path) -> BinaryIO:
+    try:
+        return open(path, "ab", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK, 0o666))
+    except OSError as error:
+        raise UserError(f"expected a folder to write to, found {error.strerror} at {path}") from error
+
+
+def refused_lock(path: Path, error: OSError) -> str:
+    """Half a sentence: a lock was wanted, and the file system (NFS, Lustre, FUSE) has none to give."""
+    return f"expected a file system that can lock files, found that it refuses to at {path} ({error.strerror})"
 
 
 def sync_folder(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .digests import Digest
-from .errors import DataError
+from .errors import DataError, UserError
 from .files import FileName, locked, replace_file
 
 _GUARD_NAME = ".pins.lock"
@@ -76,7 +76,7 @@ def pin_from_hub(root: Path, name: str, revision: str, files: dict[str, Pin]) ->
 
 def pin_from_disk(root: Path, name: str, digests: dict[Path, str]) -> None:
     """Pin files nobody has pinned yet; a root that cannot be written is left as it is."""
-    with suppress(OSError), locked(_guard(root, name)):
+    with suppress(OSError, UserError), locked(_guard(root, name)):
         lock = read_lock(root, name)
         seen = {
             path.name: Pin(sha256=sha256, bytes=os.path.getsize(path), origin="disk")

@@ -61,6 +61,9 @@ EXIT_CODES = """\
 
 def main(argv: list[str] | None = None) -> None:
     """Find the command, run it, exit with its code."""
+    from harness.system import inheritance
+
+    inheritance.put_right()
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_help())

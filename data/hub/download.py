@@ -76,13 +76,13 @@ def _held(dataset: Dataset, root: Path, watcher: DownloadObserver) -> Iterator[N
     lock = datasets.lock_path(dataset, root)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        with locked(lock, lambda: watcher.say(f"another process is fetching {dataset.name}; waiting for it")):
-            yield
     except OSError as error:
         raise DataError(
             f"{lock.parent}: expected a folder to write to, found '{error.strerror}'; mend it or move the data with "
             f"{datasets.ROOT_VARIABLE}."
         ) from error
+    with locked(lock, lambda: watcher.say(f"another process is fetching {dataset.name}; waiting for it")):
+        yield
 
 
 def _offline(dataset: Dataset, root: Path, shards: int | None, tokens: int | None) -> DownloadReport:

@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from ..errors import DataError, RunFailure, UserError
 from ..formats import layout, weights
 from ..formats.logfile import Curve, LogFile
 from ..formats.observer import Observer
-from ..formats.run import CurvePoint, RunFolder, RunRecord, Weights, close_abandoned, full_disk_is_a_failure, new_run_id
+from ..formats.run import CurvePoint, RunRecord, Weights, full_disk_is_a_failure, new_run_id
+from ..formats.run_folder import RunFolder, close_abandoned
 from ..formats.submission import check_source, take_copy
 from ..formats.weights import WeightBuffer
 from ..sandbox import cgroups, inside, levels
@@ -81,7 +82,8 @@ def _execute(request: Request, folder: RunFolder, state: RunState, observer: Obs
         take_copy(request.submission, folder.source)
         check_source(request.submission, folder.source, request.track.budget.source_bytes)
         state.sandbox = levels.choose(request.require_sandbox)
-        with machine.exclusive(request.wait), _workplace(request, folder) as place:
+        held = nullcontext() if request.holds_machine else machine.exclusive(request.wait, request.on_wait)
+        with held, _workplace(request, folder) as place:
             state.relabelling = relabelling.draw(request.dataset.vocab_size) if request.relabel else None
             state.data = datasets.verify(request.dataset, request.data_root, request.track.data.train_shards)
             try:

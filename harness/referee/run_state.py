@@ -1,5 +1,6 @@
 """What is asked of a run, what becomes known of it, and the record both make."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -49,7 +50,9 @@ class Request:
     relabel: bool = False
     keep_weights: bool = False
     require_sandbox: str | None = None
-    wait: bool = False
+    wait: bool = False  # for another run that holds the machine
+    holds_machine: bool = False  # the caller has the lock
+    on_wait: Callable[[str], None] = lambda _: None  # told who holds the machine
 
 
 @dataclass(slots=True)

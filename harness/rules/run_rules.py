@@ -96,24 +96,37 @@ def _ranks(wanted: Hardware) -> Sequence[int]:
     return range(1, wanted.max_world_size + 1) if wanted.device == "cpu" else (wanted.world_size,)
 
 
+def machine_breach(
+    wanted: Hardware, device: str, world_size: int, gpus: Sequence[str], cpu_cores: int
+) -> tuple[str, str, str] | None:
+    """What keeps a machine out of a track's class: what is wrong, what was expected, what was found.
+
+    gpus: the names of all that are seen.
+    """
+    names = sorted(set(gpus))
+    fits = all(any(model in name for model in wanted.gpu_models) for name in names)
+    if wanted.device != "any" and device != wanted.device:
+        return "another device", wanted.device, device
+    if device == "cuda" and wanted.gpu_models and (not names or not fits):
+        return "other GPUs", " or ".join(wanted.gpu_models), " and ".join(names) or "none"
+    if device == "cuda" and (len(names) > 1 or len(gpus) < world_size):
+        return (
+            "a mixed or short set of GPUs",
+            f"{world_size} of one model",
+            f"{len(gpus)} of {' and '.join(names) or 'no model'}",
+        )
+    if world_size not in _ranks(wanted):
+        return "another number of ranks", " or ".join(map(str, _ranks(wanted))), str(world_size)
+    if wanted.cpu_cores is not None and cpu_cores < wanted.cpu_cores:
+        return "too few cores", f"at least {wanted.cpu_cores}", str(cpu_cores)
+    return None
+
+
 def hardware_class(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Times are compared within one class of machine."""
-    wanted = track.hardware
     for run in given.runs("candidate"):
-        names = sorted({gpu.name for gpu in run.environment.gpus})
-        fits = all(any(model in name for model in wanted.gpu_models) for name in names)
-        if wanted.device != "any" and run.device != wanted.device:
-            yield Breach(f"run {run.run_id} ran on another device", wanted.device, run.device)
-        elif run.device == "cuda" and wanted.gpu_models and (not names or not fits):
-            yield Breach(
-                f"run {run.run_id} ran on other GPUs", " or ".join(wanted.gpu_models), " and ".join(names) or "none"
-            )
-        elif run.device == "cuda" and (len(names) > 1 or len(run.environment.gpus) < run.world_size):
-            found = f"{len(run.environment.gpus)} of {' and '.join(names) or 'no model'}"
-            yield Breach(f"run {run.run_id} has a mixed or short set of GPUs", f"{run.world_size} of one model", found)
-        elif run.world_size not in _ranks(wanted):
-            expected = " or ".join(map(str, _ranks(wanted)))
-            yield Breach(f"run {run.run_id} had other ranks", expected, str(run.world_size))
-        elif wanted.cpu_cores is not None and run.environment.cpu_cores < wanted.cpu_cores:
-            found = str(run.environment.cpu_cores)
-            yield Breach(f"run {run.run_id} had too few cores", f"at least {wanted.cpu_cores}", found)
+        names = [gpu.name for gpu in run.environment.gpus]
+        breach = machine_breach(track.hardware, run.device, run.world_size, names, run.environment.cpu_cores)
+        if breach is not None:
+            what, expected, found = breach
+            yield Breach(f"run {run.run_id} had {what}", expected, found)

@@ -165,6 +165,7 @@ class Scorer:
                 argv, env=levels.clean_environment(self._settings.view.home),
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 pass_fds=[s.fileno() for s in sockets], start_new_session=True, preexec_fn=processes.die_with_parent,
+                cwd="/",  # ours may be gone by now
             )  # fmt: skip
         assert judge.stdin is not None
         judge.stdin.write(json.dumps(order).encode())

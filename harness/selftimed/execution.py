@@ -53,6 +53,7 @@ def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[S
     levels.check_level(request.require_sandbox)
     processes.adopt_orphans()
     with Interrupts() as interrupts:
+        scratch.sweep(request.runs_root)
         folder = SelfTimedFolder(request.runs_root, new_run_id(clock.utc_now()))
         record, state = first_record(request, folder.run_id), SelfTimedState()
         status, sentence = Status.REFEREE_FAILED, "the referee itself failed; please report the traceback"
@@ -79,7 +80,11 @@ def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[S
 def _execute(request: SelfTimedRequest, folder: SelfTimedFolder, state: SelfTimedState, observer: Observer) -> None:
     """Every step in order; each fills in what it learns."""
     state.sandbox = levels.choose(request.require_sandbox)
-    with full_disk_is_a_failure(), machine.exclusive(request.wait), _workplace(request, folder) as place:
+    with (
+        full_disk_is_a_failure(),
+        machine.exclusive(request.wait, request.on_wait),
+        _workplace(request, folder) as place,
+    ):
         try:
             _run(request, state, observer, place)
         finally:

@@ -59,8 +59,8 @@ def find_sources(root: Path) -> list[Path]:
 
 
 def take_working_copy(checkout: ScriptCheckout, target: Path, data_root: Path) -> None:
-    """Copy a checkout into an empty folder. Raises UserError where there is too much of it."""
-    for path in _files(checkout.root):
+    """Copy a checkout into an empty folder, which may lie in it. Raises UserError where there is too much of it."""
+    for path in _files(checkout.root, without=target.parent):
         place = target / path.relative_to(checkout.root)
         place.parent.mkdir(parents=True, exist_ok=True)
         if path.is_symlink():
@@ -111,12 +111,15 @@ def take_out(work: Path, name: str, target: Path, max_bytes: int) -> str:
     return sha.hexdigest()
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Every file and link below a folder, without repositories and caches. Raises UserError beyond MAX_FILES."""
+def _files(root: Path, without: Path | None = None) -> Iterator[Path]:
+    """Every file and link below a folder, without repositories, caches and one more folder. Raises UserError beyond
+    MAX_FILES."""
     count = 0
     for folder, folders, names in os.walk(root, followlinks=False):
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        folders[:] = sorted(name for name in folders if name not in IGNORED and name not in links)
+        folders[:] = sorted(
+            name for name in folders if name not in IGNORED and name not in links and Path(folder, name) != without
+        )
         for name in sorted([*names, *links]):
             path = Path(folder, name)
             if not (path.is_symlink() or path.is_file()):

@@ -22,6 +22,7 @@ from harness.campaigns.runner import Options, begin, run_campaign
 from harness.campaigns.scoreboard import Scoreboard
 from harness.cli import options
 from harness.cli.campaigns import draft, prepare_data
+from harness.cli.reports import say_who_holds
 from harness.errors import RunFailure, UserError
 from harness.formats import environment, layout
 from harness.formats.track import Track, load_track
@@ -62,7 +63,7 @@ def reproduce(
     anyway: Anyway = False,
     out: options.Out = None,
     require_sandbox: options.Sandbox = None,
-    wait: options.Wait = False,
+    wait: options.Wait = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
 ) -> None:
@@ -96,7 +97,7 @@ class _Start:
     relabel: bool
     out: Path | None
     require_sandbox: str | None
-    wait: bool
+    wait: bool | None
     as_json: bool
 
     @property
@@ -147,8 +148,9 @@ def _conduct(found: OwnRecord, start: _Start, runs: int, *, relabel: bool) -> Bu
     prepare_data(drafted.track, console)
     folder = begin(drafted.plan, drafted.track_file, [named.submission], drafted.parent)
     console.print(Text(f"{'under other labels' if relabel else 'campaign'}: {folder}"), soft_wrap=True)
-    with Scoreboard(console, drafted.plan).watching() as board:
-        result = run_campaign(folder, Options(data_root=datasets.data_root(), wait=start.wait), board)
+    with Scoreboard(console, drafted.plan, folder).watching() as board:
+        settings = Options(data_root=datasets.data_root(), wait=start.wait is not False, on_wait=say_who_holds(console))
+        result = run_campaign(folder, settings, board)
     if result.stopped_by is not None:
         stopped = result.stopped_by
         how = f"speedrun run --resume {folder}; then speedrun reproduce {found.key} --campaign {folder}"
@@ -171,12 +173,22 @@ def _in_its_environment(found: OwnRecord, start: _Start, lock: EnvironmentLock, 
     argv = [str(interpreter), "-m", "harness", "reproduce", str(found.folder.resolve()), "--here", "--runs", str(runs)]
     argv += ["--relabel" if start.relabel else "--no-relabel", "--out", str(start.runs_root.absolute())]
     argv += ["--require-sandbox", start.require_sandbox] if start.require_sandbox else []
-    argv += [flag for flag, wanted in (("--wait", start.wait), ("--json", start.as_json)) if wanted]
+    argv += [flag for flag, wanted in (("--no-wait", start.wait is False), ("--json", start.as_json)) if wanted]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    child = subprocess.Popen(argv, cwd=layout.ROOT, env=clean, preexec_fn=processes.die_with_parent)
-    for number in (signal.SIGINT, signal.SIGTERM):  # it ends and records by itself; we only wait for it
+    child = subprocess.Popen(argv, cwd=layout.ROOT, env=clean, preexec_fn=_end_with_us)
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+    ):  # it ends and records by itself; we only wait for it
         signal.signal(number, lambda received, _: child.send_signal(received))
     raise typer.Exit(child.wait())
+
+
+def _end_with_us() -> None:
+    """In the child: whatever kills us ends its run, which it then records."""
+    processes.die_with_parent(signal.SIGTERM)
 
 
 def _show_own_plan(
@@ -255,7 +267,7 @@ def _imported(row: ImportedRow, start: _Start, checkout: Path | None, *, dry_run
     with Display(Console(stderr=True)) as display:
         done = replay(
             row, found, track, runs=start.runs or 1, python=interpreter, data_root=datasets.data_root(),
-            runs_root=start.runs_root, require_sandbox=start.require_sandbox, wait=start.wait, observer=display,
+            runs_root=start.runs_root, require_sandbox=start.require_sandbox, wait=bool(start.wait), observer=display,
         )  # fmt: skip
         display.close()
     if start.as_json:
