@@ -1,5 +1,6 @@
 """Files that are there in full or not at all."""
 
+import errno
 import fcntl
 import os
 import secrets
@@ -39,12 +40,22 @@ def replace_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
             for part in parts:
                 file.write(part)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_output(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """replace_file for what a person asked for at a place of their choice. Raises UserError where it cannot be."""
+    try:
+        replace_file(path, parts)
+    except OSError as error:
+        raise UserError(
+            f"expected a file that can be written at {path}, found {error.strerror}; name another"
+        ) from error
 
 
 @contextmanager
@@ -83,6 +94,15 @@ def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        _sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    """As durable as the file system can make it: some have no way to sync (FUSE), and say so."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise

@@ -55,22 +55,30 @@ def read_lock(root: Path, name: str) -> Lock:
         raise DataError(f"{path}: expected a lock file of schema 1, found {found}; restore it.") from error
 
 
-def pin_from_hub(root: Path, name: str, revision: str, files: dict[str, Pin]) -> Lock:
-    """Pin what the Hub states and return the lock.
+def hold_to_hub(root: Path, name: str, files: dict[str, Pin]) -> None:
+    """Raise DataError where the Hub stated something else before, of bytes that were then verified.
 
-    Raises DataError where the Hub stated something else before: then its files have changed under an immutable
-    name, or somebody stands between.
+    Then its files have changed under an immutable name, or somebody stands between.
+    """
+    lock = read_lock(root, name)
+    for file, pin in files.items():
+        known = lock.files.get(file)
+        if known is not None and known.origin == "hub" and known != pin:
+            raise DataError(
+                f"{file}: expected sha256 {known.sha256} ({known.bytes:,} bytes) as pinned in "
+                f"{lock_path(root, name)}, found that the Hub now states {pin.sha256} ({pin.bytes:,} bytes); "
+                "find out why, and delete the pin only if the change is meant."
+            )
+
+
+def pin_from_hub(root: Path, name: str, revision: str, files: dict[str, Pin]) -> Lock:
+    """Pin what the Hub states of files whose bytes have been verified, and return the lock.
+
+    Raises DataError as hold_to_hub does.
     """
     with locked(_guard(root, name)):
+        hold_to_hub(root, name, files)
         lock = read_lock(root, name)
-        for file, pin in files.items():
-            known = lock.files.get(file)
-            if known is not None and known.origin == "hub" and known != pin:
-                raise DataError(
-                    f"{file}: expected sha256 {known.sha256} ({known.bytes:,} bytes) as pinned in "
-                    f"{lock_path(root, name)}, found that the Hub now states {pin.sha256} ({pin.bytes:,} bytes); "
-                    "find out why, and delete the pin only if the change is meant."
-                )
         return _write(root, name, Lock(revision=revision, files=lock.files | files))
 
 

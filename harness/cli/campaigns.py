@@ -30,6 +30,7 @@ from ..records.lookup import NamedSubmission
 from ..records.record import read_records
 from ..records.submitting import foreseen_findings
 from ..referee import machine
+from ..referee.display import watching_console
 from ..rules import source_rules
 from ..sandbox import levels
 from ..system import clock
@@ -135,7 +136,7 @@ def race(draft: CampaignDraft, start: Start) -> None:
     if start.dry_run:
         _show_draft(draft, start.as_json)
         return
-    console = Console(stderr=True)
+    console = watching_console()
     found = draft.hindrances
     if is_hindered(found) and not start.anyway:
         raise UserError(
@@ -161,7 +162,7 @@ def resume_campaign(folder: Path, start: Start, fixed: dict[str, object]) -> Non
         if value not in (None, False):
             raise UserError(f"expected only a campaign's folder with --resume, found {name} too; its plan is fixed")
     plan = read_bundle(folder).plan
-    console = Console(stderr=True)
+    console = watching_console()
     prepare_data(load_track(str(folder / layout.TRACK_FILE)), console)
     _sit(folder, plan, start, console, resumed=True)
 

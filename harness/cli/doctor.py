@@ -20,6 +20,8 @@ from .reports import findings_json
 
 STYLES = {"ok": "green", "note": "yellow", "missing": "bold red"}
 
+NEEDED = ("torch", "runs disk", "shm disk", "temporary files", "machine lock", "network")  # by every run
+
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
     """Try this machine: GPUs, torch and CUDA, sandbox levels, data, disk, and which tracks can run here.
@@ -29,7 +31,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
     Exit code 0 when at least one track can run, 5 when none can.
     """
     checks = examine()
-    lacking = {track.name: lacks(track) for track in list_tracks()}
+    broken = [f"{check.name}: {check.found}" for check in checks if check.verdict == "missing" and check.name in NEEDED]
+    lacking = {track.name: [*broken, *lacks(track)] for track in list_tracks()}
     hindering = {track.name: _hindrances(track) for track in list_tracks() if not lacking[track.name]}
     if as_json:
         records = {name: findings_json(findings) for name, findings in hindering.items()}

@@ -18,7 +18,7 @@ from ..formats import layout, numbers
 from ..formats.environment import gpus
 from ..formats.track import Track, load_track
 from ..referee import machine
-from ..referee.display import Display
+from ..referee.display import Display, watching_console
 from ..sandbox import levels
 from ..selftimed.checkpoints import find_adapter
 from ..selftimed.execution import execute_self_timed
@@ -43,6 +43,10 @@ Ranks = Annotated[int, typer.Option("--nproc", min=1, max=1024, help="Ranks; mor
 Checkpoint = Annotated[
     str | None, typer.Option(help="Have the judge score this checkpoint afterwards: a path inside the checkout.")
 ]
+Readable = Annotated[
+    list[Path] | None,
+    typer.Option("--readable", exists=True, help="A folder outside the checkout it may read; repeat it."),
+]
 AdapterName = Annotated[str, typer.Option("--adapter", help="How to read the checkpoint: auto, nanogpt or mingpt.")]
 Budget = Annotated[float | None, typer.Option("--budget-s", min=0.1, help="Seconds it may take.")]
 KeepCheckpoint = Annotated[bool, typer.Option("--keep-weights", help="Keep the checkpoint that was scored.")]
@@ -57,6 +61,7 @@ def legacy(
     nproc: Ranks = 1,
     torchrun: Torchrun = False,
     checkpoint: Checkpoint = None,
+    readable: Readable = None,
     adapter: AdapterName = "auto",
     budget_s: Budget = None,
     out: options.Out = None,
@@ -95,6 +100,7 @@ def legacy(
         checkpoint=checkpoint,
         adapter=None if checkpoint is None else find_adapter(adapter, found),
         keep_checkpoint=keep_weights,
+        readable=tuple(path.resolve() for path in readable or ()),
         require_sandbox=require_sandbox,
         wait=bool(wait),
         on_wait=say_who_holds(Console(stderr=True)),
@@ -106,7 +112,7 @@ def legacy(
 
 
 def _run(request: SelfTimedRequest, as_json: bool) -> None:
-    console = Console(stderr=True)
+    console = watching_console()
     if request.checkpoint is not None and request.track is not None:
         prepare_data(request.track, console)
     say_passed_over(console, request.require_sandbox)

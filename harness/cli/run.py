@@ -21,7 +21,7 @@ from ..formats.track import Track, default_track, load_track
 from ..records.eligibility import Intent, hindrances, in_words, is_hindered
 from ..records.lookup import find_submission, track_of_record
 from ..referee import machine, torchrun
-from ..referee.display import Display
+from ..referee.display import Display, watching_console
 from ..referee.execution import execute
 from ..referee.run_state import Request
 from ..rules import source_rules
@@ -114,7 +114,7 @@ def _run_once(request: Request, start: Start) -> None:
     if start.dry_run:
         _show_plan(request, start.as_json)
         return
-    console = Console(stderr=True)
+    console = watching_console()
     prepare_data(request.track, console)
     say_passed_over(console, request.require_sandbox)
     with Display(console) as display:

@@ -3,7 +3,8 @@
 Schema history (never edited, only added to):
     1  2026-11  first version
     2  2026-11  `campaign`; windows may be summed in groups (`windows_per_sum`); one line per key
-    3  2026-11  `charges`: time added for work outside the clock; `owner` says on which host, in which pid namespace
+    3  2026-11  `charges`: time added for work outside the clock; `owner` says on which host, in which pid namespace;
+                status `machine_failed`
 """
 
 import errno

@@ -17,7 +17,8 @@ from ..formats.run import Finding
 from ..formats.submission import Submission
 from ..formats.track import Track, load_track
 from ..rules import source_rules
-from ..rules.run_rules import SANDBOXES, machine_breach
+from ..rules.hardware import machine_breach
+from ..rules.run_rules import SANDBOXES
 from .record import Record, read_records_of
 
 

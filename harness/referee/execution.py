@@ -12,7 +12,7 @@ from typing import Any
 
 from data import datasets
 
-from ..errors import DataError, RunFailure, UserError
+from ..errors import DataError, RunFailure, UserError, machine_sentence
 from ..formats import layout, weights
 from ..formats.logfile import Curve, LogFile
 from ..formats.observer import Observer
@@ -61,6 +61,8 @@ def execute(request: Request, observer: Observer) -> tuple[RunRecord, Path]:
             status, sentence = Status.DATA_INVALID, str(error)
         except UserError as error:
             status, sentence = Status.LAUNCH_FAILED, str(error)
+        except OSError as error:  # a folder that was removed, a disk that fails: the machine's, not ours
+            status, sentence = Status.MACHINE_FAILED, machine_sentence(error)
         finally:
             _leave_nothing(request)
             record = closed(record, state, status, sentence, request.track)
@@ -183,6 +185,7 @@ def _orders(request: Request, state: RunState, gate: DataGate, place: _Workplace
         environment=place.view.environment | {"SPEEDRUN_SOCKET": str(place.temporary / "socket" / "referee")},
     )
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={request.world_size}"]
+    torchrun += ["--local-addr=127.0.0.1"]  # all is local: the name of this host is nobody's to resolve
     torchrun += [str(place.inside)]
     document_token = request.dataset.document_token
     if state.relabelling is not None:

@@ -83,6 +83,8 @@ def command(
     itself is ProcessTree's (harness/sandbox/process_tree.py).
     """
     environment = clean_environment(view.home) | view.environment
+    if level == "namespaces":  # a fresh one: below a long HOME the sockets of DataLoader workers have no room
+        environment["TMPDIR"] = "/tmp"
     return (namespaces.command(view, argv, filter_fd, gate) if level == "namespaces" else argv), environment
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..errors import DataError, RunFailure, UserError
+from ..errors import DataError, RunFailure, UserError, machine_sentence
 from ..formats import layout
 from ..formats.logfile import LogFile
 from ..formats.messages import Log
@@ -38,7 +38,7 @@ from .grammars import Reading
 from .observed_log import LineStamper, read_observed_log
 from .record import Gpus, Measured, Observed, SelfTimedFolder, SelfTimedRecord
 from .run_state import SelfTimedRequest, SelfTimedState, closed, first_record, outcome
-from .workcopy import take_out, take_working_copy
+from .workcopy import linked_outside, take_out, take_working_copy
 
 PIPE_READ_BYTES = 2**16
 LEAST_WAIT_S = 0.2
@@ -68,6 +68,8 @@ def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[S
             status, sentence = Status.DATA_INVALID, str(error)
         except UserError as error:
             status, sentence = Status.LAUNCH_FAILED, str(error)
+        except OSError as error:  # a folder that was removed, a disk that fails: the machine's, not ours
+            status, sentence = Status.MACHINE_FAILED, machine_sentence(error)
         finally:
             processes.kill_children()
             cgroups.sweep()
@@ -137,6 +139,8 @@ def _view(request: SelfTimedRequest, place: _ScriptWorkplace) -> View:
         readable=(
             request.checkout.root,
             *(path for path in datasets if path.is_dir()),
+            *linked_outside(request.checkout.root),
+            *request.readable,
             *_interpreter(request.python),
             *caches.values(),
         ),
@@ -172,6 +176,7 @@ def _argv(request: SelfTimedRequest, place: _ScriptWorkplace) -> list[str]:
     argv = ["/usr/bin/env", "-C", str(script.parent), str(request.python or sys.executable)]
     if request.launcher == "torchrun":
         argv += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={request.world_size}"]
+        argv += ["--local-addr=127.0.0.1"]  # all is local: the name of this host is nobody's to resolve
     return [*argv, script.name, *request.arguments]
 
 

@@ -34,6 +34,7 @@ class SelfTimedRequest:
     checkpoint: str | None = None  # to be scored: its path inside the checkout
     adapter: str | None = None
     keep_checkpoint: bool = False
+    readable: tuple[Path, ...] = ()  # more that the script may read; absolute
     python: Path | None = None  # another interpreter than this one, in a virtual environment of its own
     require_sandbox: str | None = None
     wait: bool = False  # for another run that holds the machine

@@ -64,12 +64,28 @@ def take_working_copy(checkout: ScriptCheckout, target: Path, data_root: Path) -
         place = target / path.relative_to(checkout.root)
         place.parent.mkdir(parents=True, exist_ok=True)
         if path.is_symlink():
-            place.symlink_to(os.readlink(path))
+            place.symlink_to(os.readlink(path) if _leads_inside(path, checkout.root) else os.path.realpath(path))
         elif path.stat().st_size > LINKED_BYTES:
             place.symlink_to(path)
         else:
             shutil.copyfile(path, place)
     _offer_data(target / "data", data_root)
+
+
+def linked_outside(root: Path) -> tuple[Path, ...]:
+    """What links of a checkout lead to outside of it, and belongs to it all the same (data on another disk).
+
+    Nothing that holds the checkout itself: a link to / is no reason to show everything.
+    """
+    root = root.resolve()
+    targets = {Path(os.path.realpath(path)) for path in _files(root) if path.is_symlink()}
+    outside = (path for path in targets if path.exists() and not path.is_relative_to(root))
+    return tuple(sorted(path for path in outside if not root.is_relative_to(path)))
+
+
+def _leads_inside(link: Path, root: Path) -> bool:
+    is_relative = not os.path.isabs(os.readlink(link))
+    return is_relative and Path(os.path.realpath(link)).is_relative_to(root.resolve())
 
 
 def _offer_data(folder: Path, data_root: Path) -> None:

@@ -5,22 +5,31 @@ blocked. The first socket would then be number 0 and be taken for stdin, childre
 for, and nobody could stop us.
 """
 
+import io
 import os
 import signal
 import sys
+import threading
 
 STANDARD = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
-def put_right() -> None:
-    """Open /dev/null where 0, 1 or 2 is closed; take SIGCHLD and the mask of signals back to their defaults."""
+def put_right(*, utf8: bool = False) -> None:
+    """Open /dev/null where 0, 1 or 2 is closed; take SIGCHLD and the mask of signals back to their defaults.
+
+    What the terminal's encoding cannot show becomes a question mark instead of an error; utf8: what is written is for
+    machines, and is UTF-8 whatever the locale.
+    """
     for number, (name, mode) in enumerate(STANDARD):
         if not _is_open(number):
             _open_null(number)
         if getattr(sys, name) is None:  # Python found it closed when it started
-            stream = open(number, mode, closefd=False, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
-            setattr(sys, name, stream)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            setattr(sys, name, open(number, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace", encoding="utf-8" if utf8 else None)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

@@ -5,6 +5,8 @@ may lie on a disk that other machines or containers share: what was made under a
 namespace is not ours to judge, and stays.
 """
 
+import errno
+import os
 import re
 import shutil
 import tempfile
@@ -33,6 +35,8 @@ class Begun:
     def __init__(self, parent: Path, name: str) -> None:
         """Raises OSError."""
         self._place = parent / name
+        if not parent.is_dir() and parent.exists():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(parent))
         parent.mkdir(parents=True, exist_ok=True)
         self._scratch: Path | None = make_scratch(parent, ".begun")
         self.path = self._scratch / name

@@ -30,7 +30,7 @@ from harness.records.environments import EnvironmentLock, build, differences, fi
 from harness.records.lookup import find_submission
 from harness.records.record import Record, read_record
 from harness.records.reproduction import Reproduction, assess
-from harness.referee.display import Display
+from harness.referee.display import Display, watching_console
 from harness.status import ExitCode
 from harness.system import processes
 
@@ -144,7 +144,7 @@ def _conduct(found: OwnRecord, start: _Start, runs: int, *, relabel: bool) -> Bu
         _track_name(found), (named,), runs, _ranks(found), start.require_sandbox, start.out,
         purpose="reproduce", relabel=relabel,
     )  # fmt: skip
-    console = Console(stderr=True)
+    console = watching_console()
     prepare_data(drafted.track, console)
     folder = begin(drafted.plan, drafted.track_file, [named.submission], drafted.parent)
     console.print(Text(f"{'under other labels' if relabel else 'campaign'}: {folder}"), soft_wrap=True)
@@ -264,7 +264,7 @@ def _imported(row: ImportedRow, start: _Start, checkout: Path | None, *, dry_run
     interpreter = None
     if not start.here and found.packages and python is not None:
         interpreter = build(start.runs_root, python, found.packages)
-    with Display(Console(stderr=True)) as display:
+    with Display(watching_console()) as display:
         done = replay(
             row, found, track, runs=start.runs or 1, python=interpreter, data_root=datasets.data_root(),
             runs_root=start.runs_root, require_sandbox=start.require_sandbox, wait=bool(start.wait), observer=display,
