@@ -75,6 +75,8 @@ def usage_sentence(error: Exception) -> str:
         return f"expected an option that there is, found {getattr(error, 'option_name', message)!r}; " + (
             f"did you mean {near}?" if near else see
         )
+    if kind == "BadOptionUsage" and message.endswith("requires an argument"):
+        return f"expected a value behind {getattr(error, 'option_name', 'the option')}, found none; {see}"
     if kind == "BadParameter":
         return f"expected another value of {_name_of(error)}, found: {message[:1].lower() + message[1:]}; {see}"
     if (extra := re.fullmatch(r"Got unexpected extra argument(?:s|\(s\))? \((.*)\)", message)) is not None:

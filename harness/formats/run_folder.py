@@ -26,6 +26,7 @@ class RunFolder:
     def __init__(self, parent: Path, run_id: str) -> None:
         """Raises UserError where nothing can be written, RunFailure where there is no space."""
         self.run_id = run_id
+        self.saved: RunRecord | None = None  # what run.json says by now
         self._begun = begin_folder(parent, run_id)
         try:
             with full_disk_is_a_failure():
@@ -48,6 +49,7 @@ class RunFolder:
 
     def save(self, record: RunRecord) -> None:
         """Write run.json whole."""
+        self.saved = record
         with full_disk_is_a_failure():
             replace_file(self.path / layout.RUN_FILE, [encode_run(record)])
             self._begun.appear()

@@ -32,7 +32,7 @@ from ..system.scratch import remove_tree
 from . import machine
 from .data_gate import DataGate
 from .referee import Referee, RunOrders, listen
-from .run_state import Request, RunState, closed, first_record, outcome
+from .run_state import Request, RunState, closed, first_record, outcome, with_times
 
 PRACTICE_VAL_TOKENS = 2**17  # a snapshot is scored on so many targets at most
 
@@ -90,6 +90,8 @@ def _execute(request: Request, folder: RunFolder, state: RunState, observer: Obs
             state.data = datasets.verify(request.dataset, request.data_root, request.track.data.train_shards)
             try:
                 buffers = _train(request, folder, state, observer, place)
+                if folder.saved is not None:  # no clock runs now: whoever watches may know that training is over
+                    folder.save(with_times(folder.saved, state))
                 _check_weights(buffers, state)
                 if request.keep_weights:
                     weights.save(buffers, folder.path / layout.WEIGHTS_FILE)

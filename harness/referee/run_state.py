@@ -94,6 +94,12 @@ def first_record(request: Request, run_id: str) -> RunRecord:
     )
 
 
+def with_times(record: RunRecord, state: RunState) -> RunRecord:
+    """A run in progress after STOP: what the clock says is settled, whatever SCORE will say."""
+    stamps = None if state.times is None else Stamps(**asdict(state.times))
+    return record.model_copy(update={"stamps": stamps, "phases": Phases.of(stamps, None)})
+
+
 def closed(record: RunRecord, state: RunState, status: Status, sentence: str, track: Track) -> RunRecord:
     stamps = None if state.times is None else Stamps(**asdict(state.times))
     return record.model_copy(
