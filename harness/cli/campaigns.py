@@ -21,7 +21,7 @@ from ..campaigns.runner import Options, begin, open_campaigns, run_campaign
 from ..campaigns.scoreboard import Scoreboard
 from ..campaigns.summary import CampaignSummary, summarise
 from ..errors import RunFailure, TrackError, UserError
-from ..formats import layout
+from ..formats import layout, numbers
 from ..formats.run import Finding
 from ..formats.submission import Submission, check_source
 from ..formats.track import Track, find_track, load_track
@@ -268,8 +268,17 @@ def _show_draft(draft: CampaignDraft, as_json: bool) -> None:
         print(json.dumps(shown | {"findings": findings_json(findings)}, indent=1))
     else:
         console = Console()
-        for key, value in (shown | {"findings": len(findings) or "none"}).items():
-            console.print(f"[bold]{key:<14}[/] {escape(str(value))}", soft_wrap=True, highlight=False)
+        test = f"{plan.test.name}-test at p < {plan.test.alpha:g}"
+        words = {
+            "test": test if plan.test.sigma is None else f"{test}, sigma {plan.test.sigma:g}",
+            "run_s": f"{numbers.seconds(run_s.value)}: {run_s.source}",
+            "total_s": numbers.seconds(total_s),
+            "gpu_hours": numbers.hours(shown["gpu_hours"]) if devices else None,
+            "findings": len(findings) or "none",
+        }
+        for key, value in (shown | words).items():
+            if value is not None:
+                console.print(f"[bold]{key:<14}[/] {escape(numbers.setting(value))}", soft_wrap=True, highlight=False)
         show_findings(console, findings)
         console.print("nothing was started (--dry-run); seeds are drawn when it is")
     exit_on_errors(findings)

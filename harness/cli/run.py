@@ -173,7 +173,7 @@ def _show_plan(request: Request, as_json: bool) -> None:
     else:
         console = Console()
         for key, value in plan.items():
-            shown = "drawn by the harness" if value is None else str(value)
+            shown = "drawn by the harness" if value is None else numbers.setting(value)
             console.print(f"[bold]{key:<14}[/] {escape(shown)}", soft_wrap=True)
         console.print(f"[bold]{'findings':<14}[/] {len(findings) or 'none'}")
         show_findings(console, findings)
@@ -198,7 +198,8 @@ def _show(record: RunRecord, folder: Path, console: Console) -> None:
     kind = "practice" if record.practice else "relabelled run" if record.relabelled else "local run"
     console.print(
         f"  {kind} of {escape(record.submission.entry)} {record.submission.sha256[:8]}, seed {record.seed}, "
-        f"{record.world_size} ranks, sandbox {record.sandbox}: {escape(str(folder))}",
+        f"{record.world_size} ranks, {f'sandbox {record.sandbox}' if record.sandbox else 'never started'}: "
+        f"{escape(str(folder))}",
         soft_wrap=True,
         highlight=False,
     )
