@@ -88,7 +88,7 @@ def test_the_standing_record_gives_margin_and_cost(tmp_path: Path) -> None:
         (("--effect", "100%"), "expected a saving as a percentage"),
         (("--effect", "-1%"), "expected a saving as a percentage"),
         (("--time-sd", "none"), "expected a deviation of times as a percentage"),
-        (("--power", "1"), "key 'power'"),
+        (("--power", "1"), "that of --power"),
         (("--margin", "0"), "key 'margin_nats'"),
         (("--margin", "nan"), "key 'margin_nats'"),
         (("--loss-sd", "inf"), "key 'loss_sd_nats'"),
