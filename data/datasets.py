@@ -7,7 +7,9 @@ shard and training shards numbered from 1.
 
 import json
 import os
+import re
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Self
 
@@ -21,6 +23,8 @@ from .files import TEMPORARY_SUFFIX, FileName, locked, replace_file
 ROOT_VARIABLE = "SPEEDRUN_DATA"
 FIRST_SHARD = 1
 
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+
 _PROJECT_ROOT = Path(__file__).resolve().parent
 _MANIFESTS = _PROJECT_ROOT / "manifests"
 _OWN_MANIFEST = "dataset.toml"
@@ -33,7 +37,7 @@ class Dataset(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     schema_version: Literal[1]
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    name: str = Field(pattern=NAME.pattern)
     title: str
     licence: str
     kind: Literal["embedded", "hub", "local"]
@@ -212,16 +216,26 @@ def prepare(dataset: Dataset, root: Path, progress: Progress | None = None) -> N
 
     An embedded dataset is built where files are missing or broken; several processes may ask at once, one builds
     and the others wait. A killed build leaves whole shards or none. Other kinds are only verified. Raises
-    DataError, which for them says how to get the files.
+    DataError, which for them says how to get the files. Data that is complete needs no lock and no writing.
     """
     if dataset.kind != "embedded":
         verify(dataset, root)
         return
+    if not missing_files(dataset, root):
+        with suppress(DataError):  # a broken shard is built again
+            verify(dataset, root)
+            return
     folder = root / dataset.name
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(lock_path(dataset, root)):
-        _build_missing(dataset, root, progress)
-        verify(dataset, root)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(lock_path(dataset, root)):
+            _build_missing(dataset, root, progress)
+            verify(dataset, root)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: expected to build {dataset.name} there, found '{error.strerror}'; make room or mend its "
+            f"permissions, or move the data with {ROOT_VARIABLE}."
+        ) from error
 
 
 def _shard_paths(dataset: Dataset, root: Path, shards: int | None) -> list[Path]:

@@ -110,7 +110,7 @@ def _unreadable(path: Path, error: OSError) -> DataError:
 def _read_cache(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):  # absent or torn: measure again
+    except (OSError, ValueError, RecursionError):  # absent or torn: measure again
         return {}
     return content if isinstance(content, dict) else {}
 

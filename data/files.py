@@ -1,14 +1,17 @@
 """Files that are there in full or not at all."""
 
+import errno
 import fcntl
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 from pydantic import AfterValidator
+
+from .errors import UserError
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -37,7 +40,7 @@ def replace_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
             for part in parts:
                 file.write(part)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -45,26 +48,61 @@ def replace_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     sync_folder(path.parent)
 
 
+def write_output(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """replace_file for what a person asked for at a place of their choice. Raises UserError where it cannot be."""
+    try:
+        replace_file(path, parts)
+    except OSError as error:
+        raise UserError(
+            f"expected a file that can be written at {path}, found {error.strerror}; name another"
+        ) from error
+
+
 @contextmanager
 def locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock file `path` for the length of a `with`; `on_wait` is called once where another holds it.
 
-    The kernel frees the lock of a killed process. Not re-entrant. Raises OSError as the operating system does.
+    The kernel frees the lock of a killed process. Not re-entrant. Raises UserError where there can be no lock: a
+    folder that cannot be written, a file system that refuses locks.
     """
-    with path.open("ab") as file:
+    with _open_lock(path) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if on_wait is not None:
-                on_wait()
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if on_wait is not None:
+                    on_wait()
+                fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            raise UserError(f"{refused_lock(path, error)}; move the folder to one that has them") from error
         yield
+
+
+def _open_lock(path: Path) -> BinaryIO:
+    try:
+        return open(path, "ab", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK, 0o666))
+    except OSError as error:
+        raise UserError(f"expected a folder to write to, found {error.strerror} at {path}") from error
+
+
+def refused_lock(path: Path, error: OSError) -> str:
+    """Half a sentence: a lock was wanted, and the file system (NFS, Lustre, FUSE) has none to give."""
+    return f"expected a file system that can lock files, found that it refuses to at {path} ({error.strerror})"
 
 
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        _sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    """As durable as the file system can make it: some have no way to sync (FUSE), and say so."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .digests import Digest
-from .errors import DataError
+from .errors import DataError, UserError
 from .files import FileName, locked, replace_file
 
 _GUARD_NAME = ".pins.lock"
@@ -55,28 +55,36 @@ def read_lock(root: Path, name: str) -> Lock:
         raise DataError(f"{path}: expected a lock file of schema 1, found {found}; restore it.") from error
 
 
-def pin_from_hub(root: Path, name: str, revision: str, files: dict[str, Pin]) -> Lock:
-    """Pin what the Hub states and return the lock.
+def hold_to_hub(root: Path, name: str, files: dict[str, Pin]) -> None:
+    """Raise DataError where the Hub stated something else before, of bytes that were then verified.
 
-    Raises DataError where the Hub stated something else before: then its files have changed under an immutable
-    name, or somebody stands between.
+    Then its files have changed under an immutable name, or somebody stands between.
+    """
+    lock = read_lock(root, name)
+    for file, pin in files.items():
+        known = lock.files.get(file)
+        if known is not None and known.origin == "hub" and known != pin:
+            raise DataError(
+                f"{file}: expected sha256 {known.sha256} ({known.bytes:,} bytes) as pinned in "
+                f"{lock_path(root, name)}, found that the Hub now states {pin.sha256} ({pin.bytes:,} bytes); "
+                "find out why, and delete the pin only if the change is meant."
+            )
+
+
+def pin_from_hub(root: Path, name: str, revision: str, files: dict[str, Pin]) -> Lock:
+    """Pin what the Hub states of files whose bytes have been verified, and return the lock.
+
+    Raises DataError as hold_to_hub does.
     """
     with locked(_guard(root, name)):
+        hold_to_hub(root, name, files)
         lock = read_lock(root, name)
-        for file, pin in files.items():
-            known = lock.files.get(file)
-            if known is not None and known.origin == "hub" and known != pin:
-                raise DataError(
-                    f"{file}: expected sha256 {known.sha256} ({known.bytes:,} bytes) as pinned in "
-                    f"{lock_path(root, name)}, found that the Hub now states {pin.sha256} ({pin.bytes:,} bytes); "
-                    "find out why, and delete the pin only if the change is meant."
-                )
         return _write(root, name, Lock(revision=revision, files=lock.files | files))
 
 
 def pin_from_disk(root: Path, name: str, digests: dict[Path, str]) -> None:
     """Pin files nobody has pinned yet; a root that cannot be written is left as it is."""
-    with suppress(OSError), locked(_guard(root, name)):
+    with suppress(OSError, UserError), locked(_guard(root, name)):
         lock = read_lock(root, name)
         seen = {
             path.name: Pin(sha256=sha256, bytes=os.path.getsize(path), origin="disk")

@@ -7,6 +7,8 @@
 The format is that of llm.c and modded-nanogpt, byte for byte, so their shards and ours are interchangeable.
 """
 
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +36,12 @@ def read_header(path: Path) -> int:
     header says.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError(f"{path}: expected a shard, found a special file; {_REMEDY}.")
             header = file.read(HEADER_BYTES)
-        file_bytes = path.stat().st_size
+        file_bytes = status.st_size
     except OSError as error:
         raise DataError(f"{path}: expected a readable shard, found '{error.strerror}'; {_REMEDY}.") from error
     if len(header) < HEADER_BYTES:

@@ -8,13 +8,36 @@
 Commands are imported when they are called, so `speedrun --help` costs nothing that it does not show.
 """
 
+import signal
+import sys
+
+
+def _end_by_sigint(number: int, frame: object) -> None:
+    """While modules are imported there is nothing to clean up, and what is raised may be swallowed."""
+    import os
+
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):  # type: ignore[attr-defined]
+            os.write(2, b"speedrun: interrupted\n")
+            os._exit(130)
+        frame = frame.f_back  # type: ignore[attr-defined]
+    raise KeyboardInterrupt
+
+
+_is_program = __name__ == "__main__" or sys.argv[0].endswith("speedrun")
+if _is_program and signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # from the first import on
+    signal.signal(signal.SIGINT, _end_by_sigint)
+
+# ruff: noqa: E402 - what follows may be interrupted already
 import difflib
 import importlib
 import json
-import sys
-import traceback
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
 
 if not __package__:  # executed as a folder: Python put harness/ itself on the path, where its modules shadow others
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -56,61 +79,63 @@ EXIT_CODES = """\
   0  complete, valid, target reached        4  over a budget of the track
   1  complete, but target missed or invalid 5  this machine could not do it
   2  wrong command line or input            6  the referee failed
-  3  the submission failed                  130, 143  interrupted, terminated"""
+  3  the submission failed                  130, 143  interrupted, terminated
+                                            141  nobody reads the output any more"""
 
 
 def main(argv: list[str] | None = None) -> None:
     """Find the command, run it, exit with its code."""
     argv = sys.argv[1:] if argv is None else argv
+    from harness.cli import ending
+    from harness.system import inheritance
+
+    inheritance.put_right(utf8="--json" in argv or "--format" in argv)
+    sys.exit(ending.run_to_its_end(lambda: _call(argv), argv))
+
+
+def _call(argv: list[str]) -> int:
+    """The exit code of a command; raises whatever goes wrong in it."""
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_help())
-        sys.exit(0)
+        return 0
     if argv[0] == "--version":
-        print(f"speedrun {_version()}")
-        sys.exit(0)
+        print(json.dumps({"version": _version()}) if "--json" in argv else f"speedrun {_version()}")
+        return 0
+    import typer
+
+    app = _app(argv)
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context(f"speedrun {argv[0]}", argv[1:]) as context:
+            command.invoke(context)
+    except typer.Exit as left:
+        return left.exit_code
+    return 0
+
+
+def _app(argv: list[str]) -> "typer.Typer":
+    """The command's Typer application. Raises UserError where there is no such command."""
+    import typer
+
+    from harness.errors import UserError
+
     if argv[0] not in COMMANDS:
         close = difflib.get_close_matches(argv[0], COMMANDS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "see `speedrun --help`"
-        _fail(argv, f"expected one of the commands {', '.join(COMMANDS)}, found {argv[0]!r}; {hint}", 2)
-    _call(argv)
-
-
-def _call(argv: list[str]) -> None:
-    import typer
-
-    from harness.errors import RunFailure, UserError
-    from harness.status import ExitCode
-
+        raise UserError(f"expected one of the commands {', '.join(COMMANDS)}, found {argv[0]!r}; {hint}")
     module, _, name = (LEGACY if _is_legacy(argv) else COMMANDS[argv[0]][0]).partition(":")
     app = getattr(importlib.import_module(module), name)
-    if not isinstance(app, typer.Typer):  # a function; a group of commands brings its own app
-        function, app = app, typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-        app.command()(function)
-    try:
-        app(args=argv[1:], prog_name=f"speedrun {argv[0]}")
-    except RunFailure as failure:
-        _fail(argv, failure.sentence, failure.status.exit_code)
-    except UserError as error:
-        _fail(argv, str(error), 2)
-    except BrokenPipeError:  # `speedrun leaderboard | head`
-        sys.stderr.close()
-    except Exception:  # noqa: BLE001 - the last resort: Python's own exit code 1 would read as "missed the target"
-        traceback.print_exc()
-        sys.exit(ExitCode.REFEREE)
+    if isinstance(app, typer.Typer):  # a group of commands
+        return app
+    function, app = app, typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    app.command()(function)
+    return app
 
 
 def _is_legacy(argv: list[str]) -> bool:
     """Whether it is `run --legacy`; what stands behind -- is the script's."""
     own = argv[1 : argv.index("--")] if "--" in argv else argv[1:]
     return argv[0] == "run" and any(word.partition("=")[0] == "--legacy" for word in own)
-
-
-def _fail(argv: list[str], sentence: str, code: int) -> None:
-    """One sentence for a person, one object for a machine."""
-    if "--json" in argv:
-        print(json.dumps({"error": sentence, "exit_code": int(code)}))
-    print(f"speedrun: {sentence}", file=sys.stderr)
-    sys.exit(code)
 
 
 def _help() -> str:

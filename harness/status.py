@@ -18,7 +18,7 @@ class ExitCode(IntEnum):
     MACHINE = 5  # this machine could not do it: disk, sandbox, another run in progress
     REFEREE = 6  # the referee itself failed; please report it
     INTERRUPTED = 130  # SIGINT
-    TERMINATED = 143  # SIGTERM
+    TERMINATED = 143  # SIGTERM, and what else ends a process from outside
 
 
 class Status(StrEnum):
@@ -58,6 +58,7 @@ class Status(StrEnum):
     DISK_FULL = "disk_full"
     MACHINE_BUSY = "machine_busy"
     SANDBOX_FAILED = "sandbox_failed"
+    MACHINE_FAILED = "machine_failed"
 
     JUDGE_FAILED = "judge_failed"
     REFEREE_FAILED = "referee_failed"
@@ -84,6 +85,7 @@ _EXIT_CODES = {
     Status.DISK_FULL: ExitCode.MACHINE,
     Status.MACHINE_BUSY: ExitCode.MACHINE,
     Status.SANDBOX_FAILED: ExitCode.MACHINE,
+    Status.MACHINE_FAILED: ExitCode.MACHINE,
     Status.JUDGE_FAILED: ExitCode.REFEREE,
     Status.REFEREE_FAILED: ExitCode.REFEREE,
     Status.STARTED: ExitCode.REFEREE,

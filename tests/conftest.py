@@ -36,6 +36,9 @@ os.environ["TERM"], os.environ["GIT_CONFIG_GLOBAL"] = "xterm", os.devnull
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: the same sums on every machine, and no threads that spin for cores
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as behind a shell's `&`; children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGQUIT, signal.SIGHUP):  # as behind `&` and nohup
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 from data import datasets  # noqa: E402
 
@@ -209,8 +212,8 @@ class Speedrun:
     def leftovers(self) -> list[str]:
         """Processes, scratch folders and reserved space that outlive a run."""
         folders = [p for parent in (self.temporary, self.data) for p in parent.glob("speedrun-*") if p.is_dir()]
-        reserves = list(self.runs.glob("*/.reserve"))
-        return [f"process {pid}" for pid in self.processes()] + [str(path) for path in folders + reserves]
+        begun = [*self.runs.glob("**/.reserve"), *self.runs.glob(".begun-*"), *self.runs.glob("**/.*.tmp")]
+        return [f"process {pid}" for pid in self.processes()] + [str(path) for path in folders + begun]
 
     def wait_for(self, marker: str) -> Path:
         """Until the newest run's log holds a marker; returns that run's folder."""

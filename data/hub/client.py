@@ -5,11 +5,11 @@ HF_HUB_DOWNLOAD_TIMEOUT). Its own download is not used: it accepts wrong bytes o
 after a kill. Importing this module imports huggingface_hub.
 """
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from json import JSONDecodeError
 
 from huggingface_hub import HfApi, constants, hf_hub_url
 from huggingface_hub.errors import (
@@ -27,6 +27,10 @@ BLOCK_BYTES = 2**20
 MAX_WAIT_S = 60.0
 METADATA_ATTEMPTS = 4
 
+MAX_FILE_BYTES = 2**50
+
+_COMMIT, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
+_COUNT = re.compile(r"[0-9]{1,15}")
 _TRANSIENT_STATUSES = {408, 416, 425, 429, 500, 502, 503, 504}  # 416: it has fewer bytes just now than it states
 
 
@@ -102,7 +106,7 @@ def open_from(listing: Listing, file: RemoteFile, start: int) -> Iterator[tuple[
         headers["Range"] = f"bytes={start}-"
     with (
         _translated(listing.repository, listing.commit),
-        get_session().stream(
+        _session().stream(
             "GET", url, headers=headers, follow_redirects=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT
         ) as response,
     ):
@@ -116,18 +120,41 @@ def open_from(listing: Listing, file: RemoteFile, start: int) -> Iterator[tuple[
 
 def _list_once(repository: str, revision: str) -> Listing:
     with _translated(repository, revision):
+        _session()  # what is wrong with our own settings is no answer of the Hub's
         try:
             info = HfApi().dataset_info(repository, revision=revision, files_metadata=True, timeout=30.0)
-        except (JSONDecodeError, KeyError, TypeError) as error:  # a proxy's page, say, with status 200
+            siblings = [(entry.rfilename, entry.lfs) for entry in info.siblings or []]
+            files = {name: _remote_file(name, lfs.size, lfs.sha256) for name, lfs in siblings if lfs is not None}
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:  # a proxy's page, say
             raise TransientError("an answer that is not the Hub's") from error
-    files = {
-        entry.rfilename: RemoteFile(name=entry.rfilename, bytes=entry.lfs.size, sha256=entry.lfs.sha256)
-        for entry in info.siblings or []
-        if entry.lfs is not None
-    }
     if info.sha is None:
         raise DataError(f"expected {endpoint()} to name the commit behind {repository}@{revision}, found none.")
+    if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
+        raise TransientError("a commit that is none")
     return Listing(repository=repository, commit=info.sha, files=files)
+
+
+def _remote_file(name: object, size: object, sha256: object) -> RemoteFile:
+    """A file as the Hub states it. Raises ValueError for what cannot be a name, a size or a digest."""
+    if not isinstance(name, str) or type(size) is not int or not 0 <= size < MAX_FILE_BYTES:
+        raise ValueError("no file has such a name or size")
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+        raise ValueError("no digest")
+    return RemoteFile(name=name, bytes=size, sha256=sha256)
+
+
+def _session() -> "httpx.Client":
+    """The client with the caller's proxy, certificates and token. Raises DataError where one of them cannot be used."""
+    try:
+        session: httpx.Client = get_session()
+        httpx.Headers(build_hf_headers())
+        httpx.URL(endpoint())
+    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+        raise DataError(
+            f"expected settings for {endpoint()} that can be used, found '{' '.join(str(error).split())[:200]}'; look "
+            "at the variables HF_ENDPOINT, HF_TOKEN, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR."
+        ) from error
+    return session
 
 
 @contextmanager
@@ -141,7 +168,12 @@ def _translated(repository: str, revision: str) -> Iterator[None]:
         ) from error
     except (HfHubHTTPError, HFValidationError) as error:
         raise _explained(error, repository, revision) from error
-    except (httpx.TransportError, httpx.DecodingError) as error:
+    except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL, UnicodeEncodeError) as error:
+        raise DataError(
+            f"expected an address, a token and a proxy for {endpoint()} that can be sent, found '{error}'; look at "
+            "the variables HF_ENDPOINT, HF_TOKEN and HTTPS_PROXY."
+        ) from error
+    except httpx.HTTPError as error:  # the network's, and redirects without an end
         raise TransientError(f"'{type(error).__name__}: {error}'") from error
 
 
@@ -174,8 +206,8 @@ def _start_of(response: "httpx.Response") -> int:
     """`Content-Range: bytes 100-199/200` starts at 100; anything else is no answer to a range."""
     unit, _, span = response.headers.get("Content-Range", "").partition(" ")
     first = span.partition("-")[0]
-    return int(first) if unit == "bytes" and first.isdigit() else -1
+    return int(first) if unit == "bytes" and _COUNT.fullmatch(first) else -1
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    return float(retry_after) if retry_after is not None and retry_after.isdigit() else None
+    return float(retry_after) if retry_after is not None and _COUNT.fullmatch(retry_after) else None

@@ -6,7 +6,7 @@ wait and then find the work done. A killed download goes on where it stopped.
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -57,15 +57,17 @@ def download(
     if client.is_offline():
         return _offline(dataset, root, shards, tokens)
     with _held(dataset, root, watcher):
-        listing = _list_and_pin(dataset, root)
+        listing = _list_and_hold(dataset, root)
         count = _shards_for(dataset, tokens, _listed_tokens(dataset, listing)) if tokens else shards
         tasks = _tasks(dataset, root, listing, count, watcher)
         missing_bytes = _expect_space(root, tasks)
         watcher.total(missing_bytes)
         _fetch_all(listing, tasks, jobs, watcher)
+        sha256 = datasets.verify(dataset, root, count)
+        lockfile.pin_from_hub(root, dataset.name, listing.commit, _pins(listing, sha256))
         return DownloadReport(
             revision=listing.commit,
-            sha256=datasets.verify(dataset, root, count),
+            sha256=sha256,
             fetched=tuple(task.path.name for task in tasks),
             fetched_bytes=missing_bytes,
         )
@@ -76,13 +78,13 @@ def _held(dataset: Dataset, root: Path, watcher: DownloadObserver) -> Iterator[N
     lock = datasets.lock_path(dataset, root)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        with locked(lock, lambda: watcher.say(f"another process is fetching {dataset.name}; waiting for it")):
-            yield
     except OSError as error:
         raise DataError(
             f"{lock.parent}: expected a folder to write to, found '{error.strerror}'; mend it or move the data with "
             f"{datasets.ROOT_VARIABLE}."
         ) from error
+    with locked(lock, lambda: watcher.say(f"another process is fetching {dataset.name}; waiting for it")):
+        yield
 
 
 def _offline(dataset: Dataset, root: Path, shards: int | None, tokens: int | None) -> DownloadReport:
@@ -99,8 +101,8 @@ def _offline(dataset: Dataset, root: Path, shards: int | None, tokens: int | Non
     return DownloadReport(revision=revision, sha256=sha256, fetched=(), fetched_bytes=0)
 
 
-def _list_and_pin(dataset: Dataset, root: Path) -> client.Listing:
-    """What the Hub states at the pinned revision, held against manifest and lock file."""
+def _list_and_hold(dataset: Dataset, root: Path) -> client.Listing:
+    """What the Hub states at the pinned revision, held against manifest and lock file; pinned later, with the bytes."""
     assert dataset.repository is not None
     assert dataset.revision is not None
     is_commit = len(dataset.revision) == 40
@@ -116,9 +118,14 @@ def _list_and_pin(dataset: Dataset, root: Path) -> client.Listing:
                 f"{name}: expected sha256 {pinned} as the manifest of {dataset.name} says, found that the Hub states "
                 f"{file.sha256} at revision {listing.commit}; trust neither before you know why."
             )
-    pins = {name: lockfile.Pin(sha256=file.sha256, bytes=file.bytes, origin="hub") for name, file in files.items()}
-    lockfile.pin_from_hub(root, dataset.name, listing.commit, pins)
+    lockfile.hold_to_hub(root, dataset.name, _pins(listing, files))
     return replace(listing, files=files)
+
+
+def _pins(listing: client.Listing, names: Iterable[str]) -> dict[str, lockfile.Pin]:
+    """What the Hub states of these files."""
+    files = [listing.files[name] for name in names]
+    return {file.name: lockfile.Pin(sha256=file.sha256, bytes=file.bytes, origin="hub") for file in files}
 
 
 def _listed_tokens(dataset: Dataset, listing: client.Listing) -> list[int]:

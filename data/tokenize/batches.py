@@ -62,7 +62,7 @@ def _lines(payload: bytes) -> Iterator[bytes]:
 def _parse(index: int, line: bytes) -> str:
     try:
         record = json.loads(_decode(index, line))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         raise MalformedError(index, "a JSON object", f"'{error}'") from error
     text = record.get(TEXT_FIELD) if isinstance(record, dict) else None
     if not isinstance(text, str):

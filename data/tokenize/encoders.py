@@ -7,6 +7,7 @@ under way that memory stays bounded.
 import fcntl
 import hashlib
 import multiprocessing
+import re
 import signal
 import threading
 from collections import deque
@@ -24,6 +25,7 @@ from .gpt2 import Tokens
 
 DIGEST_BYTES = 16
 
+_RUN = re.compile(r"(.)\1{999,}", re.DOTALL)
 _BATCHES_AHEAD = 4  # for every worker
 _PIPE_BYTES = 2**20
 
@@ -40,13 +42,28 @@ class Encoded:
 def encode_batch(batch: Batch) -> Encoded:
     """Return the tokens of one batch. Raises batches.MalformedError, and DataError as gpt2 does."""
     texts = batch.texts()
-    tokens = gpt2.encode_texts(texts, inside=batch.start.inside)
+    try:
+        tokens = gpt2.encode_texts(texts, inside=batch.start.inside)
+    except ValueError as error:  # of tiktoken's regular expression
+        raise _unsplittable(texts, error) from error
     raw = [text.encode() for text in texts]
     digests = [
         _digest(piece) if len(text) <= gpt2.PIECE_CHARACTERS else digest_text(text)
         for text, piece in zip(texts, raw, strict=True)
     ]
     return Encoded(tokens=tokens, digests=digests, text_bytes=sum(map(len, raw)))
+
+
+def _unsplittable(texts: list[str], error: ValueError) -> MalformedError:
+    """Which of the texts the tokenizer gave up at, and what is longest in it."""
+    for index, text in enumerate(texts):
+        try:
+            gpt2.encode_texts([text])
+        except ValueError:
+            run = max((match[0] for match in _RUN.finditer(text)), key=len, default="")
+            found = f"{len(run):,} times {run[:1]!r} in a row" if run else f"'{error}'"
+            return MalformedError(index, "text that GPT-2's tokenizer can split", found)
+    return MalformedError(0, "text that GPT-2's tokenizer can split", f"'{error}'")
 
 
 def digest_text(text: str) -> bytes:

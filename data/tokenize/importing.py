@@ -18,7 +18,7 @@ from .. import datasets
 from ..datasets import Dataset, write_manifest
 from ..digests import measure
 from ..errors import DataError
-from ..files import locked
+from ..files import TEMPORARY_SUFFIX, locked
 from ..shards import MAGIC, make_header, read_shard, write_shard
 from . import gpt2
 from .order import SHARD_TOKENS
@@ -182,15 +182,24 @@ def _write_known(dataset: Dataset, root: Path, found: _Found) -> Dataset:
 
 def _write_own(name: str, root: Path, found: _Found) -> Dataset:
     dataset, folder = _describe(name, found), root / name
-    if folder.exists():
-        raise DataError(f"{folder}: expected no such folder yet, found one; remove it or choose another --name.")
-    folder.mkdir(parents=True)
     names = [dataset.val_file, *dataset.train_files()]
+    if folder.exists() and not _is_left_half(folder, names):
+        raise DataError(f"{folder}: expected no such folder yet, found one; remove it or choose another --name.")
+    folder.mkdir(parents=True, exist_ok=True)
     for file, part in zip(names, [found.val, *found.train], strict=True):
         write_shard(folder / file, part)
     pinned = dataset.model_copy(update={"sha256": measure([folder / file for file in names])})
     write_manifest(datasets.own_manifest_path(folder), pinned)
     return pinned
+
+
+def _is_left_half(folder: Path, names: list[str]) -> bool:
+    """Whether a folder is what an import that was killed has left: some of these shards, no manifest, nothing else."""
+    known = {*names, ".verified.json"}
+    return folder.is_dir() and all(
+        path.name in known or (path.name.startswith(".") and path.name.endswith(TEMPORARY_SUFFIX))
+        for path in folder.iterdir()
+    )
 
 
 def _describe(name: str, found: _Found) -> Dataset:

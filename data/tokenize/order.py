@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..datasets import NAME, manifest_path
 from ..errors import DataError
 from ..shards import MAX_TOKENS
 from .cutting import InputState, Settings
@@ -39,6 +40,17 @@ def expect_sizes(order: Order) -> None:
             raise DataError(f"expected shards of 1 to {MAX_TOKENS:,} tokens, found {size:,}; choose another size.")
     if order.separator == "":
         raise DataError("expected a separator of at least one character, found none; leave out --separator.")
+
+
+def expect_name(out: Path) -> None:
+    """Raise DataError for a folder that no dataset, or none of one's own, can be called by."""
+    if not NAME.fullmatch(out.name):
+        raise DataError(
+            f"{out}: expected a name of letters, digits, - and _, since the dataset is called by it, found "
+            f"{out.name!r}; choose another."
+        )
+    if manifest_path(out.name).exists():
+        raise DataError(f"{out}: expected a name of your own, found that of a known dataset; choose another.")
 
 
 def settings_of(order: Order) -> Settings:

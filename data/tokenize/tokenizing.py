@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import digests
-from ..datasets import Dataset, manifest_path, own_manifest_path, read_manifest, write_manifest
+from ..datasets import Dataset, own_manifest_path, read_manifest, write_manifest
 from ..errors import DataError
 from ..files import TEMPORARY_SUFFIX, locked
 from ..shards import MAX_TOKENS
@@ -23,7 +23,7 @@ from .cutting import InputState, Journal, Resumption, Shard, ShardFile
 from .documents import locate, read_batches
 from .encoders import Encoded
 from .gpt2 import Tokens
-from .order import Order, expect_sizes, settings_of
+from .order import Order, expect_name, expect_sizes, settings_of
 from .repeats import RepeatedDocuments
 
 _BYTES_WORTH_A_WORKER = 2**23
@@ -39,8 +39,7 @@ def tokenize(order: Order, workers: int, progress: Progress | None = None) -> Da
     malformed input and for training documents that are in validation too.
     """
     expect_sizes(order)
-    if manifest_path(order.out.name).exists():
-        raise DataError(f"{order.out}: expected a name of your own, found that of a known dataset; choose another.")
+    expect_name(order.out)
     try:
         order.out.mkdir(parents=True, exist_ok=True)
         with locked(order.out / ".lock"):

@@ -7,18 +7,19 @@ nothing that was started is forgotten.
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from data import datasets
-from data.files import sync_folder
 
 from ..errors import RecordError, UserError
 from ..formats import environment, layout
 from ..formats.observer import Observer
-from ..formats.run import CampaignRef, RunRecord, close_abandoned, full_disk_is_a_failure, new_run_id, read_run
+from ..formats.run import CampaignRef, RunRecord, full_disk_is_a_failure, new_run_id, read_run
+from ..formats.run_folder import begin_folder, close_abandoned
 from ..formats.submission import Submission, take_copy
 from ..formats.track import Track, load_track
 from ..referee import machine, spoken
@@ -52,7 +53,8 @@ class Options:
 
     data_root: Path
     keep_weights: bool = False
-    wait: bool = False
+    wait: bool = True  # for another run that holds the machine
+    on_wait: Callable[[str], None] = lambda _: None  # told who holds the machine
     python: Path | None = None  # of the sandbox's own environment, which the referee and the judge do not share
 
 
@@ -70,25 +72,23 @@ def begin(plan: Plan, track_file: Path, arms: Sequence[Submission], parent: Path
 
     Raises UserError when a file has changed since it was planned.
     """
-    folder = parent / plan.campaign_id
-    with full_disk_is_a_failure():
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            sentence = f"expected a folder for runs that can be written at {parent}, found: {error.strerror}"
-            raise UserError(sentence) from error
-        track = track_file.read_bytes()
-        if hashlib.sha256(track).hexdigest() != plan.track.sha256:
-            raise UserError(f"{track_file} changed while the campaign was planned; start it again")
-        (folder / layout.TRACK_FILE).write_bytes(track)
-        (folder / layout.RECORD_RUNS_DIR).mkdir()
-        for arm, submission in zip(plan.arms, arms, strict=True):
-            (folder / arm.arm).mkdir()
-            take_copy(submission, folder / arm.arm)
-            _check_source(folder, arm)
-        create_ledger(folder, _with_languages(folder, plan))
-        sync_folder(parent)
-    return folder
+    begun = begin_folder(parent, plan.campaign_id)
+    try:
+        with full_disk_is_a_failure():
+            track = track_file.read_bytes()
+            if hashlib.sha256(track).hexdigest() != plan.track.sha256:
+                raise UserError(f"{track_file} changed while the campaign was planned; start it again")
+            (begun.path / layout.TRACK_FILE).write_bytes(track)
+            (begun.path / layout.RECORD_RUNS_DIR).mkdir()
+            for arm, submission in zip(plan.arms, arms, strict=True):
+                (begun.path / arm.arm).mkdir()
+                take_copy(submission, begun.path / arm.arm)
+                _check_source(begun.path, arm)
+            create_ledger(begun.path, _with_languages(begun.path, plan))
+            begun.appear()
+    finally:
+        begun.give_up()
+    return begun.path
 
 
 def _with_languages(folder: Path, plan: Plan) -> Plan:
@@ -112,9 +112,10 @@ def run_campaign(folder: Path, options: Options, watcher: CampaignObserver, resu
                 return CampaignResult(folder, None)
             conductor.take_up(resumed)
         while (slot := conductor.next_slot) is not None:
-            with interrupts.raised():
-                request = conductor.prepare(slot)
-            run = conductor.attempt(slot, request)
+            with conductor.machine_held(interrupts):
+                with interrupts.raised():
+                    request = conductor.prepare(slot)
+                run = conductor.attempt(slot, request)
             if not fills_slot(run.status):
                 return CampaignResult(folder, run)
         conductor.close()
@@ -161,7 +162,7 @@ class _Runner:
 
     def take_up(self, resumed: bool) -> None:
         """Settle what was left open before, and look at what it finished."""
-        close_abandoned(self._runs)
+        close_abandoned(self._runs, alone=True)  # we hold the ledger
         if resumed or self.ledger.attempts:
             self.writer.resumed(f"taken up with {self.state.filled} of {len(self.plan.slots)} slots filled")
         for entry, outcome in self.ledger.attempts:
@@ -197,6 +198,17 @@ class _Runner:
             return comparable.text_fingerprint(self.dataset.name, facts)
         data = datasets.verify(self.dataset, self.options.data_root, self.track.data.train_shards)
         return comparable.data_fingerprint(data)
+
+    @contextmanager
+    def machine_held(self, interrupts: Interrupts) -> Iterator[None]:
+        """The machine is ours before an attempt is entered: one that never had it leaves no line in the ledger."""
+        lock = machine.exclusive(self.options.wait, self.options.on_wait)
+        with interrupts.raised():
+            lock.__enter__()
+        try:
+            yield
+        finally:
+            lock.__exit__(None, None, None)
 
     def attempt(self, slot: Slot, request: Request) -> RunRecord:
         """One run, with its two entries in the ledger."""
@@ -276,7 +288,7 @@ class _Runner:
             campaign=CampaignRef(id=plan.campaign_id, slot=slot.index, arm=slot.arm),
             keep_weights=self.options.keep_weights,
             require_sandbox=plan.sandbox,
-            wait=self.options.wait,
+            holds_machine=True,
             python=self.options.python,
             relabel=plan.relabel,
             language=self._language(slot),

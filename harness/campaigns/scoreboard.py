@@ -2,23 +2,30 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import fmean
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
-from ..formats import numbers
+from data.printing import printable
+
+from ..formats import layout, numbers
 from ..formats.observer import Observer
 from ..formats.run import RunRecord
 from ..referee.display import Display
+from ..referee.last_frames import last_frames
+from ..status import Status
 from .campaign import Arm, Plan, Slot
 
 
 class Scoreboard:
     """Prints on a console. The plan is fixed, so looking at the means changes nothing."""
 
-    def __init__(self, console: Console, plan: Plan) -> None:
-        self._console, self._plan = console, plan
+    def __init__(self, console: Console, plan: Plan, folder: Path) -> None:
+        """folder: of the campaign; a run that fails shows where its own files raised."""
+        self._console, self._plan, self._folder = console, plan, folder
         self._display: Display | None = None
         self._times: dict[Arm, dict[int, float]] = {"candidate": {}, "baseline": {}}
         self._losses: dict[Arm, list[float]] = {"candidate": [], "baseline": []}
@@ -51,6 +58,14 @@ class Scoreboard:
             result = f"val_loss {numbers.loss(loss)}  {numbers.fixed(time_s, 3):>9} s   {self._so_far(slot.arm)}"
         number = f"{slot.index + 1:>{len(str(len(self._plan.slots)))}} of {len(self._plan.slots)}"
         self._console.print(f"[bold]{number}[/]  {slot.arm:<9}  {result}", soft_wrap=True, highlight=False)
+        if run.status != Status.COMPLETE:
+            self._show_frames(run)
+
+    def _show_frames(self, run: RunRecord) -> None:
+        log = self._folder / layout.RECORD_RUNS_DIR / run.run_id / layout.LOG_FILE
+        frames = last_frames(log, run.sentence) or ""
+        for line in (*frames.splitlines(), *([f"log: {log}"] if log.exists() else ())):
+            self._console.print(Text(f"    {printable(line)}"), soft_wrap=True)
 
     def _so_far(self, arm: Arm) -> str:
         times, losses = self._times[arm].values(), self._losses[arm]

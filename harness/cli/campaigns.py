@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,22 @@ from ..campaigns.runner import Options, begin, open_campaigns, run_campaign
 from ..campaigns.scoreboard import Scoreboard
 from ..campaigns.summary import CampaignSummary, summarise
 from ..errors import RunFailure, TrackError, UserError
-from ..formats import layout
+from ..formats import layout, numbers
 from ..formats.run import Finding
-from ..formats.submission import check_source
+from ..formats.submission import Submission, check_source
 from ..formats.track import Track, find_track, load_track
 from ..records.acceptance import of_major
+from ..records.eligibility import Intent, hindrances, in_words, is_hindered, reproduced_record
 from ..records.lookup import NamedSubmission
 from ..records.record import read_records
+from ..records.submitting import foreseen_findings
 from ..referee import machine
+from ..referee.display import watching_console
 from ..rules import source_rules
 from ..sandbox import levels
 from ..system import clock
 from .amounts import advancing, interruptible, progress_bar
-from .reports import exit_on_errors, findings_json, show_findings
+from .reports import exit_on_errors, findings_json, say_chances, say_passed_over, say_who_holds, show_findings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +44,11 @@ class Start:
     """How a command starts what it starts; nothing of it changes a result."""
 
     keep_weights: bool
-    wait: bool
+    wait: bool | None  # for another run that holds the machine; None: a campaign does, a single run does not
     dry_run: bool
     as_json: bool
+    required_sandbox: str | None = None  # asked for by name
+    anyway: bool = False  # also a campaign that cannot become a record here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +60,11 @@ class CampaignDraft:
     track_file: Path
     submissions: tuple[NamedSubmission, ...]
     parent: Path
+
+    @property
+    def hindrances(self) -> tuple[Finding, ...]:
+        """What keeps it from becoming a record here."""
+        return hindrances(intent_of(self.plan, self.track, self.submissions[0].submission))
 
 
 def refereed_track(name: str) -> Track:
@@ -106,14 +116,40 @@ def draft(
     )
 
 
+def intent_of(plan: Plan, track: Track, candidate: Submission | None) -> Intent:
+    baseline = plan.arm("baseline")
+    return Intent(
+        track=track,
+        sandbox=plan.sandbox,
+        device=plan.device,
+        world_size=plan.world_size,
+        runs=plan.runs_per_arm,
+        candidate=candidate,
+        candidate_sha256=plan.arms[0].submission.sha256,
+        has_baseline=baseline is not None,
+        baseline_record=None if baseline is None else baseline.record,
+        relabelled=plan.relabel,
+    )
+
+
 def race(draft: CampaignDraft, start: Start) -> None:
     """Start a campaign and run it to its end; or only say what would run."""
     if start.dry_run:
         _show_draft(draft, start.as_json)
         return
-    console = Console(stderr=True)
+    console = watching_console()
+    found = draft.hindrances
+    if is_hindered(found) and not start.anyway:
+        raise UserError(
+            f"expected a campaign that can become a record of {draft.track.name} here, found "
+            f"{in_words(found)}; mend that, or run it all the same with --anyway"
+        )
     _tell_open_ones(draft, console)
+    say_passed_over(console, start.required_sandbox, draft.plan.sandbox)
     check_data(draft.track)
+    if start.wait is False:
+        with machine.exclusive(wait=False):  # a campaign that cannot begin leaves no folder
+            pass
     folder = begin(draft.plan, draft.track_file, [each.submission for each in draft.submissions], draft.parent)
     _sit(folder, draft.plan, start, console, resumed=False)
 
@@ -127,7 +163,7 @@ def resume_campaign(folder: Path, start: Start, fixed: dict[str, object]) -> Non
         if value not in (None, False):
             raise UserError(f"expected only a campaign's folder with --resume, found {name} too; its plan is fixed")
     plan = read_bundle(folder).plan
-    console = Console(stderr=True)
+    console = watching_console()
     check_data(load_track(str(folder / layout.TRACK_FILE)))
     _sit(folder, plan, start, console, resumed=True)
 
@@ -151,21 +187,31 @@ def prepare_data(track: Track, console: Console) -> None:
 
 def _sit(folder: Path, plan: Plan, start: Start, console: Console, *, resumed: bool) -> None:
     """Conduct, summarise, print, exit."""
-    options = Options(data_root=datasets.data_root(), keep_weights=start.keep_weights, wait=start.wait)
+    options = Options(
+        data_root=datasets.data_root(),
+        keep_weights=start.keep_weights,
+        wait=start.wait is not False,
+        on_wait=say_who_holds(console),
+    )
     count = f"{len(plan.slots)} run{'' if len(plan.slots) == 1 else 's'}"
+    track = load_track(str(folder / layout.TRACK_FILE))
+    intent = intent_of(plan, track, None)
+    reproduced = reproduced_record(intent)
+    say_chances(console, track, hindrances(intent), reproduced)
     console.print(f"campaign {plan.campaign_id}: {count}, {escape(str(folder))}", soft_wrap=True, highlight=False)
     try:
-        with Scoreboard(console, plan).watching() as board:
+        with Scoreboard(console, plan, folder).watching() as board:
             result = run_campaign(folder, options, board, resumed)
     except RunFailure as failure:
         raise RunFailure(failure.status, f"{failure.sentence}; {_how_to_go_on(folder)}") from failure
     stopped_by = None if result.stopped_by is None else result.stopped_by.status
-    track = load_track(str(folder / layout.TRACK_FILE))
     summary = summarise(read_bundle(folder), track, stopped_by)
+    if summary.closed and plan.purpose != "reproduce" and reproduced is None:
+        summary = replace(summary, findings=foreseen_findings(folder))
     if start.as_json:
         sys.stdout.write(TypeAdapter(CampaignSummary).dump_json(summary, indent=1).decode() + "\n")
     else:
-        _show(summary, Console())
+        _show(summary, reproduced, Console())
     raise typer.Exit(summary.exit_code)
 
 
@@ -173,7 +219,7 @@ def _how_to_go_on(folder: Path) -> str:
     return f"go on with `speedrun run --resume {folder}`"
 
 
-def _show(summary: CampaignSummary, console: Console) -> None:
+def _show(summary: CampaignSummary, reproduced: str | None, console: Console) -> None:
     for sentence in summary.sentences:
         console.print(escape(sentence), soft_wrap=True, highlight=False)
     show_findings(console, summary.findings)
@@ -181,8 +227,12 @@ def _show(summary: CampaignSummary, console: Console) -> None:
         console.print(
             f"[red]stopped[/] ({summary.stopped_by}); {escape(_how_to_go_on(Path(summary.folder)))}", soft_wrap=True
         )
+    elif any(finding.severity == "error" for finding in summary.findings):
+        console.print("`speedrun submit` would refuse it", style="dim", soft_wrap=True)
     elif summary.exit_code == 0 and summary.purpose != "reproduce":
         command = f"speedrun submit {summary.folder} --title ... --author ..."
+        if reproduced is not None:
+            command = f"speedrun challenge {summary.track}/{reproduced} {summary.folder} --author ..."
         console.print(f"hand it in: {escape(command)}", style="dim", soft_wrap=True, highlight=False)
 
 
@@ -220,13 +270,23 @@ def _show_draft(draft: CampaignDraft, as_json: bool) -> None:
         "gpu_hours": round(total_s * devices / 3600, 3),
         "runs_root": str(draft.parent),
     }
-    findings = list(_source_findings(draft))
+    own = [finding for finding in draft.hindrances if not finding.sentence.startswith("candidate: ")]
+    findings = [*own, *_source_findings(draft)]
     if as_json:
         print(json.dumps(shown | {"findings": findings_json(findings)}, indent=1))
     else:
         console = Console()
-        for key, value in (shown | {"findings": len(findings) or "none"}).items():
-            console.print(f"[bold]{key:<14}[/] {escape(str(value))}", soft_wrap=True, highlight=False)
+        test = f"{plan.test.name}-test at p < {plan.test.alpha:g}"
+        words = {
+            "test": test if plan.test.sigma is None else f"{test}, sigma {plan.test.sigma:g}",
+            "run_s": f"{numbers.seconds(run_s.value)}: {run_s.source}",
+            "total_s": numbers.seconds(total_s),
+            "gpu_hours": numbers.hours(shown["gpu_hours"]) if devices else None,
+            "findings": len(findings) or "none",
+        }
+        for key, value in (shown | words).items():
+            if value is not None:
+                console.print(f"[bold]{key:<14}[/] {escape(numbers.setting(value))}", soft_wrap=True, highlight=False)
         show_findings(console, findings)
         console.print("nothing was started (--dry-run); seeds are drawn when it is")
     exit_on_errors(findings)

@@ -7,7 +7,7 @@ import typer
 
 from ..errors import UserError
 from ..formats.track import Track, default_track, load_track
-from ..records.lookup import NamedSubmission, find_baseline, find_submission, standing_record
+from ..records.lookup import NamedSubmission, find_baseline, find_submission, standing_record, track_of_record
 from . import options
 from .campaigns import Start, draft, race
 
@@ -25,7 +25,8 @@ def compare(
     out: options.Out = None,
     keep_weights: options.KeepWeights = False,
     require_sandbox: options.Sandbox = None,
-    wait: options.Wait = False,
+    wait: options.Wait = None,
+    anyway: options.Anyway = False,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
 ) -> None:
@@ -44,11 +45,15 @@ def compare(
     """
     if runs < 2:
         raise UserError(f"expected at least 2 pairs to compare, found --runs {runs}; `speedrun plan` says how many")
-    name = track or default_track()
+    name = track or track_of_record(candidate) or default_track()
     the_track = load_track(name)
     submissions = (find_submission(candidate, the_track.name), *_opponent(baseline, the_track))
     campaign = draft(name, submissions, runs, nproc, require_sandbox, out)
-    race(campaign, Start(keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json))
+    start = Start(
+        keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json,
+        required_sandbox=require_sandbox, anyway=anyway,
+    )  # fmt: skip
+    race(campaign, start)
 
 
 def _opponent(baseline: str | None, track: Track) -> tuple[NamedSubmission, ...]:

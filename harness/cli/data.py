@@ -108,7 +108,9 @@ def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Datasets; every one with shards here by default.")] = None,
     for_track: ForTrack = None,
     shards: Shards = None,
-    afresh: Annotated[bool, typer.Option("--afresh", help="Hash again what was hashed before.")] = False,
+    afresh: Annotated[
+        bool, typer.Option("--afresh/--remembered", help="Hash all of it, or believe size and date of what was hashed.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Check shards: headers, lengths, token counts, and SHA-256 against manifest and lock file.
@@ -144,7 +146,7 @@ def _verify(
     with progress_bar("hashing", Console(stderr=True), quiet) as bar:
         digests = datasets.verify(dataset, root, count, progress=advancing(bar, dataset.name), afresh=afresh)
     if not quiet:
-        _show_verified(dataset, root, digests)
+        _show_verified(dataset, root, digests, how="hashed" if afresh else "as they were when they were last hashed")
     return _report(dataset, root, digests)
 
 
@@ -180,8 +182,10 @@ def _download(dataset: Dataset, root: Path, shards: int | None, tokens: int | No
     )
 
 
-def _show_verified(dataset: Dataset, root: Path, digests: dict[str, str]) -> None:
-    print(f"{dataset.name}: {len(digests)} shards verified under {root / dataset.name}")
+def _show_verified(dataset: Dataset, root: Path, digests: dict[str, str], how: str = "") -> None:
+    print(
+        f"{dataset.name}: {len(digests)} shards verified{', ' + how + ',' if how else ''} under {root / dataset.name}"
+    )
 
 
 def _report(dataset: Dataset, root: Path, digests: dict[str, str]) -> dict[str, Any]:

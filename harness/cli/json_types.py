@@ -10,10 +10,11 @@ from data.datasets import Dataset
 
 from ..campaigns.campaign import Arm, PlannedTest, Purpose
 from ..campaigns.evidence import Evidence
-from ..formats.run import Finding, Section
+from ..formats.run import Finding, RunRecord, Section
 from ..formats.track import Budget, Track
 from ..records.verdict import WaivedFinding
 from ..referee.doctor import Check
+from ..selftimed.record import SelfTimedRecord
 
 
 class Refusal(Section):
@@ -21,6 +22,20 @@ class Refusal(Section):
 
     error: str
     exit_code: int
+
+
+class RunOutput(RunRecord):
+    """speedrun run"""
+
+    log: str | None  # where what it printed is
+    traceback: str | None  # of a run that failed: the last frames of the submission's own files
+
+
+class LegacyOutput(SelfTimedRecord):
+    """speedrun run --legacy"""
+
+    log: str | None
+    traceback: str | None
 
 
 class DryRun(Section):
@@ -39,6 +54,7 @@ class DryRun(Section):
     budget: Budget
     runs_root: str
     findings: list[Finding]  # of the source; an error among them: exit code 1
+    hindrances: list[Finding]  # what keeps a campaign here from becoming a record
 
 
 class RunTime(Section):
@@ -65,7 +81,7 @@ class CampaignDryRun(Section):
     total_s: float
     gpu_hours: float
     runs_root: str
-    findings: list[Finding]  # of each arm's source; an error among them: exit code 1
+    findings: list[Finding]  # what keeps it from becoming a record, and of each arm's source; an error: exit code 1
 
 
 class ListedTrack(Track):
@@ -82,6 +98,7 @@ class Examination(Section):
 
     checks: list[Check]
     tracks: dict[str, list[str]]  # what this machine lacks, by track
+    records: dict[str, list[Finding]]  # of the tracks that run here: what keeps a campaign from becoming a record
 
 
 class ListedRule(Section):

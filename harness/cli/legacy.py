@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +18,7 @@ from ..formats import layout, numbers
 from ..formats.environment import gpus
 from ..formats.track import Track, load_track
 from ..referee import machine
-from ..referee.display import Display
+from ..referee.display import Display, watching_console
 from ..sandbox import levels
 from ..selftimed.checkpoints import find_adapter
 from ..selftimed.execution import execute_self_timed
@@ -27,10 +26,11 @@ from ..selftimed.grammars import BY_NAME, GRAMMARS, Grammar
 from ..selftimed.record import SelfTimedRecord
 from ..selftimed.run_state import SelfTimedRequest
 from ..selftimed.workcopy import find_checkout
+from ..status import Status
 from ..system.clock import NS
 from . import options
 from .campaigns import prepare_data
-from .reports import show_findings
+from .reports import failure_json, say_passed_over, say_who_holds, show_failure, show_findings
 
 DAY_S = 86_400.0
 
@@ -42,6 +42,10 @@ Torchrun = Annotated[bool, typer.Option("--torchrun", help="Start it by torchrun
 Ranks = Annotated[int, typer.Option("--nproc", min=1, max=1024, help="Ranks; more than one means torchrun.")]
 Checkpoint = Annotated[
     str | None, typer.Option(help="Have the judge score this checkpoint afterwards: a path inside the checkout.")
+]
+Readable = Annotated[
+    list[Path] | None,
+    typer.Option("--readable", exists=True, help="A folder outside the checkout it may read; repeat it."),
 ]
 AdapterName = Annotated[str, typer.Option("--adapter", help="How to read the checkpoint: auto, nanogpt or mingpt.")]
 Budget = Annotated[float | None, typer.Option("--budget-s", min=0.1, help="Seconds it may take.")]
@@ -57,12 +61,13 @@ def legacy(
     nproc: Ranks = 1,
     torchrun: Torchrun = False,
     checkpoint: Checkpoint = None,
+    readable: Readable = None,
     adapter: AdapterName = "auto",
     budget_s: Budget = None,
     out: options.Out = None,
     keep_weights: KeepCheckpoint = False,
     require_sandbox: options.Sandbox = None,
-    wait: options.Wait = False,
+    wait: options.Wait = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
 ) -> None:
@@ -95,8 +100,10 @@ def legacy(
         checkpoint=checkpoint,
         adapter=None if checkpoint is None else find_adapter(adapter, found),
         keep_checkpoint=keep_weights,
+        readable=tuple(path.resolve() for path in readable or ()),
         require_sandbox=require_sandbox,
-        wait=wait,
+        wait=bool(wait),
+        on_wait=say_who_holds(Console(stderr=True)),
     )
     if dry_run:
         _show_plan(request, as_json)
@@ -105,14 +112,16 @@ def legacy(
 
 
 def _run(request: SelfTimedRequest, as_json: bool) -> None:
-    console = Console(stderr=True)
+    console = watching_console()
     if request.checkpoint is not None and request.track is not None:
         prepare_data(request.track, console)
+    say_passed_over(console, request.require_sandbox)
     with Display(console) as display:
         record, folder = execute_self_timed(request, display)
         display.close()
     if as_json:
-        sys.stdout.write(record.model_dump_json(indent=1) + "\n")
+        more = failure_json(record.sentence, folder, record.status != Status.COMPLETE)
+        print(json.dumps(record.model_dump(mode="json") | more, indent=1))
     else:
         _show(record, folder, Console())
     raise typer.Exit(int(record.exit_code))
@@ -170,6 +179,8 @@ def _show(record: SelfTimedRecord, folder: Path, console: Console) -> None:
     good = record.exit_code == 0
     head = Text.assemble((str(record.status), f"bold {'green' if good else 'red'}"), f": {printable(record.sentence)}")
     console.print(head, soft_wrap=True)
+    if record.status != Status.COMPLETE:
+        show_failure(console, record.sentence, folder)
     claim, seen = record.claim, record.observed
     if claim is not None:
         own = "no time of its own" if claim.train_time_ns is None else numbers.fixed_seconds(claim.train_time_ns / NS)

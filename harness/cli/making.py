@@ -12,6 +12,7 @@ from rich.console import Console
 
 from data import datasets
 from data.datasets import Dataset
+from data.printing import visible
 from data.tokenize.inspection import inspect
 
 from ..formats import numbers
@@ -46,7 +47,7 @@ def info(
         line = f"{key.replace('_', ' '):<26}{numbers.setting(value)}"
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     if shown is not None:
-        console.print(f"first text\n\n{shown}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"first text\n\n{visible(shown)}", highlight=False, soft_wrap=True, markup=False)
 
 
 def tokenize(

@@ -10,6 +10,10 @@ Ranks = Annotated[int | None, typer.Option("--nproc", help="Ranks; the track's o
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for what is made; runs/ of the checkout by default.")]
 KeepWeights = Annotated[bool, typer.Option("--keep-weights", help="Save weights.safetensors beside run.json.")]
 Sandbox = Annotated[str | None, typer.Option("--require-sandbox", help="A sandbox level: refuse to run with less.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait while another run holds this machine.")]
+Wait = Annotated[
+    bool | None,
+    typer.Option("--wait/--no-wait", help="Wait while another run holds this machine; campaigns do by default."),
+]
+Anyway = Annotated[bool, typer.Option("--anyway", help="Also a campaign that cannot become a record here.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would run; start nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the record, or a campaign's summary, as JSON on stdout.")]

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..campaigns.forecast import ClaimForecast, Forecast, Group, Wishes, alike, forecast
-from ..errors import UserError, first_problem
+from ..errors import UserError
 from ..formats import layout, numbers
 from ..formats.run import read_local_runs
 from ..formats.track import Track, default_track, load_track, rules_major
@@ -50,7 +50,10 @@ def plan(
             time_sd=None if time_sd is None else _share(time_sd, "a deviation of times"),
         )
     except ValidationError as error:
-        raise UserError(f"expected numbers a plan can be made of, found: {first_problem(error)}") from error
+        first = error.errors()[0]
+        name = str(first["loc"][0]).removesuffix("_nats").replace("_", "-") if first["loc"] else "options"
+        wrong = first["msg"][:1].lower() + first["msg"][1:]
+        raise UserError(f"expected numbers a plan can be made of, found that of --{name} the {wrong}") from error
     groups, standing = _measured(contest)
     result = forecast(contest, groups, standing, wishes)
     if as_json:

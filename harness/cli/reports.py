@@ -1,6 +1,7 @@
 """Reports: findings, evidence and diffs as a terminal shows them, also hostile ones."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -10,14 +11,61 @@ from rich.text import Text
 from data.printing import printable
 
 from ..campaigns.evidence import ArmEvidence, Evidence
-from ..formats import numbers
+from ..formats import layout, numbers
 from ..formats.run import Finding
+from ..formats.track import Track
+from ..records.eligibility import in_words, is_hindered
 from ..records.verdict import WaivedFinding
+from ..referee.last_frames import last_frames
+from ..sandbox import levels
 from ..status import ExitCode
 
 DIFF_LINES = 400
 _SEVERITY = {"error": "bold red", "warning": "yellow"}
 _DIFF = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def say_who_holds(console: Console) -> Callable[[str], None]:
+    """What to call when a run has to wait for the machine."""
+
+    def say(holder: str) -> None:
+        console.print(f"waiting for another run that holds this machine ({holder})", soft_wrap=True, highlight=False)
+
+    return say
+
+
+def say_passed_over(console: Console, required: str | None, chosen: str | None = None) -> None:
+    """Why this machine's sandbox is not the best one, where nobody asked for it."""
+    if required is None:
+        for sentence in levels.passed_over(chosen or levels.choose(None)):
+            console.print(Text(printable(sentence), style="yellow"), soft_wrap=True)
+
+
+def say_chances(console: Console, track: Track, found: tuple[Finding, ...], reproduced: str | None) -> None:
+    """The first line of a campaign: whether it can become a record here, or what it reproduces."""
+    if is_hindered(found):
+        line = Text(f"this cannot become a record of {track.name}: {printable(in_words(found))}", style="bold yellow")
+    elif reproduced is not None:
+        line = Text(f"this is the source of {track.name}/{reproduced}: it can become a reproduction or a refutation")
+    else:
+        line = Text(f"this can become a record of {track.name}, rules {track.rules_version}")
+    console.print(line, soft_wrap=True)
+
+
+def show_failure(console: Console, sentence: str, folder: Path) -> None:
+    """Where in its own files a submission raised, and where the rest of its words are."""
+    log = folder / layout.LOG_FILE
+    if (frames := last_frames(log, sentence)) is not None:
+        console.print(Text("\n".join(f"  {printable(line)}" for line in frames.splitlines())), soft_wrap=True)
+    if log.exists() and log.stat().st_size:
+        console.print(Text(f"  log: {printable(str(log))}"), soft_wrap=True)
+
+
+def failure_json(sentence: str, folder: Path, is_failed: bool) -> dict[str, str | None]:
+    """`log`, and `traceback` of a run that failed."""
+    log = folder / layout.LOG_FILE
+    traceback = last_frames(log, sentence) if is_failed else None
+    return {"log": str(log) if log.exists() else None, "traceback": traceback}
 
 
 def show_findings(console: Console, findings: Iterable[Finding], waived: Iterable[WaivedFinding] = ()) -> None:

@@ -71,8 +71,10 @@ def _print(row: dict[str, Any], console: Console) -> None:
     value = ", ".join(row["value"]) or "none" if isinstance(row["value"], tuple) else row["value"]
     number = f"  {row['number']} = {value}" if row["number"] else ""
     waivable = "  waivable" if row["waivable"] else ""
-    console.print(
-        Text.assemble((f"{row['severity']:<8}", STYLES[row["severity"]]), (row["id"], "bold"), number, waivable)
-    )
-    why = Text(f"{row['why']}\nAgainst: {row['answers']}.", style="dim")
-    console.print(Padding(why, (0, 0, 0, 8)))
+    head = Text.assemble((f"{row['severity']:<8}", STYLES[row["severity"]]), (row["id"], "bold"), number, waivable)
+    console.print(head, soft_wrap=not console.is_terminal)
+    lines = (row["why"], f"Against: {row['answers']}.")
+    if console.is_terminal:
+        console.print(Padding(Text("\n".join(lines), style="dim"), (0, 0, 0, 8)))
+    else:
+        console.print(Text("\n".join(f"{'':<8}{line}" for line in lines)), soft_wrap=True)

@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,27 +9,38 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from data import datasets
 
 from ..errors import UserError
 from ..formats import layout, numbers
 from ..formats.run import RunRecord
-from ..formats.submission import check_source, read_submission
+from ..formats.submission import check_source
 from ..formats.track import Track, default_track, load_track
-from ..records.lookup import find_submission
+from ..records.eligibility import Intent, hindrances, in_words, is_hindered
+from ..records.lookup import find_submission, track_of_record
 from ..referee import machine, torchrun
-from ..referee.display import Display
+from ..referee.display import Display, watching_console
 from ..referee.execution import execute
 from ..referee.run_state import Request
 from ..rules import source_rules
 from ..sandbox import levels
+from ..status import Status
 from ..system.clock import NS
 from . import options
 from .campaigns import Start, check_data, check_runs, draft, race, refereed_track, resume_campaign
-from .reports import exit_on_errors, findings_json, show_findings
+from .reports import (
+    exit_on_errors,
+    failure_json,
+    findings_json,
+    say_passed_over,
+    say_who_holds,
+    show_failure,
+    show_findings,
+)
 
-Script = Annotated[Path | None, typer.Argument(help="A train_gpt.py, or a folder that holds one.")]
+Script = Annotated[Path | None, typer.Argument(help="A train_gpt.py, a folder that holds one, or a record.")]
 Runs = Annotated[int | None, typer.Option(help="A campaign of so many runs, fixed before the first; can be submitted.")]
 Resume = Annotated[Path | None, typer.Option(help="Take up the campaign in this folder where it stopped.")]
 Seed = Annotated[int | None, typer.Option(help="Drawn by the harness unless given; given ones are marked.")]
@@ -52,7 +62,8 @@ def run(
     relabel: Relabel = False,
     keep_weights: options.KeepWeights = False,
     require_sandbox: options.Sandbox = None,
-    wait: options.Wait = False,
+    wait: options.Wait = None,
+    anyway: options.Anyway = False,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
 ) -> None:
@@ -76,7 +87,12 @@ def run(
     if around is not None and around.local_rank != 0:
         torchrun.wait_for_referee()
         return
-    start = Start(keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json)
+    if around is not None:
+        torchrun.end_with_launcher()
+    start = Start(
+        keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json,
+        required_sandbox=require_sandbox, anyway=anyway,
+    )  # fmt: skip
     if resume is not None:
         texts = {"SCRIPT": script, "--track": track, "--out": out, "--require-sandbox": require_sandbox}
         given = {"--nproc": nproc, "--runs": runs, "--seed": seed}
@@ -84,7 +100,8 @@ def run(
         return
     if script is None:
         raise UserError("expected a SCRIPT to run, or --resume CAMPAIGN_FOLDER, found neither; see --help")
-    name, ranks = track or default_track(), nproc if around is None else around.local_world_size
+    name = track or track_of_record(str(script)) or default_track()
+    ranks = nproc if around is None else around.local_world_size
     if runs is not None:
         check_runs(runs, seed=seed is not None, practice=practice)
         named = find_submission(str(script), load_track(name).name)
@@ -92,7 +109,7 @@ def run(
         return
     request = _request(script, refereed_track(name), ranks, seed)
     request = replace(request, runs_root=out or layout.runs_root(), require_sandbox=require_sandbox)
-    _run_once(replace(request, practice=practice, relabel=relabel, keep_weights=keep_weights, wait=wait), start)
+    _run_once(replace(request, practice=practice, relabel=relabel, keep_weights=keep_weights, wait=bool(wait)), start)
 
 
 def _run_once(request: Request, start: Start) -> None:
@@ -100,13 +117,15 @@ def _run_once(request: Request, start: Start) -> None:
     if start.dry_run:
         _show_plan(request, start.as_json)
         return
-    console = Console(stderr=True)
+    console = watching_console()
     check_data(request.track)
+    say_passed_over(console, request.require_sandbox)
     with Display(console) as display:
-        record, folder = execute(request, display)
+        record, folder = execute(replace(request, on_wait=say_who_holds(console)), display)
         display.close()
     if start.as_json:
-        sys.stdout.write(record.model_dump_json(indent=1) + "\n")
+        more = failure_json(record.sentence, folder, record.status != Status.COMPLETE)
+        print(json.dumps(record.model_dump(mode="json") | more, indent=1))
     else:
         _show(record, folder, Console())
     raise typer.Exit(int(record.exit_code))
@@ -116,7 +135,7 @@ def _request(script: Path, track: Track, world_size: int | None, seed: int | Non
     """Everything a run needs to know, read and checked; nothing is started."""
     device = machine.pick_device(track)
     return Request(
-        submission=read_submission(script),
+        submission=find_submission(str(script), track.name).submission,
         track=track,
         dataset=datasets.load_dataset(track.data.dataset),
         data_root=datasets.data_root(),
@@ -133,6 +152,8 @@ def _show_plan(request: Request, as_json: bool) -> None:
     track = request.track
     check_source(request.submission, request.submission.root, track.budget.source_bytes)
     findings = source_rules.check(request.submission.root, request.submission.files, track)
+    sandbox = levels.choose(request.require_sandbox)
+    hindering = hindrances(Intent(track=track, sandbox=sandbox, device=request.device, world_size=request.world_size))
     plan: dict[str, Any] = {
         "track": track.name,
         "rules_version": track.rules_version,
@@ -142,20 +163,23 @@ def _show_plan(request: Request, as_json: bool) -> None:
         "seed": request.seed if request.seed_source == "user" else None,
         "world_size": request.world_size,
         "device": request.device,
-        "sandbox": levels.choose(request.require_sandbox),
+        "sandbox": sandbox,
         "missing_data": _missing_data(request),
         "budget": track.budget.model_dump(),
         "runs_root": str(request.runs_root),
     }
     if as_json:
-        print(json.dumps(plan | {"findings": findings_json(findings)}, indent=1))
+        both = {"findings": findings_json(findings), "hindrances": findings_json(hindering)}
+        print(json.dumps(plan | both, indent=1))
     else:
         console = Console()
         for key, value in plan.items():
-            shown = "drawn by the harness" if value is None else str(value)
+            shown = "drawn by the harness" if value is None else numbers.setting(value)
             console.print(f"[bold]{key:<14}[/] {escape(shown)}", soft_wrap=True)
         console.print(f"[bold]{'findings':<14}[/] {len(findings) or 'none'}")
         show_findings(console, findings)
+        no_record = in_words(hindering) if is_hindered(hindering) else ""
+        console.print(Text(f"records here   {f'none: {no_record}' if no_record else 'by a campaign'}"), soft_wrap=True)
         console.print("nothing was started (--dry-run)")
     exit_on_errors(findings)
 
@@ -175,6 +199,8 @@ def _show(record: RunRecord, folder: Path, console: Console) -> None:
     if record.score is not None and record.text is not None and record.text.entropy is not None:
         entropy, loss = numbers.loss(record.text.entropy), numbers.loss(record.score.val_loss)
         console.print(f"  val_loss {loss} on text of entropy {entropy}, in a language of this run's own")
+    if record.status != Status.COMPLETE:
+        show_failure(console, record.sentence, folder)
     for finding in record.findings:
         sentence = f"{finding.id}: {finding.sentence}; expected {finding.expected}, found {finding.found}"
         console.print(f"  [red]{finding.severity}[/] {escape(sentence)}", soft_wrap=True)
@@ -184,7 +210,8 @@ def _show(record: RunRecord, folder: Path, console: Console) -> None:
     kind = "practice" if record.practice else "relabelled run" if record.relabelled else "local run"
     console.print(
         f"  {kind} of {escape(record.submission.entry)} {record.submission.sha256[:8]}, seed {record.seed}, "
-        f"{record.world_size} ranks, sandbox {record.sandbox}: {escape(str(folder))}",
+        f"{record.world_size} ranks, {f'sandbox {record.sandbox}' if record.sandbox else 'never started'}: "
+        f"{escape(str(folder))}",
         soft_wrap=True,
         highlight=False,
     )

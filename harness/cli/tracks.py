@@ -45,6 +45,6 @@ def _print_one(track: Track, console: Console) -> None:
         if isinstance(value, dict):
             console.print(f"{key}:", style="bold")
             for inner, number in value.items():
-                console.print(f"  {inner:<22}{numbers.setting(number).strip()}", highlight=False)
+                console.print(f"  {inner:<24}{numbers.setting(number).strip()}", highlight=False, soft_wrap=True)
         else:
             console.print(f"{key:<16}{numbers.setting(value).strip()}", highlight=False, soft_wrap=True)

@@ -2,13 +2,14 @@
 
 import contextlib
 import csv
-import io
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -72,17 +73,43 @@ def collect(python: Path | None = None) -> Environment:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class NvidiaSmi:
+    """What nvidia-smi said: rows that are GPUs, and the rest in its own words."""
+
+    gpus: tuple[Gpu, ...]
+    words: tuple[str, ...]
+    exit_status: int | None  # None: it is not installed, or could not be asked
+
+
 @cache
+def ask_nvidia_smi() -> NvidiaSmi:
+    if shutil.which("nvidia-smi") is None:
+        return NvidiaSmi((), (), None)
+    query = ["nvidia-smi", f"--query-gpu={','.join(_GPU_FIELDS)}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, stdin=subprocess.DEVNULL, timeout=30, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        return NvidiaSmi((), (str(error),), None)
+    lines = (done.stdout + b"\n" + done.stderr).decode(errors="replace").splitlines()
+    return read_nvidia_smi(lines, done.returncode)
+
+
+def read_nvidia_smi(lines: Sequence[str], exit_status: int) -> NvidiaSmi:
+    """Its lines sorted into rows of GPUs and others; one that failed has no GPUs to offer."""
+    gpus, words = [], []
+    for line in lines:
+        cells = next(csv.reader([line.strip().replace("\0", "")], skipinitialspace=True), [])
+        if exit_status == 0 and len(cells) == len(_GPU_FIELDS) and all(cell.strip() for cell in cells[:2]):
+            gpus.append(Gpu(**dict(zip(_GPU_FIELDS.values(), cells, strict=True))))
+        elif line.strip():
+            words.append(line.strip())
+    return NvidiaSmi(tuple(gpus), tuple(words), exit_status)
+
+
 def gpus() -> tuple[Gpu, ...]:
     """The GPUs nvidia-smi shows; none where there is no driver."""
-    if shutil.which("nvidia-smi") is None:
-        return ()
-    query = ["nvidia-smi", f"--query-gpu={','.join(_GPU_FIELDS)}", "--format=csv,noheader,nounits"]
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        out = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
-        rows = csv.reader(io.StringIO(out), skipinitialspace=True)
-        return tuple(Gpu(**dict(zip(_GPU_FIELDS.values(), row, strict=True))) for row in rows if row)
-    return ()
+    return ask_nvidia_smi().gpus
 
 
 def site_of(python: Path) -> Path:

@@ -48,8 +48,16 @@ def abbreviated(value: float) -> str:
 
 
 def setting(value: Any) -> str:
-    """A value of a file of settings: a count grouped, everything else as it is."""
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    """A value of a file of settings in words: a count grouped, several in a row, what is not there as "none"."""
+    if value is None or value == () or value == [] or value == {}:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {setting(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(setting, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 # --- times ---

@@ -1,4 +1,4 @@
-"""A run on disk: the closed schema of `run.json` and the folder around it.
+"""A run on disk: the closed schema of `run.json`, and reading it.
 
 Schema history (never edited, only added to):
     1  2026-11  first version
@@ -6,30 +6,26 @@ Schema history (never edited, only added to):
     3  2026-11  `charges`: time added for work outside the clock; `answers` of a score; `prepare`;
                 `load`: what else the machine did meanwhile
                 `language` and `text`: on the embedded corpus every run speaks a language of its own
+                `owner` says on which host, in which pid namespace; status `machine_failed`
 """
 
 import errno
 import itertools
 import json
-import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError
 
-from data.files import replace_file, sync_folder
-
-from ..errors import RecordError, RunFailure, UserError, first_problem
+from ..errors import RecordError, RunFailure, first_problem
 from ..status import ExitCode, Status
-from ..system import clock, processes
+from ..system import processes, whereabouts
 from ..system.clock import NS
 from ..system.plainfile import read_plain
-from ..system.processes import ProcessId
-from ..system.scratch import remove_tree
 from . import layout
 from .environment import Environment
 from .load import MachineLoad
@@ -44,7 +40,6 @@ from .section import Section as Section
 from .submission import Submission
 from .track import Track
 
-RESERVE_BYTES = 8 * 2**20  # more than any run.json: the closing record must fit on a full disk
 MAX_RUN_BYTES = 64 * 2**20  # of a run.json that somebody hands us
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -180,6 +175,22 @@ class Owner(Section):
     pid: int
     start_ticks: int
     boot_id: str
+    host: str | None = None
+    machine_id: str | None = None  # a digest; None where the machine has no number
+    pid_namespace: int | None = None
+
+    @property
+    def is_gone(self) -> bool | None:
+        """Whether the process has ended; None where that cannot be judged from here: a pid of elsewhere."""
+        if self.boot_id == whereabouts.boot_id():
+            if self.pid_namespace not in (None, whereabouts.pid_namespace()):
+                return None
+            return not processes.is_alive(self.pid, self.start_ticks)
+        if self.host is None:  # before schema 3
+            return True
+        ours = (whereabouts.host(), whereabouts.machine_id())
+        rebooted = self.machine_id is not None and (self.host, self.machine_id) == ours
+        return True if rebooted else None
 
 
 class RunRecord(Section):
@@ -266,55 +277,6 @@ def new_run_id(started_at: datetime) -> str:
     return f"{started_at:%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(3)}"
 
 
-class RunFolder:
-    """The folder of a run being made: `started` first, complete only with its last write."""
-
-    def __init__(self, parent: Path, run_id: str) -> None:
-        self.run_id = run_id
-        self.path = parent / run_id
-        try:
-            with full_disk_is_a_failure():
-                (self.path / layout.SOURCE_DIR).mkdir(parents=True)
-                self._reserve_space()
-        except OSError as error:
-            raise UserError(
-                f"expected a folder for runs that can be written at {parent}, found: {error.strerror}"
-            ) from error
-        except RunFailure:
-            remove_tree(self.path)
-            raise
-
-    @property
-    def source(self) -> Path:
-        return self.path / layout.SOURCE_DIR
-
-    def save(self, record: RunRecord) -> None:
-        """Write run.json whole."""
-        with full_disk_is_a_failure():
-            replace_file(self.path / layout.RUN_FILE, [encode_run(record)])
-
-    def close(self, record: RunRecord) -> None:
-        """Write the last run.json: into the reserved space, then over the first one by a rename.
-
-        So not a byte of new space is needed, and nobody can take what was reserved in between.
-        """
-        reserve = self.path / layout.RESERVE_FILE
-        with full_disk_is_a_failure(), open(os.open(reserve, os.O_CREAT | os.O_WRONLY, 0o666), "wb") as file:
-            file.write(encode_run(record))
-            file.truncate()
-            file.flush()
-            os.fsync(file.fileno())
-        reserve.replace(self.path / layout.RUN_FILE)
-        sync_folder(self.path)
-
-    def _reserve_space(self) -> None:
-        descriptor = os.open(self.path / layout.RESERVE_FILE, os.O_CREAT | os.O_WRONLY, 0o666)
-        try:
-            os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
-        finally:
-            os.close(descriptor)
-
-
 @contextmanager
 def full_disk_is_a_failure() -> Iterator[None]:
     """Turn "no space left" into the status that names it."""
@@ -335,19 +297,36 @@ def encode_run(record: RunRecord) -> bytes:
 
 def owner() -> Owner:
     process = processes.this_process()
-    return Owner(pid=process.pid, start_ticks=process.start_ticks, boot_id=process.boot_id)
+    return Owner(
+        pid=process.pid,
+        start_ticks=process.start_ticks,
+        boot_id=process.boot_id,
+        host=whereabouts.host(),
+        machine_id=whereabouts.machine_id(),
+        pid_namespace=whereabouts.pid_namespace(),
+    )
+
+
+def seen_from_here(owner: Owner, what: str) -> tuple[Status, str] | None:
+    """Status and sentence of `what` (a run, a script) that says it is in progress; None: it is, and its owner lives."""
+    match owner.is_gone:
+        case True:
+            return Status.ABANDONED, f"the referee was killed before the {what} was over; nothing of it counts"
+        case None:
+            where = f"on {owner.host}, process {owner.pid}"
+            return Status.STARTED, f"the {what} was started {where}; only there can be told whether it is in progress"
+    return None
 
 
 def read_run(folder: Path) -> RunRecord:
-    """A run from its folder; `started` without its referee reads `abandoned`. Raises RecordError."""
+    """A run from its folder; `started` reads `abandoned` where its referee is seen to be gone. Raises RecordError."""
     path = folder / layout.RUN_FILE
     try:
         record = RunRecord.model_validate_json(read_plain(path, MAX_RUN_BYTES, RecordError))
     except ValidationError as error:
         raise RecordError(f"{path}: {first_problem(error)}") from error
-    if record.status == Status.STARTED and not _is_alive(record.owner):
-        sentence = "the referee was killed before the run was over; nothing of it counts"
-        return record.model_copy(update={"status": Status.ABANDONED, "sentence": sentence})
+    if record.status == Status.STARTED and (seen := seen_from_here(record.owner, "run")) is not None:
+        return record.model_copy(update=dict(zip(("status", "sentence"), seen, strict=True)))
     return record
 
 
@@ -369,20 +348,3 @@ def _read_all(folders: list[Path]) -> tuple[list[RunRecord], list[str]]:
         except RecordError as error:
             broken.append(str(error))
     return runs, broken
-
-
-def close_abandoned(parent: Path) -> None:
-    """Write `abandoned` into runs whose referee is gone, and give their reserved space back."""
-    for folder in layout.local_run_dirs(parent):
-        if not (folder / layout.RESERVE_FILE).exists():
-            continue
-        with suppress(RecordError, OSError):
-            record = read_run(folder)
-            if record.status == Status.ABANDONED:
-                (folder / layout.RESERVE_FILE).unlink(missing_ok=True)
-                closed = record.model_copy(update={"finished_at": clock.utc_now()})
-                replace_file(folder / layout.RUN_FILE, [encode_run(closed)])
-
-
-def _is_alive(owner: Owner) -> bool:
-    return ProcessId(owner.pid, owner.start_ticks, owner.boot_id).is_alive()

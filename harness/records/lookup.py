@@ -25,8 +25,10 @@ def find_submission(name: str, track: str) -> NamedSubmission:
     Raises UserError when it is nothing of the kind.
     """
     path = Path(name)
-    if layout.RECORD_NAME.match(name) and not path.exists():
-        path = layout.track_file(track).parent / name
+    if (of := _track_and_record(name)) is not None:
+        if of[0] not in (None, track):
+            raise UserError(f"expected a record of {track}, found {name!r}; choose it with --track {of[0]}")
+        path, name = layout.track_file(track).parent / of[1], of[1]
         if not path.is_dir():
             known = ", ".join(folder.name for folder in layout.record_dirs(track)) or "none"
             raise UserError(f"expected one of the records of {track}, {known}, found {name!r}")
@@ -34,6 +36,26 @@ def find_submission(name: str, track: str) -> NamedSubmission:
         return NamedSubmission(read_submission(path), None)
     is_known = any(folder.resolve() == path.resolve() for folder in layout.record_dirs(track))
     return NamedSubmission(_of_record(path), path.resolve().name if is_known else None)
+
+
+def track_of_record(name: str) -> str | None:
+    """The track of what is named, where it is a record of this checkout by its path or as track/record; else None."""
+    of = _track_and_record(name)
+    if of is not None:
+        return of[0]
+    folder = Path(name).resolve()
+    known = layout.track_file(folder.parent.name).parent
+    is_ours = layout.RECORD_NAME.match(folder.name) and folder.parent == known.resolve()
+    return folder.parent.name if is_ours and (folder / layout.RECORD_FILE).is_file() else None
+
+
+def _track_and_record(name: str) -> tuple[str | None, str] | None:
+    """(track or None, record) of the words `record` and `track/record`; None where they are a path that is there."""
+    track, _, record = name.rpartition("/")
+    if not layout.RECORD_NAME.match(record) or Path(name).exists():
+        return None
+    is_track = bool(track) and "/" not in track and layout.track_file(track).is_file()
+    return (track if is_track else None, record) if is_track or not track else None
 
 
 def standing_record(track: Track) -> NamedSubmission | None:

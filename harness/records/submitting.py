@@ -22,7 +22,7 @@ from ..errors import RecordError, UserError
 from ..formats import layout
 from ..formats.run import Finding
 from ..formats.track import Track, load_track
-from ..system import scratch
+from ..system import clock, scratch
 from ..system.plainfile import read_plain
 from .acceptance import in_order, of_major
 from .challenge import campaign_files
@@ -110,6 +110,16 @@ def draft(folder: Path, claims: Claims, key: Path | None = None) -> RecordDraft:
         folder=place, track=track, record=record, bundle=bundle, evidence=evidence, verdict=verdict,
         findings=findings, before=tuple(before), files=files,
     )  # fmt: skip
+
+
+def foreseen_findings(folder: Path) -> tuple[Finding, ...]:
+    """What `submit` would find in a campaign, whatever its authors will say of it: no name, date or signature."""
+    claims = Claims(title="A campaign", authors=("somebody",), date=clock.utc_now().date())
+    try:
+        findings = draft(folder, claims).findings
+    except UserError as error:
+        return (Finding.error("no_record", str(error), "a campaign that can be submitted", "this one"),)
+    return tuple(finding for finding in findings if finding.id not in ("place_taken", "signature", "order"))
 
 
 def write(draft: RecordDraft, key: Path | None = None) -> VerificationReport:

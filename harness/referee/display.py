@@ -4,7 +4,10 @@ Redrawn twice a second by the referee's own loop, after the sockets have been se
 cores or milliseconds from what it shows. Where nobody watches (no terminal), a line now and then.
 """
 
+import sys
 import time
+from contextlib import suppress
+from typing import TextIO, cast
 
 from rich.console import Console
 from rich.live import Live
@@ -17,6 +20,30 @@ from ..formats.observer import Observer
 REDRAW_S = 0.5
 LINE_S = 15.0  # without a terminal
 BAR_CELLS = 24
+
+
+class _Listener:
+    """A stream whose reader may go away, or whose disk may fill up, without harm to what is shown on it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+def watching_console() -> Console:
+    """Where a run is watched: stderr. A dropped terminal, a closed pipe or a full disk there never ends a run."""
+    return Console(file=cast(TextIO, _Listener(sys.stderr)))
 
 
 class Display(Observer):
@@ -45,7 +72,7 @@ class Display(Observer):
 
     def phase(self, name: str, budget_s: float) -> None:
         if self._phase and not self._label:
-            self._console.print(self._finished(), highlight=False)
+            self._say(self._finished())
         self._phase, self._budget_s, self._started_s, self._next_s = name, budget_s, time.monotonic(), 0.0
         self._scored = None
 
@@ -65,14 +92,18 @@ class Display(Observer):
             if self._live:
                 self._live.update(self._line(), refresh=True)
             elif now > self._started_s + 1:
-                self._console.print(self._line(), highlight=False)
+                self._say(self._line())
         return max(self._next_s - now, 0.0)
 
     def close(self) -> None:
         """The run is over; say what the last phase came to."""
         if self._phase:
-            self._console.print(self._finished(), highlight=False)
+            self._say(self._finished())
             self._phase = ""
+
+    def _say(self, line: Text) -> None:
+        """A whole line: in a log file it is not wrapped."""
+        self._console.print(line, highlight=False, soft_wrap=not self._console.is_terminal)
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._started_s

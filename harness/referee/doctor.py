@@ -2,16 +2,18 @@
 
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from data import datasets
 
-from ..errors import DataError
+from ..errors import DataError, RunFailure
 from ..formats import environment, layout, numbers
 from ..formats.track import Track
 from ..sandbox import cgroups, levels
-from . import machine
+from . import machine, trials
 
 GIB = 2**30
 LOW_DISK_BYTES = 2 * GIB
@@ -30,7 +32,10 @@ class Check:
 
 def examine() -> list[Check]:
     """Every check, in the order in which they matter."""
-    return [_cores(), _torch(), _gpus(), _sandbox(), _limits(), *_disks(), _compiler(), *_data()]
+    return [
+        _cores(), _torch(), _gpus(), _sandbox(), _limits(), *_disks(), _temporary(), _lock(), _network(), _compiler(),
+        *_data(),
+    ]  # fmt: skip
 
 
 def lacks(track: Track) -> list[str]:
@@ -75,12 +80,17 @@ def _torch() -> Check:
 
 
 def _gpus() -> Check:
-    gpus = environment.gpus()
+    said = environment.ask_nvidia_smi()
+    gpus, words = said.gpus, "; ".join(said.words)[:300]
+    if not gpus and (words or said.exit_status):
+        found = f"none: nvidia-smi says {words or 'nothing'} (exit status {said.exit_status})"
+        return Check("gpus", "note", found, "CPU tracks run here; mend the driver for the others")
     if not gpus:
         return Check("gpus", "note", "none", "CPU tracks run here; GPU tracks need nvidia-smi to see a GPU")
     if environment.torch_cuda() is None:
         return Check("gpus", "missing", f"{len(gpus)}x {gpus[0].name}", "torch has no CUDA: install a CUDA build")
-    return Check("gpus", "ok", f"{len(gpus)}x {gpus[0].name}, driver {gpus[0].driver}")
+    advice = f"nvidia-smi says besides: {words}" if words else ""
+    return Check("gpus", "ok", f"{len(gpus)}x {gpus[0].name}, driver {gpus[0].driver}", advice)
 
 
 def _sandbox() -> Check:
@@ -105,12 +115,56 @@ def _disks() -> list[Check]:
     checks = []
     places = (("runs", layout.runs_root(), LOW_DISK_BYTES), ("data", datasets.data_root(), LOW_DISK_BYTES))
     for name, path, low in (*places, ("shm", "/dev/shm", LOW_SHM_BYTES)):  # noqa: S108 - looked at, not used
-        existing = next(p for p in (path, *getattr(path, "parents", ())) if os.path.exists(p))
-        free = shutil.disk_usage(existing).free
-        verdict: Literal["ok", "note"] = "ok" if free >= low else "note"
-        advice = "" if free >= low else f"less than {low / GIB:g} GiB free"
-        checks.append(Check(f"{name} disk", verdict, f"{numbers.gibibytes(free)} free at {path}", advice))
+        free = shutil.disk_usage(trials.nearest(Path(path))).free
+        found, problem = f"{numbers.gibibytes(free)} free at {path}", trials.write_problem(Path(path))
+        if problem is not None and name == "data":  # complete data needs no writing
+            checks.append(Check("data disk", "note", found, f"cannot be written ({problem}): nothing can be fetched"))
+        elif problem is not None:
+            checks.append(Check(f"{name} disk", "missing", found, f"cannot be written: {problem}"))
+        else:
+            low_advice = "" if free >= low else f"less than {low / GIB:g} GiB free"
+            checks.append(Check(f"{name} disk", "note" if low_advice else "ok", found, low_advice))
     return checks
+
+
+def _temporary() -> Check:
+    """TMPDIR: to be written, to hold what torch.compile loads, and short enough for sockets."""
+    try:
+        folder = Path(tempfile.gettempdir())
+    except OSError as error:
+        return Check("temporary files", "missing", error.strerror or str(error), "set TMPDIR to a folder for them")
+    problem = trials.write_problem(folder)
+    if problem is not None:
+        return Check("temporary files", "missing", f"{folder} cannot be written: {problem}", "set TMPDIR to another")
+    notes = []
+    if trials.execute_problem(folder) is not None:
+        notes.append("nothing there can be executed (noexec), so torch.compile fails")
+    if len(str(folder)) > trials.LONG_TMPDIR:
+        notes.append("the path is long, so sockets of DataLoader workers may find no room")
+    if notes and levels.available_levels()[0] != levels.LEVELS[0]:  # namespaces have folders of their own
+        return Check("temporary files", "note", str(folder), f"{'; '.join(notes)}: set TMPDIR to another")
+    return Check("temporary files", "ok", str(folder))
+
+
+def _lock() -> Check:
+    try:
+        with machine.exclusive(wait=False):
+            return Check("machine lock", "ok", str(layout.machine_lock()))
+    except RunFailure as failure:
+        busy = "another run holds" in failure.sentence
+        return Check("machine lock", "note" if busy else "missing", failure.sentence)
+
+
+def _network() -> Check:
+    """Loopback, which every run needs; and the name of this host, which some scripts ask for."""
+    problem = trials.socket_problem()
+    if problem is not None:
+        return Check("network", "missing", f"no socket on loopback: {problem}", "ranks cannot find each other")
+    name, problem = os.uname().nodename, trials.resolve_problem()
+    if problem is not None:
+        advice = "add it to /etc/hosts; runs here do without, scripts of others may not"
+        return Check("network", "note", f"loopback; the host's own name {name} does not resolve: {problem}", advice)
+    return Check("network", "ok", f"loopback; {name} resolves")
 
 
 def _compiler() -> Check:

@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ import numpy.typing as npt
 from data import datasets
 from data.corpus.language import SECRET_BYTES
 
-from ..errors import DataError, RunFailure, UserError
+from ..errors import DataError, RunFailure, UserError, machine_sentence
 from ..formats import layout, weights
 from ..formats.logfile import Curve, LogFile
 from ..formats.observer import Observer
-from ..formats.run import CurvePoint, RunFolder, RunRecord, Weights, close_abandoned, full_disk_is_a_failure, new_run_id
+from ..formats.run import CurvePoint, RunRecord, Weights, full_disk_is_a_failure, new_run_id
+from ..formats.run_folder import RunFolder, close_abandoned
 from ..formats.submission import check_source, take_copy
 from ..formats.weights import WeightBuffer
 from ..sandbox import belongings, cgroups, levels
@@ -35,7 +36,7 @@ from ..system.scratch import remove_tree
 from . import launch, machine, spoken
 from .data_gate import DataGate, Speech
 from .referee import Referee, RunOrders, listen
-from .run_state import Request, RunState, closed, first_record, outcome
+from .run_state import Request, RunState, closed, first_record, outcome, with_times
 
 PRACTICE_VAL_TOKENS = 2**17  # a snapshot is scored on so many targets at most
 
@@ -64,6 +65,8 @@ def execute(request: Request, observer: Observer) -> tuple[RunRecord, Path]:
             status, sentence = Status.DATA_INVALID, str(error)
         except UserError as error:
             status, sentence = Status.LAUNCH_FAILED, str(error)
+        except OSError as error:  # a folder that was removed, a disk that fails: the machine's, not ours
+            status, sentence = Status.MACHINE_FAILED, machine_sentence(error)
         finally:
             _leave_nothing(request)
             record = closed(record, state, status, sentence, request.track)
@@ -85,11 +88,14 @@ def _execute(request: Request, folder: RunFolder, state: RunState, observer: Obs
         take_copy(request.submission, folder.source)
         check_source(request.submission, folder.source, request.track.budget.source_bytes)
         state.sandbox = levels.choose(request.require_sandbox)
-        with machine.exclusive(request.wait), _workplace(request, folder) as place:
+        held = nullcontext() if request.holds_machine else machine.exclusive(request.wait, request.on_wait)
+        with held, _workplace(request, folder) as place:
             state.relabelling = relabelling.draw(request.dataset.vocab_size) if request.relabel else None
             _make_or_verify_data(request, state, observer, place)
             try:
                 buffers = _train(request, folder, state, observer, place)
+                if folder.saved is not None:  # no clock runs now: whoever watches may know that training is over
+                    folder.save(with_times(folder.saved, state))
                 _check_weights(buffers, state)
                 if request.keep_weights:
                     weights.save(buffers, folder.path / layout.WEIGHTS_FILE)
@@ -214,6 +220,7 @@ def _orders(request: Request, state: RunState, gate: DataGate, place: _Workplace
         "torch.distributed.run",
         "--standalone",
         f"--nproc_per_node={request.world_size}",
+        "--local-addr=127.0.0.1",  # all is local: the name of this host is nobody's to resolve
     ]
     torchrun += [str(place.inside)]
     document_token = request.dataset.document_token

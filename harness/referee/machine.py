@@ -1,11 +1,14 @@
 """The machine as a place to run: one run at a time, ranks and threads within the track's cores."""
 
+import errno
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
+
+from data.files import refused_lock
 
 from ..errors import RunFailure, TrackError
 from ..formats import layout
@@ -15,36 +18,52 @@ from ..status import Status
 
 
 @contextmanager
-def exclusive(wait: bool) -> Iterator[None]:
-    """Hold this machine for one run: two at once would time each other. wait: for another run to end.
+def exclusive(wait: bool, on_wait: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Hold this machine for one run: two at once would time each other.
 
-    Raises RunFailure while another run holds it.
+    wait: for another run to end; on_wait is told once who holds the machine. Raises RunFailure while another run holds
+    it, or where no lock can be had.
     """
-    descriptor, is_ours = _open_lock(layout.machine_lock())
+    path = layout.machine_lock()
+    descriptor, is_ours = _open_lock(path)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            holder = os.pread(descriptor, 20, 0).decode(errors="replace") or "unknown"
-            raise RunFailure(
-                Status.MACHINE_BUSY, f"another run holds this machine (process {holder}); wait for it, or use --wait"
-            ) from error
+        _take(descriptor, path, wait, on_wait)
         if is_ours:
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            with suppress(OSError):  # a full disk; the lock holds all the same
+                os.truncate(descriptor, 0)
+                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(descriptor)
 
 
+def _take(descriptor: int, path: Path, wait: bool, on_wait: Callable[[str], None]) -> None:
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = f"process {os.pread(descriptor, 20, 0).decode(errors='replace') or 'unknown'}"
+            if not wait:
+                sentence = f"another run holds this machine ({holder}); wait for it, or use --wait"
+                raise RunFailure(Status.MACHINE_BUSY, sentence) from error
+            on_wait(holder)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        raise RunFailure(Status.MACHINE_BUSY, f"{refused_lock(path, error)}; name another in SPEEDRUN_LOCKS") from error
+
+
 def _open_lock(path: Path) -> tuple[int, bool]:
     """The lock file, and whether we may write our pid into it: another user's can be locked, but only read."""
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), True
-    except PermissionError:
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW), False
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644), True
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), False
     except OSError as error:
-        sentence = f"expected a lock file at {path}, found what cannot be opened ({error.strerror}); remove it"
+        sentence = f"expected a lock file at {path}, found what cannot be opened ({error.strerror})"
+        sentence += "; remove it, or name another folder in SPEEDRUN_LOCKS"
         raise RunFailure(Status.MACHINE_BUSY, sentence) from error
 
 

@@ -1,5 +1,6 @@
 """What is asked of a run, what becomes known of it, and the record both make."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -53,7 +54,9 @@ class Request:
     relabel: bool = False
     keep_weights: bool = False
     require_sandbox: str | None = None
-    wait: bool = False
+    wait: bool = False  # for another run that holds the machine
+    holds_machine: bool = False  # the caller has the lock
+    on_wait: Callable[[str], None] = lambda _: None  # told who holds the machine
     language: bytes | None = None  # the secret of an embedded corpus's language; None: drawn for this run
     python: Path | None = None  # interpreter of the sandbox's own environment; never started outside of it
 
@@ -107,6 +110,12 @@ def first_record(request: Request, run_id: str) -> RunRecord:
         owner=owner(),
         environment=environment.collect(request.python),
     )
+
+
+def with_times(record: RunRecord, state: RunState) -> RunRecord:
+    """A run in progress after STOP: what the clock says is settled, whatever SCORE will say."""
+    stamps = None if state.times is None else Stamps(**asdict(state.times))
+    return record.model_copy(update={"stamps": stamps, "phases": Phases.of(stamps, None)})
 
 
 def closed(record: RunRecord, state: RunState, status: Status, sentence: str, track: Track) -> RunRecord:

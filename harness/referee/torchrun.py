@@ -6,6 +6,7 @@ get there: a sandboxed process has an environment of its own.
 
 import os
 import select
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,17 @@ def outer() -> Outer | None:
     if local != everywhere:
         raise UserError(f"expected torchrun on one node, found {everywhere} ranks of which {local} are here")
     return Outer(int(os.environ["LOCAL_RANK"]), local)
+
+
+def end_with_launcher() -> None:
+    """On local rank 0, the referee: whatever kills torchrun ends the run, which is recorded as terminated.
+
+    SIGKILL of the launcher, as batch systems send it, would otherwise leave the machine taken until the run is over.
+    """
+    parent = os.getppid()
+    processes.die_with_parent(signal.SIGTERM)
+    if os.getppid() != parent:  # it died between the two calls
+        signal.raise_signal(signal.SIGTERM)
 
 
 def wait_for_referee() -> None:

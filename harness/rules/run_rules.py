@@ -1,10 +1,11 @@
 """The rules of single runs, each a pure function from facts to what breaks it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from ..formats.track import Hardware, Track
+from ..formats.track import Track
 from ..scoring.findings import findings
 from ..system.clock import NS
+from .hardware import machine_breach
 from .record_rules import Breach, RuleInput
 
 CLOCK_SLACK_S = 1.0  # a limit is enforced within this
@@ -93,29 +94,11 @@ def sandbox_level(given: RuleInput, track: Track) -> Iterator[Breach]:
             yield Breach(f"run {run.run_id} ran with too little sandbox", f"{least} or better", run.sandbox)
 
 
-def _ranks(wanted: Hardware) -> Sequence[int]:
-    """On CPU cores a submission chooses how to split them among ranks and threads; a GPU is a rank."""
-    return range(1, wanted.max_world_size + 1) if wanted.device == "cpu" else (wanted.world_size,)
-
-
 def hardware_class(given: RuleInput, track: Track) -> Iterator[Breach]:
     """Times are compared within one class of machine."""
-    wanted = track.hardware
     for run in given.runs("candidate"):
-        names = sorted({gpu.name for gpu in run.environment.gpus})
-        fits = all(any(model in name for model in wanted.gpu_models) for name in names)
-        if wanted.device != "any" and run.device != wanted.device:
-            yield Breach(f"run {run.run_id} ran on another device", wanted.device, run.device)
-        elif run.device == "cuda" and wanted.gpu_models and (not names or not fits):
-            yield Breach(
-                f"run {run.run_id} ran on other GPUs", " or ".join(wanted.gpu_models), " and ".join(names) or "none"
-            )
-        elif run.device == "cuda" and (len(names) > 1 or len(run.environment.gpus) < run.world_size):
-            found = f"{len(run.environment.gpus)} of {' and '.join(names) or 'no model'}"
-            yield Breach(f"run {run.run_id} has a mixed or short set of GPUs", f"{run.world_size} of one model", found)
-        elif run.world_size not in _ranks(wanted):
-            expected = " or ".join(map(str, _ranks(wanted)))
-            yield Breach(f"run {run.run_id} had other ranks", expected, str(run.world_size))
-        elif wanted.cpu_cores is not None and run.environment.cpu_cores < wanted.cpu_cores:
-            found = str(run.environment.cpu_cores)
-            yield Breach(f"run {run.run_id} had too few cores", f"at least {wanted.cpu_cores}", found)
+        names = [gpu.name for gpu in run.environment.gpus]
+        breach = machine_breach(track.hardware, run.device, run.world_size, names, run.environment.cpu_cores)
+        if breach is not None:
+            what, expected, found = breach
+            yield Breach(f"run {run.run_id} had {what}", expected, found)

@@ -21,7 +21,7 @@ from ..status import Status
 from . import landlock, namespaces
 from .policy import Limits, View
 
-__all__ = ["LEVELS", "Limits", "View", "available_levels", "check_level", "choose", "command", "lacking"]
+__all__ = ["LEVELS", "Limits", "View", "available_levels", "check_level", "choose", "command", "lacking", "passed_over"]
 
 LEVELS = ("namespaces", "landlock", "process")  # best first
 KEPT_ENVIRONMENT = ("LANG", "LC_ALL", "TZ")
@@ -44,8 +44,15 @@ def available_levels() -> tuple[str, ...]:
 def lacking(level: str) -> str | None:
     """Why a level does not work here, in half a sentence; None if it does."""
     if level == "namespaces":
-        return None if namespaces.works() else "install bubblewrap and allow user namespaces"
+        reason = namespaces.lacking()
+        return None if reason is None else f"{reason}; install bubblewrap and allow user namespaces"
     return landlock.lacking() if level == "landlock" else None
+
+
+def passed_over(chosen: str) -> tuple[str, ...]:
+    """A sentence for each better level that this machine does not allow: nobody should find out from a record."""
+    better = LEVELS[: LEVELS.index(chosen)]
+    return tuple(f"sandbox {chosen}, not {level}: {reason}" for level in better if (reason := lacking(level)))
 
 
 def check_level(required: str | None) -> None:
@@ -76,6 +83,8 @@ def command(
     itself is ProcessTree's (harness/sandbox/process_tree.py).
     """
     environment = clean_environment(view.home) | view.environment
+    if level == "namespaces":  # a fresh one: below a long HOME the sockets of DataLoader workers have no room
+        environment["TMPDIR"] = "/tmp"
     return (namespaces.command(view, argv, filter_fd, gate) if level == "namespaces" else argv), environment
 
 

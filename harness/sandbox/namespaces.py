@@ -161,17 +161,27 @@ def _bubblewrap() -> str:
     return shutil.which("bwrap") or "bwrap"
 
 
-def works() -> bool:
-    """Whether bubblewrap can make every namespace here, take a filter and start this interpreter inside."""
-    if shutil.which("bwrap") is None or not seccomp.is_known():
-        return False
+def lacking() -> str | None:
+    """Why bubblewrap cannot make every namespace here, take a filter and start this interpreter inside; None if it can.
+
+    Half a sentence, in its own words where it has any.
+    """
+    if shutil.which("bwrap") is None:
+        return "bubblewrap is not installed (no bwrap on PATH)"
+    if not seccomp.is_known():
+        return f"no filter of system calls is known for {os.uname().machine}"
     view = View(readable=(), home=Path("/tmp/speedrun-home"))  # noqa: S108 - a mount point inside, never made outside
     descriptor = seccomp.to_file(seccomp.program())
     argv = command(view, [sys.executable, "-I", "-S", "-c", "pass"], descriptor)
     try:
-        with suppress(OSError, subprocess.SubprocessError):
-            done = subprocess.run(argv, env={}, capture_output=True, timeout=30, check=False, pass_fds=(descriptor,))
-            return done.returncode == 0
-        return False
+        done = subprocess.run(
+            argv, env={}, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False, pass_fds=(descriptor,)
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"bubblewrap cannot be started: {error}"
     finally:
         os.close(descriptor)
+    if done.returncode == 0:
+        return None
+    last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+    return f"bubblewrap cannot make its namespaces here ({last[0].removeprefix('bwrap: ')})"

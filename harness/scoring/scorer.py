@@ -250,6 +250,7 @@ class _Exam:
                 argv, env=levels.clean_environment(self.settings.view.home),
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 pass_fds=fds, start_new_session=True, preexec_fn=processes.die_with_parent,
+                cwd="/",  # ours may be gone by now
             )  # fmt: skip
         self.processes.append(self.judge)
         self._name_strangers()

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..errors import DataError, RunFailure, UserError
+from ..errors import DataError, RunFailure, UserError, machine_sentence
 from ..formats import layout
 from ..formats.logfile import LogFile
 from ..formats.messages import Log
@@ -38,7 +38,7 @@ from .grammars import Reading
 from .observed_log import LineStamper, read_observed_log
 from .record import Gpus, Measured, Observed, SelfTimedFolder, SelfTimedRecord
 from .run_state import SelfTimedRequest, SelfTimedState, closed, first_record, outcome
-from .workcopy import take_out, take_working_copy
+from .workcopy import linked_outside, take_out, take_working_copy
 
 PIPE_READ_BYTES = 2**16
 LEAST_WAIT_S = 0.2
@@ -53,6 +53,7 @@ def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[S
     levels.check_level(request.require_sandbox)
     processes.adopt_orphans()
     with Interrupts() as interrupts:
+        scratch.sweep(request.runs_root)
         folder = SelfTimedFolder(request.runs_root, new_run_id(clock.utc_now()))
         record, state = first_record(request, folder.run_id), SelfTimedState()
         status, sentence = Status.REFEREE_FAILED, "the referee itself failed; please report the traceback"
@@ -67,6 +68,8 @@ def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[S
             status, sentence = Status.DATA_INVALID, str(error)
         except UserError as error:
             status, sentence = Status.LAUNCH_FAILED, str(error)
+        except OSError as error:  # a folder that was removed, a disk that fails: the machine's, not ours
+            status, sentence = Status.MACHINE_FAILED, machine_sentence(error)
         finally:
             processes.kill_children()
             cgroups.sweep()
@@ -79,7 +82,11 @@ def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[S
 def _execute(request: SelfTimedRequest, folder: SelfTimedFolder, state: SelfTimedState, observer: Observer) -> None:
     """Every step in order; each fills in what it learns."""
     state.sandbox = levels.choose(request.require_sandbox)
-    with full_disk_is_a_failure(), machine.exclusive(request.wait), _workplace(request, folder) as place:
+    with (
+        full_disk_is_a_failure(),
+        machine.exclusive(request.wait, request.on_wait),
+        _workplace(request, folder) as place,
+    ):
         try:
             _run(request, state, observer, place)
         finally:
@@ -132,6 +139,8 @@ def _view(request: SelfTimedRequest, place: _ScriptWorkplace) -> View:
         readable=(
             request.checkout.root,
             *(path for path in datasets if path.is_dir()),
+            *linked_outside(request.checkout.root),
+            *request.readable,
             *_interpreter(request.python),
             *caches.values(),
         ),
@@ -167,6 +176,7 @@ def _argv(request: SelfTimedRequest, place: _ScriptWorkplace) -> list[str]:
     argv = ["/usr/bin/env", "-C", str(script.parent), str(request.python or sys.executable)]
     if request.launcher == "torchrun":
         argv += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={request.world_size}"]
+        argv += ["--local-addr=127.0.0.1"]  # all is local: the name of this host is nobody's to resolve
     return [*argv, script.name, *request.arguments]
 
 

@@ -5,6 +5,7 @@ Nothing in it can raise a tier: there is only one.
 
 Schema history (never edited, only added to):
     1  2026-11  first version
+    2  2026-11  `owner` says on which host, in which pid namespace
 """
 
 import json
@@ -17,13 +18,23 @@ from pydantic import Field, ValidationError
 
 from data.files import replace_file, sync_folder
 
-from ..errors import RecordError, UserError, first_problem
+from ..errors import RecordError, first_problem
 from ..formats import layout
 from ..formats.environment import Environment
-from ..formats.run import Finding, Nanoseconds, Owner, Score, Section, Sha256, TrackRef, full_disk_is_a_failure
+from ..formats.run import (
+    Finding,
+    Nanoseconds,
+    Owner,
+    Score,
+    Section,
+    Sha256,
+    TrackRef,
+    full_disk_is_a_failure,
+    seen_from_here,
+)
+from ..formats.run_folder import begin_folder
 from ..status import ExitCode, Status
 from ..system.plainfile import read_plain
-from ..system.processes import ProcessId
 
 MAX_LEGACY_BYTES = 8 * 2**20
 MAX_POINTS = 512
@@ -95,7 +106,7 @@ class Measured(Section):
 
 
 class SelfTimedRecord(Section):
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     run_id: str
     status: Status
     sentence: str
@@ -131,22 +142,22 @@ class SelfTimedRecord(Section):
 
 
 class SelfTimedFolder:
-    """The folder of a self-timed run: `started` first, whole at every write."""
+    """The folder of a self-timed run: it appears with its first record, whole at every write."""
 
     def __init__(self, parent: Path, run_id: str) -> None:
-        """Raises UserError where it cannot be made."""
-        self.run_id, self.path = run_id, parent / run_id
-        try:
-            with full_disk_is_a_failure():
-                self.path.mkdir(parents=True)
-        except OSError as error:
-            sentence = f"expected a folder for runs that can be written at {parent}, found: {error.strerror}"
-            raise UserError(sentence) from error
+        """Raises UserError or RunFailure where it cannot be made."""
+        self.run_id = run_id
+        self._begun = begin_folder(parent, run_id)
+
+    @property
+    def path(self) -> Path:
+        return self._begun.path
 
     def save(self, record: SelfTimedRecord) -> None:
         with full_disk_is_a_failure():
             replace_file(self.path / layout.LEGACY_FILE, [encode(record)])
             sync_folder(self.path)
+            self._begun.appear()
 
 
 def encode(record: SelfTimedRecord) -> bytes:
@@ -165,10 +176,8 @@ def read_self_timed(path: Path) -> SelfTimedRecord:
         record = SelfTimedRecord.model_validate_json(read_plain(path, MAX_LEGACY_BYTES, RecordError))
     except ValidationError as error:
         raise RecordError(f"{path}: {first_problem(error)}") from error
-    owner = record.owner
-    if record.status == Status.STARTED and not ProcessId(owner.pid, owner.start_ticks, owner.boot_id).is_alive():
-        sentence = "the referee was killed before the script was over; nothing of it counts"
-        return record.model_copy(update={"status": Status.ABANDONED, "sentence": sentence})
+    if record.status == Status.STARTED and (seen := seen_from_here(record.owner, "script")) is not None:
+        return record.model_copy(update=dict(zip(("status", "sentence"), seen, strict=True)))
     return record
 
 

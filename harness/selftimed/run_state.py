@@ -1,5 +1,6 @@
 """What is asked of a self-timed run, what becomes known of it, and the record both make."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -33,9 +34,11 @@ class SelfTimedRequest:
     checkpoint: str | None = None  # to be scored: its path inside the checkout
     adapter: str | None = None
     keep_checkpoint: bool = False
+    readable: tuple[Path, ...] = ()  # more that the script may read; absolute
     python: Path | None = None  # another interpreter than this one, in a virtual environment of its own
     require_sandbox: str | None = None
-    wait: bool = False
+    wait: bool = False  # for another run that holds the machine
+    on_wait: Callable[[str], None] = lambda _: None  # told who holds it
 
 
 @dataclass(slots=True)

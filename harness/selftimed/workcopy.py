@@ -59,17 +59,33 @@ def find_sources(root: Path) -> list[Path]:
 
 
 def take_working_copy(checkout: ScriptCheckout, target: Path, data_root: Path) -> None:
-    """Copy a checkout into an empty folder. Raises UserError where there is too much of it."""
-    for path in _files(checkout.root):
+    """Copy a checkout into an empty folder, which may lie in it. Raises UserError where there is too much of it."""
+    for path in _files(checkout.root, without=target.parent):
         place = target / path.relative_to(checkout.root)
         place.parent.mkdir(parents=True, exist_ok=True)
         if path.is_symlink():
-            place.symlink_to(os.readlink(path))
+            place.symlink_to(os.readlink(path) if _leads_inside(path, checkout.root) else os.path.realpath(path))
         elif path.stat().st_size > LINKED_BYTES:
             place.symlink_to(path)
         else:
             shutil.copyfile(path, place)
     _offer_data(target / "data", data_root)
+
+
+def linked_outside(root: Path) -> tuple[Path, ...]:
+    """What links of a checkout lead to outside of it, and belongs to it all the same (data on another disk).
+
+    Nothing that holds the checkout itself: a link to / is no reason to show everything.
+    """
+    root = root.resolve()
+    targets = {Path(os.path.realpath(path)) for path in _files(root) if path.is_symlink()}
+    outside = (path for path in targets if path.exists() and not path.is_relative_to(root))
+    return tuple(sorted(path for path in outside if not root.is_relative_to(path)))
+
+
+def _leads_inside(link: Path, root: Path) -> bool:
+    is_relative = not os.path.isabs(os.readlink(link))
+    return is_relative and Path(os.path.realpath(link)).is_relative_to(root.resolve())
 
 
 def _offer_data(folder: Path, data_root: Path) -> None:
@@ -111,12 +127,15 @@ def take_out(work: Path, name: str, target: Path, max_bytes: int) -> str:
     return sha.hexdigest()
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Every file and link below a folder, without repositories and caches. Raises UserError beyond MAX_FILES."""
+def _files(root: Path, without: Path | None = None) -> Iterator[Path]:
+    """Every file and link below a folder, without repositories, caches and one more folder. Raises UserError beyond
+    MAX_FILES."""
     count = 0
     for folder, folders, names in os.walk(root, followlinks=False):
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        folders[:] = sorted(name for name in folders if name not in IGNORED and name not in links)
+        folders[:] = sorted(
+            name for name in folders if name not in IGNORED and name not in links and Path(folder, name) != without
+        )
         for name in sorted([*names, *links]):
             path = Path(folder, name)
             if not (path.is_symlink() or path.is_file()):

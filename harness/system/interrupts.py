@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as ordinary failures: the run ends, is recorded, and says which signal it was."""
+"""Signals that end a process as ordinary failures: the run ends, is recorded, and says which signal it was."""
 
 import signal
 from collections.abc import Iterator
@@ -9,13 +9,21 @@ from typing import Self
 from ..errors import RunFailure
 from ..status import Status
 
-_STATUS = {signal.SIGINT: Status.INTERRUPTED, signal.SIGTERM: Status.TERMINATED}
+_ALWAYS = (signal.SIGINT, signal.SIGTERM)
+_UNLESS_IGNORED = (  # a closed terminal, Ctrl-\, a batch system's warning, limits and timers, a power cut
+    signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGALRM, signal.SIGVTALRM,
+    signal.SIGPROF, signal.SIGPWR,
+)  # fmt: skip
 
 
 class Interrupts:
-    """Holds both signals while a run lasts. They raise only inside `raised()`: cleaning up and recording are left in
-    peace, and a signal that comes before raises there as well. What a handler raises is lost where Python may not let
-    it out, in a `__del__` or a module that is being imported; so a loop that waits calls `insist`."""
+    """Holds what would end this process while a run lasts. What the caller ignores (nohup) stays ignored, but for
+    SIGINT and SIGTERM, by which a run can always be ended.
+
+    They raise only inside `raised()`: cleaning up and recording are left in peace, and a signal that comes before
+    raises there as well. What a handler raises is lost where Python may not let it out, in a `__del__` or a module that
+    is being imported; so a loop that waits calls `insist`.
+    """
 
     def __init__(self) -> None:
         self._received: signal.Signals | None = None
@@ -23,7 +31,9 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         self._around = _held()
-        self._before = {number: signal.signal(number, self._handle) for number in _STATUS}
+        ignored = [number for number in _UNLESS_IGNORED if signal.getsignal(number) == signal.SIG_IGN]
+        held = [number for number in (*_ALWAYS, *_UNLESS_IGNORED) if number not in ignored]
+        self._before = {number: signal.signal(number, self._handle) for number in held}
         if self._around._received is not None:
             self._received = self._around._received  # a run inside a campaign gets what came to the campaign before it
         return self
@@ -47,7 +57,8 @@ class Interrupts:
     def check(self) -> None:
         """Raise RunFailure if a signal has come, inside `raised()`."""
         if self._raises and self._received is not None:
-            raise RunFailure(_STATUS[self._received], f"the run was stopped by {self._received.name}")
+            status = Status.INTERRUPTED if self._received == signal.SIGINT else Status.TERMINATED
+            raise RunFailure(status, f"the run was stopped by {self._received.name}")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._received is None:

@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .whereabouts import boot_id
+
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 KILL_S = 10.0
@@ -44,10 +46,6 @@ def is_alive(pid: int, start_ticks: int) -> bool:
     return _start_ticks(pid) == start_ticks
 
 
-def boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
 def _start_ticks(pid: int) -> int | None:
     """When a process started, None if there is none (or only its zombie)."""
     try:
@@ -57,9 +55,9 @@ def _start_ticks(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def die_with_parent() -> None:
-    """For preexec_fn: the kernel kills the child when the referee dies, however that happens."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
+    """For preexec_fn: the kernel kills the child, by this signal, when the referee dies, however that happens."""
+    _libc.prctl(PR_SET_PDEATHSIG, number)
 
 
 def adopt_orphans() -> None:

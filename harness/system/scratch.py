@@ -5,6 +5,8 @@ may lie on a disk that other machines or containers share: what was made under a
 namespace is not ours to judge, and stays.
 """
 
+import errno
+import os
 import re
 import shutil
 import tempfile
@@ -12,16 +14,46 @@ import zlib
 from pathlib import Path
 from typing import Literal
 
-from . import processes
+from data.files import sync_folder
 
-Kind = Literal["speedrun", ".submit", ".challenge"]  # of a run; of what is to become a record or a challenge
-_NAME = re.compile(r"^(?:speedrun|\.submit|\.challenge)-([0-9a-f]+)-(\d+)-(\d+)-")
+from . import processes, whereabouts
+
+Kind = Literal["speedrun", ".begun", ".submit", ".challenge"]
+"""Of a run; of what is to become a run or a campaign, a record, a challenge."""
+_NAME = re.compile(r"^(?:speedrun|\.begun|\.submit|\.challenge)-([0-9a-f]+)-(\d+)-(\d+)-")
 
 
 def make_scratch(parent: Path, kind: Kind = "speedrun") -> Path:
     """A new folder of this process below parent, readable by its user only."""
     me = processes.this_process()
     return Path(tempfile.mkdtemp(prefix=f"{kind}-{here()}-{me.pid}-{me.start_ticks}-", dir=parent))
+
+
+class Begun:
+    """A folder in the making below parent: in its place by one rename when it is due, swept if its maker is killed."""
+
+    def __init__(self, parent: Path, name: str) -> None:
+        """Raises OSError."""
+        self._place = parent / name
+        if not parent.is_dir() and parent.exists():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(parent))
+        parent.mkdir(parents=True, exist_ok=True)
+        self._scratch: Path | None = make_scratch(parent, ".begun")
+        self.path = self._scratch / name
+        self.path.mkdir()
+
+    def appear(self) -> None:
+        """Take the place; nothing where that is done already. Raises OSError where something stands there."""
+        if self._scratch is not None:
+            self.path = self.path.rename(self._place)
+            self.give_up()
+            sync_folder(self._place.parent)
+
+    def give_up(self) -> None:
+        """Leave nothing of what has not appeared."""
+        if self._scratch is not None:
+            remove_tree(self._scratch)
+            self._scratch = None
 
 
 def sweep(parent: Path) -> set[Path]:
@@ -50,7 +82,7 @@ def _ours(parent: Path) -> list[tuple[Path, tuple[int, int]]]:
 
 def here() -> str:
     """Where pids mean something, this boot and this pid namespace, in eight digits."""
-    place = f"{processes.boot_id()} {Path('/proc/self/ns/pid').stat().st_ino}"
+    place = f"{whereabouts.boot_id()} {whereabouts.pid_namespace()}"
     return f"{zlib.crc32(place.encode()):08x}"
 
 

@@ -1,7 +1,7 @@
 """Watching: what can be seen of a run or a campaign in progress, without touching it.
 
-Only run.json, progress.jsonl and the ledger are read. What lies between two of their changes is inferred and said so:
-the referee writes down GO and STOP when the run is over.
+Only run.json, progress.jsonl and the ledger are read. The referee writes down GO and STOP between TRAIN and SCORE, when
+no clock runs; what lies before that is inferred from the reports, and said so.
 """
 
 import os
@@ -96,6 +96,8 @@ def look_at_run(folder: Path, now_s: float | None = None) -> RunSight:
     if run.status != Status.STARTED:
         clock_s = None if run.time_ns is None else run.time_ns / NS
         return RunSight(run=run, phase=str(run.status), report=report, clock_s=clock_s, steps=None, eta_s=None)
+    if run.time_ns is not None:  # STOP is written down before SCORE begins
+        return RunSight(run=run, phase="SCORE", report=report, clock_s=run.time_ns / NS, steps=None, eta_s=None)
     now_s = time.time() if now_s is None else now_s
     steps = steps_taken(run.submission.sha256, run.track.sha256)
     if report is None or written_s is None:

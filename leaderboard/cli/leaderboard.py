@@ -171,4 +171,4 @@ def _print_table(console: Console, board: Board, rows: list[Standing], filters: 
 def _say(console: Console, text: str) -> None:
     """Words of ours and of strangers, never markup; wrapped only where somebody reads them."""
     lines = (printable(line) for line in text.split("\n"))
-    console.print(Text("\n".join(lines)), highlight=False)
+    console.print(Text("\n".join(lines)), highlight=False, soft_wrap=not console.is_terminal)

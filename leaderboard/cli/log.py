@@ -167,7 +167,7 @@ def _draw(found: TrainingLog, chart: Path) -> None:
     import altair
     import vl_convert
 
-    from data.files import replace_file
+    from data.files import write_output
 
     rows = [
         {"step": step, "loss": loss, "run": str(number)}
@@ -182,7 +182,7 @@ def _draw(found: TrainingLog, chart: Path) -> None:
     )  # fmt: skip
     spec = figure.to_json()
     drawn = vl_convert.vegalite_to_svg(spec).encode() if chart.suffix == ".svg" else vl_convert.vegalite_to_png(spec)
-    replace_file(chart, [drawn])
+    write_output(chart, [drawn])
 
 
 def _safe(text: str) -> str:

@@ -20,6 +20,7 @@ from harness.campaigns.runner import Options, begin, run_campaign
 from harness.campaigns.scoreboard import Scoreboard
 from harness.cli import options
 from harness.cli.campaigns import check_data, draft
+from harness.cli.reports import say_who_holds
 from harness.errors import RunFailure, UserError
 from harness.formats import environment, layout
 from harness.formats.track import Track, load_track
@@ -36,7 +37,7 @@ from harness.records.lookup import find_submission
 from harness.records.record import Record, read_record
 from harness.records.reproduction import Reproduction, assess
 from harness.records.wheel_locks import Wheels, wheels_for
-from harness.referee.display import Display
+from harness.referee.display import Display, watching_console
 from harness.status import ExitCode
 
 from ..board.record_names import OwnRecord, find_record
@@ -76,7 +77,7 @@ def reproduce(
     yes: Yes = False,
     out: options.Out = None,
     require_sandbox: options.Sandbox = None,
-    wait: options.Wait = False,
+    wait: options.Wait = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
 ) -> None:
@@ -115,7 +116,7 @@ class _Start:
     relabel: bool
     out: Path | None
     require_sandbox: str | None
-    wait: bool
+    wait: bool | None
     as_json: bool
     yes: bool
 
@@ -170,12 +171,15 @@ def _conduct(found: OwnRecord, start: _Start, runs: int, python: Path | None, *,
         _track_name(found), (named,), runs, _ranks(found), start.require_sandbox, start.out,
         purpose="reproduce", relabel=relabel,
     )  # fmt: skip
-    console = Console(stderr=True)
+    console = watching_console()
     check_data(drafted.track)
     folder = begin(drafted.plan, drafted.track_file, [named.submission], drafted.parent)
     console.print(Text(f"{'under other labels' if relabel else 'campaign'}: {folder}"), soft_wrap=True)
-    with Scoreboard(console, drafted.plan).watching() as board:
-        result = run_campaign(folder, Options(data_root=datasets.data_root(), wait=start.wait, python=python), board)
+    with Scoreboard(console, drafted.plan, folder).watching() as board:
+        settings = Options(
+            data_root=datasets.data_root(), wait=start.wait is not False, on_wait=say_who_holds(console), python=python
+        )
+        result = run_campaign(folder, settings, board)
     if result.stopped_by is not None:
         stopped = result.stopped_by
         how = f"speedrun run --resume {folder}; then speedrun reproduce {found.key} --campaign {folder}"
@@ -297,10 +301,10 @@ def _imported(row: ImportedRow, start: _Start, checkout: Path | None, *, dry_run
     if not start.here and found.packages and python is not None:
         _agree(start, found.packages, ())
         interpreter = build(start.runs_root, python, found.packages)
-    with Display(Console(stderr=True)) as display:
+    with Display(watching_console()) as display:
         done = replay(
             row, found, track, runs=start.runs or 1, python=interpreter, data_root=datasets.data_root(),
-            runs_root=start.runs_root, require_sandbox=start.require_sandbox, wait=start.wait, observer=display,
+            runs_root=start.runs_root, require_sandbox=start.require_sandbox, wait=bool(start.wait), observer=display,
         )  # fmt: skip
         display.close()
     if start.as_json:

@@ -27,7 +27,7 @@ class Form(NamedTuple):
 
 # To add one: a line here, then `speedrun schemas --write`.
 FORMS = {
-    "run": Form("harness.formats.run:RunRecord", "run.json, speedrun run --json"),
+    "run": Form("harness.formats.run:RunRecord", "run.json"),
     "plan": Form("harness.campaigns.campaign:Plan", "the plan of a campaign, in the first line of its ledger"),
     "ledger-entry": Form("harness.campaigns.ledger:Entry", "one line of ledger.jsonl"),
     "statement": Form("harness.records.record:Statement", "record.json"),
@@ -37,8 +37,10 @@ FORMS = {
     "challenge": Form("harness.records.challenge:ChallengeStatement", "challenge.json"),
     "track": Form("harness.formats.track:Track", "track.toml"),
     "dataset": Form("data.datasets:Dataset", "a manifest of a dataset, as TOML"),
-    "legacy": Form("harness.selftimed.record:SelfTimedRecord", "legacy.json, speedrun run --legacy --json"),
+    "legacy": Form("harness.selftimed.record:SelfTimedRecord", "legacy.json"),
     "refusal-output": Form("harness.cli.json_types:Refusal", "any command that fails with --json"),
+    "run-output": Form("harness.cli.json_types:RunOutput", "speedrun run --json"),
+    "legacy-output": Form("harness.cli.json_types:LegacyOutput", "speedrun run --legacy --json"),
     "dry-run-output": Form("harness.cli.json_types:DryRun", "speedrun run --dry-run --json"),
     "campaign-output": Form(
         "harness.campaigns.summary:CampaignSummary", "speedrun run --runs N --json, speedrun compare --json"

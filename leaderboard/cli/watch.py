@@ -88,7 +88,9 @@ def _campaign(folder: Path, screen: "Screen") -> dict[str, Any]:
             break
         line, now = f"{sight.filled} of {len(sight.plan.slots)} runs done", "waiting"
         if sight.run_folder is not None and (one := _look(sight.run_folder)) is not None and not one.is_over:
-            line, now = f"{line}; run {sight.attempts}: {describe(one)}", f"{one.run.run_id} {one.phase}"
+            again = f" (attempt {sight.attempts})" if sight.attempts > sight.filled + 1 else ""
+            line = f"{line}; run {sight.filled + 1}{again}: {describe(one)}"
+            now = f"{one.run.run_id} {one.phase}"
         screen.now(line, now != phase)
         phase = now
         time.sleep(LOOK_S)
@@ -154,8 +156,10 @@ def describe(sight: RunSight) -> str:
         if sight.report.train_loss is not None:
             parts.append(f"train_loss {numbers.loss(sight.report.train_loss)}")
     elif sight.phase == "PREPARE":
-        parts.append("building, compiling, warming up; or before the first report")
-    if sight.clock_s is not None:
+        parts.append("building, compiling, or no report yet")
+    if sight.clock_s is not None and sight.phase == "SCORE":
+        parts.append(f"{numbers.fixed_seconds(sight.clock_s, 3)} from GO to STOP")
+    elif sight.clock_s is not None:
         parts.append(f"{numbers.fixed_seconds(sight.clock_s, 1)} since GO")
     if sight.eta_s is not None:
         parts.append(f"ETA {numbers.fixed_seconds(sight.eta_s, 0)}")

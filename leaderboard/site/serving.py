@@ -1,5 +1,7 @@
 """Serving: the site on this machine only, built again when what it shows has changed."""
 
+import re
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -33,8 +35,8 @@ class Handler(SimpleHTTPRequestHandler):
 
     def _is_ours(self) -> bool:
         """Refuse other sites' names for this address (DNS rebinding), and what is not for readers."""
-        host = self.headers.get("Host", "").rpartition(":")[0]
-        if host not in (LOOPBACK, "localhost"):
+        host = re.sub(r":\d*$", "", self.headers.get("Host", "")).lower()  # at port 80 browsers leave the port out
+        if host not in (LOOPBACK, "localhost", "[::1]"):
             self.send_error(421)
         elif any(part.startswith(".") for part in self.translate_path(self.path)[len(self.directory) :].split("/")):
             self.send_error(404)
@@ -61,10 +63,18 @@ class Handler(SimpleHTTPRequestHandler):
         """Quiet: a page is a dozen requests."""
 
 
+class Server(ThreadingHTTPServer):
+    """A browser that goes away in the middle is no event."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 def make_server(folder: Path, port: int) -> ThreadingHTTPServer:
     """Not serving yet. port 0: any. Raises UserError where the port is taken."""
     try:
-        return ThreadingHTTPServer((LOOPBACK, port), partial(Handler, directory=str(folder.resolve())))
+        return Server((LOOPBACK, port), partial(Handler, directory=str(folder.resolve())))
     except OSError as error:
         raise UserError(f"expected port {port} to be free, found: {error.strerror}; name another --port") from error
 
@@ -77,11 +87,11 @@ def watch(out: Path, tell: Callable[[str], None], stop: threading.Event, look_s:
     """Build again after every change, until `stop`; what goes wrong is told, and the next change is another chance."""
     seen = site_fingerprint()
     while not stop.wait(look_s):
-        found = site_fingerprint()
-        if found == seen:
-            continue
-        seen, begun = found, time.monotonic()
         try:
+            found = site_fingerprint()
+            if found == seen:
+                continue
+            seen, begun = found, time.monotonic()
             built = build(out)
             taken = numbers.fixed_seconds(time.monotonic() - begun, 1)
             tell(f"built again in {taken}: {len(built.written)} files changed")

@@ -48,7 +48,11 @@ def open_output(folder: Path, *, full: bool = False) -> Iterator["Output"]:
         raise UserError(
             f"expected an empty folder or an earlier site at {folder}, found something else; name another --out"
         )
-    (private / FRAGMENTS).mkdir(parents=True, exist_ok=True)
+    try:
+        (private / FRAGMENTS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sentence = f"expected a folder that can be written at {folder}, found {error.strerror}; name another --out"
+        raise UserError(sentence) from error
     with locked(private / "lock"):
         output = Output(folder, full=full)
         yield output

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.files import replace_file
+from data.files import write_output
 from data.printing import printable
 from harness.errors import UserError
 
@@ -45,7 +45,7 @@ def write_plot(path: Path, chart: "alt.TopLevelMixin") -> None:
     else:  # it puts the declaration into a script as it is, where a title could end the script
         page = vl_convert.vegalite_to_html(_guarded(spec), bundle=True)
         content = page.replace(_GUARD, "\\u003c").encode()
-    replace_file(path, [content])
+    write_output(path, [content])
 
 
 def _guarded(value: Any) -> Any:

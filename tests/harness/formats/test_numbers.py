@@ -27,7 +27,9 @@ def test_numbers(found: str, wanted: str) -> None:
         (numbers.grouped(2700.4), "2,700"), (numbers.whole(2700.4), "2,700"), (numbers.axis(123456.7), "123457"),
         (numbers.axis(3.54321), "3.543"), (numbers.axis(2.5e9), "2.5e+09"), (numbers.count(1234567), "1,234,567"),
         (numbers.count(None), ""), (numbers.abbreviated(1_234_567), "1.23M"), (numbers.abbreviated(12), "12"),
-        (numbers.setting(1234), "1,234"), (numbers.setting(True), "True"), (numbers.setting(0.5), "0.5"),
+        (numbers.setting(1234), "1,234"), (numbers.setting(True), "yes"),
+        (numbers.setting(()), "none"), (numbers.setting({"a": (1000, None)}), "a 1,000, none"),
+        (numbers.setting(0.5), "0.5"),
     ],
 )  # fmt: skip
 def test_any_value(found: str, wanted: str) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +19,6 @@ from harness.formats import run
 from harness.formats.environment import Environment
 from harness.formats.run import (
     Owner,
-    RunFolder,
     RunRecord,
     SubmissionRef,
     TrackRef,
@@ -26,8 +27,9 @@ from harness.formats.run import (
     read_run,
     read_runs,
 )
+from harness.formats.run_folder import RESERVE_BYTES, RunFolder, close_abandoned
 from harness.status import Status
-from harness.system import clock
+from harness.system import clock, whereabouts
 
 DIGEST = "0123456789abcdef" * 4
 ENVIRONMENT = Environment(
@@ -168,7 +170,7 @@ def test_started_without_its_referee_reads_abandoned(tmp_path: Path) -> None:
     assert [read_run(folder.path).status for folder in dead] == [Status.ABANDONED] * 3
     assert read_run(done.path).status == Status.COMPLETE
 
-    run.close_abandoned(tmp_path)
+    close_abandoned(tmp_path)
     for folder in dead:
         assert json.loads((folder.path / "run.json").read_bytes())["status"] == "abandoned"
         assert not (folder.path / ".reserve").exists()
@@ -177,10 +179,63 @@ def test_started_without_its_referee_reads_abandoned(tmp_path: Path) -> None:
     assert read_run(alive.path).status == Status.STARTED
 
 
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"pid_namespace": 1},  # another container of this boot
+        {"boot_id": "another boot", "host": "another", "machine_id": "0" * 16},  # another host on a shared folder
+        {"boot_id": "another boot", "host": "the same name", "machine_id": None},  # a container without a number
+        {"boot_id": "another boot", "machine_id": "0" * 16},  # a host of the same name
+    ],
+)
+def test_a_run_that_cannot_be_judged_from_here_is_left_alone(tmp_path: Path, elsewhere: dict[str, Any]) -> None:
+    """Its pid means nothing here; only who holds what that referee would have to hold may end it."""
+    stranger = owner().model_copy(update={"pid": 2**22 + 1, **elsewhere})
+    folder = a_folder(tmp_path, a_record(status=Status.STARTED, owner=stranger))
+    close_abandoned(tmp_path)
+    assert json.loads((folder.path / "run.json").read_bytes())["status"] == "started"
+    assert (folder.path / ".reserve").exists()
+    assert str(stranger.host) in read_run(folder.path).sentence
+    close_abandoned(tmp_path, alone=True)
+    assert read_run(folder.path).status == Status.ABANDONED
+    assert not (folder.path / ".reserve").exists()
+
+
+def test_a_run_of_this_machine_before_it_was_restarted_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whereabouts, "machine_id", lambda: "1" * 16)
+    before = owner().model_copy(update={"boot_id": "the boot before"})
+    assert read_run(a_folder(tmp_path, a_record(status=Status.STARTED, owner=before)).path).status == Status.ABANDONED
+
+
+@pytest.mark.parametrize("part", ["folder", "first record", "half a record"])
+def test_what_was_killed_before_its_first_record_is_swept(tmp_path: Path, part: str) -> None:
+    """A process that makes a run's folder and dies there, as by SIGKILL."""
+    steps = {
+        "folder": "pass",
+        "first record": "folder.save(record)",
+        "half a record": "folder.save(record); (folder.path / '.run.json.abcdef.tmp').write_text('{')",
+    }
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom harness.formats import run, run_folder\n"
+        "here = Path(sys.argv[1]); record = run.RunRecord.model_validate_json(sys.argv[2])\n"
+        "record = record.model_copy(update={'owner': run.owner()})\n"
+        f"folder = run_folder.RunFolder(here, record.run_id); {steps[part]}\nos._exit(9)"
+    )
+    record = a_record(status=Status.STARTED)
+    argv = [sys.executable, "-c", program, str(tmp_path), record.model_dump_json()]
+    done = subprocess.run(argv, cwd=Path(__file__).resolve().parents[3], capture_output=True, text=True)
+    assert done.returncode == 9, done.stderr
+    assert list(tmp_path.iterdir()) != []
+    close_abandoned(tmp_path)
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert left == ([] if part == "folder" else [f"{record.run_id}/run.json"])
+    assert list(tmp_path.glob(".*")) == []
+
+
 def test_the_closing_record_takes_the_reserved_place(tmp_path: Path) -> None:
     folder = a_folder(tmp_path, a_record(status=Status.STARTED))
     reserved = (folder.path / ".reserve").stat()
-    assert reserved.st_blocks * 512 >= run.RESERVE_BYTES
+    assert reserved.st_blocks * 512 >= RESERVE_BYTES
     folder.close(a_record(sentence="over"))
     assert read_run(folder.path).sentence == "over"
     assert (folder.path / "run.json").stat().st_ino == reserved.st_ino  # the very blocks

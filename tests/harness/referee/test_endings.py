@@ -43,6 +43,14 @@ def require_mounts() -> None:
         (signal.SIGINT, "prepare", "interrupted", 130),
         (signal.SIGTERM, "train", "terminated", 143),
         pytest.param(signal.SIGINT, "logits", "interrupted", 130, marks=SLOW),
+        pytest.param(signal.SIGHUP, "prepare", "terminated", 143, marks=SLOW),  # a dropped ssh
+        (signal.SIGHUP, "train", "terminated", 143),
+        pytest.param(signal.SIGHUP, "logits", "terminated", 143, marks=SLOW),
+        pytest.param(signal.SIGQUIT, "prepare", "terminated", 143, marks=SLOW),
+        pytest.param(signal.SIGQUIT, "train", "terminated", 143, marks=SLOW),
+        pytest.param(signal.SIGQUIT, "logits", "terminated", 143, marks=SLOW),
+        pytest.param(signal.SIGUSR1, "train", "terminated", 143, marks=SLOW),  # a batch system's warning
+        pytest.param(signal.SIGXCPU, "train", "terminated", 143, marks=SLOW),
     ],
 )
 def test_a_signal_ends_the_run_and_is_recorded(
@@ -56,6 +64,24 @@ def test_a_signal_ends_the_run_and_is_recorded(
     assert outcome.record["finished_at"]
     assert outcome.stdout.startswith(f"{status}: the run was stopped by {signal.Signals(number).name}\n")
     assert "Traceback" not in outcome.stderr
+    assert speedrun.leftovers() == []
+
+
+def test_a_run_behind_nohup_outlives_its_terminal(
+    speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any
+) -> None:
+    """What the caller ignores stays ignored; the run is ended by a signal that is not."""
+    program = (
+        "import signal, os, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
+    )
+    script = write_submission(tmp_path, prepare=WAIT)
+    argv = [sys.executable, "-m", "harness", "run", script, "--track", TRACK, "--nproc", "1"]
+    process = speedrun.start(sys.executable, "-c", program, *argv)
+    speedrun.wait_for("now waiting")
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGUSR2)
+    outcome = speedrun.end(process)
+    assert outcome.record["sentence"].endswith("SIGUSR2")
     assert speedrun.leftovers() == []
 
 
@@ -166,6 +192,77 @@ def test_detached_children_do_not_survive_stop(
 def waits_for_a_lock(pid: int) -> bool:
     locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
     return any("->" in words and str(pid) in words for words in locks)
+
+
+INHERITED = {
+    "closed descriptors": "for number in (0, 1, 2): os.close(number)",
+    "stderr closed": "os.close(2)",
+    "stdin closed": "os.close(0)",
+    "SIGCHLD ignored": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+    "signals blocked": "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT})",
+}
+
+
+@pytest.mark.parametrize(
+    "inherited", [pytest.param(name, marks=SLOW) if n else name for n, name in enumerate(INHERITED)]
+)
+def test_what_a_supervisor_hands_down_changes_nothing(speedrun: Any, inherited: str) -> None:
+    """The run is complete, at the sandbox level it has anyhow."""
+    from harness.sandbox.levels import available_levels
+
+    program = f"import os, signal, sys\n{INHERITED[inherited]}\nos.execv(sys.executable, sys.argv[1:])"
+    argv = [sys.executable, "-m", "harness", "run", BIGRAM, "--track", TRACK, "--nproc", "1"]
+    outcome = speedrun.end(speedrun.start(sys.executable, "-c", program, *argv))
+    assert outcome.code == 0, outcome.stdout + outcome.stderr
+    assert (outcome.record["status"], outcome.record["sandbox"]) == ("complete", available_levels()[0])
+    assert speedrun.leftovers() == []
+
+
+def test_signals_that_a_supervisor_has_blocked_end_the_run(
+    speedrun: Any, tmp_path: Path, write_submission: Any
+) -> None:
+    program = f"import os, signal, sys\n{INHERITED['signals blocked']}\nos.execv(sys.executable, sys.argv[1:])"
+    script = write_submission(tmp_path, prepare=WAIT)
+    argv = [sys.executable, "-m", "harness", "run", script, "--track", TRACK, "--nproc", "1"]
+    process = speedrun.start(sys.executable, "-c", program, *argv)
+    speedrun.wait_for("now waiting")
+    process.terminate()
+    assert speedrun.end(process).code == 143
+
+
+def test_a_weaker_sandbox_says_why(speedrun: Any, tmp_path: Path) -> None:
+    """A bubblewrap that fails, as where user namespaces are forbidden: its own words are told."""
+    (tmp_path / "bwrap").write_text("#!/bin/sh\necho 'bwrap: No permissions to create a new namespace' >&2\nexit 1\n")
+    (tmp_path / "bwrap").chmod(0o755)
+    argv = [sys.executable, "-m", "harness", "run", BIGRAM, "--track", TRACK, "--nproc", "1"]
+    outcome = speedrun.end(speedrun.start(*argv, PATH=f"{tmp_path}:{os.environ['PATH']}"))
+    assert outcome.record["sandbox"] in ("landlock", "process")
+    assert (
+        f"sandbox {outcome.record['sandbox']}, not namespaces: bubblewrap cannot make its namespaces" in outcome.stderr
+    )
+    assert "No permissions to create a new namespace" in outcome.stderr
+
+
+def test_a_run_in_another_container_is_left_alone(
+    speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any
+) -> None:
+    """The other sees the same folder of runs and not this process; whatever it does, this run goes on undisturbed."""
+    if subprocess.run(["unshare", "-rpf", "--mount-proc", "true"], capture_output=True).returncode:
+        pytest.skip("no pid namespaces for this user")
+    told = tmp_path / "told"
+    hold = f"print('holding', flush=True)\nwhile not os.path.exists({str(told)!r}): time.sleep(0.02)"
+    script, track = write_submission(tmp_path, prepare=hold), write_track(tmp_path, prepare_s=600)
+    first = speedrun.begin(script, "--nproc", "1", "--require-sandbox", "process", track=track)
+    holder = speedrun.wait_for("holding")
+    argv = [sys.executable, "-m", "harness", "run", BIGRAM, "--track", TRACK, "--nproc", "1"]
+    other = speedrun.end(speedrun.start("unshare", "-rpf", "--mount-proc", *argv))
+    assert "another run holds this machine" in other.stdout + other.stderr
+    assert json.loads((holder / "run.json").read_bytes())["status"] == "started"
+    assert (holder / ".reserve").exists()
+    told.touch()
+    assert speedrun.end(first).code == 0
+    assert json.loads((holder / "run.json").read_bytes())["status"] == "complete"
+    assert speedrun.leftovers() == []
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ def a_contest(file: Path) -> tuple[Dataset, Track]:
 def test_a_complete_run_records_everything(speedrun: Any) -> None:
     outcome = speedrun.run(BIGRAM, "--json", "--seed", "5", "--keep-weights")
     assert outcome.code == 0
-    assert json.loads(outcome.stdout) == outcome.record
+    assert json.loads(outcome.stdout) == outcome.record | {"log": str(outcome.folder / "log.txt"), "traceback": None}
     record = read_run(outcome.folder)
     assert record.is_valid
     assert (record.seed, record.seed_source, record.world_size) == (5, "user", 2)

@@ -1,6 +1,7 @@
 """Started by torchrun, as a legacy script would be."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,13 @@ def train(run):
 """
 
 
-def torchrun(speedrun: Any, way: tuple[str, ...], script: Path) -> Any:
+def begin(speedrun: Any, way: tuple[str, ...], script: Path) -> Any:
     argv = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *way, "run", script]
-    return speedrun.end(speedrun.start(*argv, "--track", TRACK, LEAK="leaked", OMP_NUM_THREADS="7"))
+    return speedrun.start(*argv, "--track", TRACK, LEAK="leaked", OMP_NUM_THREADS="7")
+
+
+def torchrun(speedrun: Any, way: tuple[str, ...], script: Path) -> Any:
+    return speedrun.end(begin(speedrun, way, script))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +47,8 @@ def test_local_rank_0_becomes_the_referee_of_as_many_ranks(speedrun: Any, tmp_pa
     assert "<OMP_NUM_THREADS=1>" in outcome.log
     error_files = [v for v in outcome.log.replace("<", "\n").splitlines() if v.startswith("TORCHELASTIC_ERROR_FILE=")]
     assert len(error_files) == 2
-    assert all("/home/" in value and "speedrun-" in value for value in error_files)  # not those of the outer one
+    outer = str(speedrun.temporary)  # its own torchrun keeps them below TMPDIR, which is /tmp where it is ours alone
+    assert all("speedrun-" in value or not value.partition("=")[2].startswith(outer) for value in error_files)
     assert speedrun.leftovers() == []
 
 
@@ -52,4 +58,22 @@ def test_a_failing_submission_makes_torchrun_fail(speedrun: Any, tmp_path: Path,
     assert outcome.code != 0
     assert outcome.record["status"] == "prepare_failed"
     assert "prepare_failed: rank" in outcome.stdout
+    assert speedrun.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    "part", ["prepare", pytest.param("train", marks=pytest.mark.slow), pytest.param("logits", marks=pytest.mark.slow)]
+)
+def test_sigkill_of_torchrun_ends_the_run(
+    speedrun: Any, tmp_path: Path, write_submission: Any, until: Callable[..., Any], part: str
+) -> None:
+    """A batch system kills the launcher; nobody is left who holds the machine, and the record says what happened."""
+    script = write_submission(tmp_path, **{part: "print('now waiting', flush=True)\ntime.sleep(600)"})
+    launcher = begin(speedrun, WAYS[1], script)
+    speedrun.wait_for("now waiting")
+    launcher.kill()
+    outcome = speedrun.end(launcher)
+    until(lambda: not speedrun.processes(), "the end of every process", saw=speedrun.logs)
+    assert outcome.record["status"] == "terminated", outcome.record["sentence"]
+    assert outcome.record["finished_at"]
     assert speedrun.leftovers() == []

@@ -1,5 +1,7 @@
 """Processes, the folders that carry their names, the lock on the machine, and what torchrun tells us."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from data.files import locked
 from harness.errors import RunFailure, UserError
 from harness.formats import layout
 from harness.referee import machine, torchrun
@@ -131,6 +134,34 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path, monkeyp
         raise AssertionError("held through a link")
     assert raised.value.status == Status.MACHINE_BUSY
     assert (tmp_path / "precious").read_text() == "content"
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])
+def test_a_file_system_that_refuses_locks_gets_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The machine's lock, and those of data folders, ledgers and sites."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setenv("SPEEDRUN_LOCKS", str(tmp_path))
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(RunFailure, match=r"refuses to at .*SPEEDRUN_LOCKS") as raised, machine.exclusive(wait=True):
+        raise AssertionError("held nothing")
+    assert raised.value.status.exit_code == 5
+    with pytest.raises(UserError, match="can lock files, found that it refuses"), locked(tmp_path / "lock"):
+        raise AssertionError("held nothing")
+
+
+def test_a_lock_file_that_cannot_be_opened_gets_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPEEDRUN_LOCKS", str(tmp_path / "gone"))
+    with pytest.raises(RunFailure, match=r"No such file.*SPEEDRUN_LOCKS"), machine.exclusive(wait=True):
+        raise AssertionError("held nothing")
+    (tmp_path / "folder").mkdir()
+    for broken in (tmp_path / "folder", tmp_path / "nowhere" / "lock", Path("/dev/null/lock")):
+        with pytest.raises(UserError, match="expected a folder to write to"), locked(broken):
+            raise AssertionError("held nothing")
 
 
 def test_what_torchrun_tells(monkeypatch: pytest.MonkeyPatch) -> None:

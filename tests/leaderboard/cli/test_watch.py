@@ -15,7 +15,7 @@ import pytest
 from click.testing import Result
 
 from harness.errors import UserError
-from harness.formats.run import RunRecord, encode_run, owner, read_run
+from harness.formats.run import Phases, RunRecord, encode_run, owner, read_run
 from harness.status import Status
 from leaderboard.board import watching
 from leaderboard.board.watching import find_watched, is_conducted, look_at_campaign, look_at_run, steps_taken
@@ -66,7 +66,9 @@ def begin(campaign: Path, runs: Path, name: str = "2026-01-09T00-00-00Z-aaaaaa")
     done = read_run(source).model_copy(update={"run_id": name, "campaign": None, "owner": owner()})
     folder = runs / name
     folder.mkdir()
-    started = done.model_copy(update={"status": Status.STARTED, "sentence": "the run is in progress"})
+    started = done.model_copy(
+        update={"status": Status.STARTED, "sentence": "the run is in progress", "stamps": None, "phases": Phases()}
+    )
     (folder / "run.json").write_bytes(encode_run(started))
     return folder, done
 
@@ -130,6 +132,17 @@ def test_steps_of_an_earlier_run_of_the_same_source_give_an_eta(campaign: Path) 
     assert look_at_run(folder, written_s + 2 * watching.QUIET_S).phase == "TRAIN or SCORE"
     report(folder, 40)
     assert look_at_run(folder).phase == "SCORE"
+
+
+def test_a_short_run_is_told_as_it_was_and_score_by_its_name(campaign: Path) -> None:
+    """The referee writes STOP down before it scores: no guess, and not the time since."""
+    folder, _ = begin(campaign, campaign.parent)
+    report(folder, 1)
+    stopped = read_run(folder).model_copy(update={"phases": Phases(prepare_ns=10**9, train_ns=4_000_000)})
+    (folder / "run.json").write_bytes(encode_run(stopped))
+    sight = look_at_run(folder, (folder / "progress.jsonl").stat().st_mtime + 100)
+    assert (sight.phase, sight.clock_s) == ("SCORE", 0.004)
+    assert "0.004 s from GO to STOP" in describe(sight)
 
 
 def test_a_campaign_that_is_closed_says_what_it_came_to(campaign: Path, call: Call) -> None:

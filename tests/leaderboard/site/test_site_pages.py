@@ -518,3 +518,43 @@ def test_it_is_built_again_after_a_change(
     assert "files changed" in told[0], told
     page = tmp_path / "site" / addresses.record("tiny", "2026-01-03_First")
     assert "Quite another story." in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("host", "served"),
+    [
+        ("localhost", True), ("LOCALHOST", True), ("localhost:80", True), ("127.0.0.1", True), ("[::1]:8000", True),
+        ("evil.example", False), ("localhost.evil.example", False), ("evil.example:80", False), ("", False),
+    ],
+)  # fmt: skip
+def test_this_machine_by_whatever_name_a_browser_gives_it(tmp_path: Path, host: str, served: bool) -> None:
+    """At port 80 browsers leave the port out; names of other sites for this address stay refused."""
+    import http.client
+    import threading
+
+    from leaderboard.site.serving import make_server
+
+    (tmp_path / "index.html").write_text("here")
+    server = make_server(tmp_path, 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=150)
+        connection.request("GET", "/index.html", headers={"Host": host})
+        assert connection.getresponse().status == (200 if served else 421)
+        connection.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_browser_that_goes_away_is_no_event(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from leaderboard.site.serving import make_server
+
+    server = make_server(tmp_path, 0)
+    for error in (ConnectionResetError(), BrokenPipeError()):
+        try:
+            raise error
+        except OSError:
+            server.handle_error(None, ("127.0.0.1", 1))
+    server.server_close()
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,113 @@
+"""The folder of a run being made: it appears with its first run.json, and closes with its last, also on a full disk."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from data.files import TEMPORARY_SUFFIX, replace_file, sync_folder
+
+from ..errors import RecordError, RunFailure, UserError
+from ..status import Status
+from ..system import clock, scratch
+from ..system.scratch import Begun
+from . import layout
+from .run import RunRecord, encode_run, full_disk_is_a_failure, read_run
+
+RESERVE_BYTES = 8 * 2**20  # more than any run.json: the closing record must fit on a full disk
+
+
+class RunFolder:
+    """A run's folder: `started` first, complete only with its last write.
+
+    It is made under a name that carries this process and takes its own with the first record, so that who is killed in
+    between leaves what the next run sweeps.
+    """
+
+    def __init__(self, parent: Path, run_id: str) -> None:
+        """Raises UserError where nothing can be written, RunFailure where there is no space."""
+        self.run_id = run_id
+        self.saved: RunRecord | None = None  # what run.json says by now
+        self._begun = begin_folder(parent, run_id)
+        try:
+            with full_disk_is_a_failure():
+                self.source.mkdir()
+                self._reserve_space()
+        except OSError as error:
+            self._begun.give_up()
+            raise unwritable(parent, error) from error
+        except RunFailure:
+            self._begun.give_up()
+            raise
+
+    @property
+    def path(self) -> Path:
+        return self._begun.path
+
+    @property
+    def source(self) -> Path:
+        return self.path / layout.SOURCE_DIR
+
+    def save(self, record: RunRecord) -> None:
+        """Write run.json whole."""
+        self.saved = record
+        with full_disk_is_a_failure():
+            replace_file(self.path / layout.RUN_FILE, [encode_run(record)])
+            self._begun.appear()
+
+    def close(self, record: RunRecord) -> None:
+        """Write the last run.json: into the reserved space, then over the first one by a rename.
+
+        So not a byte of new space is needed, and nobody can take what was reserved in between.
+        """
+        reserve = self.path / layout.RESERVE_FILE
+        with full_disk_is_a_failure(), open(os.open(reserve, os.O_CREAT | os.O_WRONLY, 0o666), "wb") as file:
+            file.write(encode_run(record))
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+        reserve.replace(self.path / layout.RUN_FILE)
+        self._begun.appear()
+        sync_folder(self.path)
+
+    def _reserve_space(self) -> None:
+        descriptor = os.open(self.path / layout.RESERVE_FILE, os.O_CREAT | os.O_WRONLY, 0o666)
+        try:
+            os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+        finally:
+            os.close(descriptor)
+
+
+def begin_folder(parent: Path, name: str) -> Begun:
+    """A folder in the making. Raises UserError where nothing can be written, RunFailure where there is no space."""
+    try:
+        with full_disk_is_a_failure():
+            return Begun(parent, name)
+    except OSError as error:
+        raise unwritable(parent, error) from error
+
+
+def unwritable(parent: Path, error: OSError) -> UserError:
+    return UserError(f"expected a folder for runs that can be written at {parent}, found: {error.strerror}")
+
+
+def close_abandoned(parent: Path, *, alone: bool = False) -> None:
+    """Write `abandoned` into runs whose referee is gone, and give back their reserved space and what was half written.
+
+    A run whose referee cannot be judged from here (another host, another container) is left alone, unless `alone`: the
+    caller holds what that referee would have to hold.
+    """
+    scratch.sweep(parent)
+    for folder in layout.local_run_dirs(parent):
+        if not (folder / layout.RESERVE_FILE).exists():
+            continue
+        with suppress(RecordError, OSError):
+            record = read_run(folder)
+            if record.status == Status.STARTED and alone and record.owner.is_gone is None:
+                sentence = "whoever conducted it is gone; nothing of it counts"
+                record = record.model_copy(update={"status": Status.ABANDONED, "sentence": sentence})
+            if record.status == Status.ABANDONED:
+                (folder / layout.RESERVE_FILE).unlink(missing_ok=True)
+                for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+                    leftover.unlink(missing_ok=True)
+                closed = record.model_copy(update={"finished_at": clock.utc_now()})
+                replace_file(folder / layout.RUN_FILE, [encode_run(closed)])
