@@ -143,7 +143,7 @@ def test_from_a_script_to_a_reproduced_record(
 
     world("run", folder / "train_gpt.py", "--track", "tiny", "--runs", "2")
     plain = campaign(speedrun.runs)
-    world("run", folder / "train_gpt.py", "--track", "tiny", "--runs", "1", "--relabel")
+    world("run", folder / "train_gpt.py", "--track", "tiny", "--runs", "2", "--relabel")
     labels = campaign(speedrun.runs)
     again = world("challenge", folder, plain, "--relabelled", labels, "--author", "Bob", "--key", make_key("bob"))
     assert (again["kind"], again["tier"]) == ("reproduction", "reproduced")
