@@ -183,11 +183,8 @@ def negative_loss(facts: RunFacts) -> Iterator[Contradiction]:
     run, score = facts.run, facts.run.score
     if score is None:
         return
-    parts = {
-        "val_loss": score.val_loss,
-        "loss_sum": score.loss_sum,
-        "a window": min(score.windows.loss_sums, default=0.0),
-    }
+    least = min(score.windows.loss_sums, default=0.0)
+    parts = {"val_loss": score.val_loss, "loss_sum": score.loss_sum, "a window": least}
     if score.shadow is not None:
         parts["the shadow text"] = score.shadow.val_loss
     for name, loss in parts.items():
@@ -378,12 +375,9 @@ def relabelling_without_digest(facts: RunFacts) -> Iterator[Contradiction]:
 def impossible_machine(facts: RunFacts) -> Iterator[Contradiction]:
     """A machine has a core and memory, a run has a rank, and no GPU is there twice."""
     run, world = facts.run, facts.run.environment
+    has = f"{world.cpu_cores}, {world.memory_bytes}"
     for what, wrong, found in (
-        (
-            "a core and memory",
-            world.cpu_cores < 1 or world.memory_bytes < 1,
-            f"{world.cpu_cores}, {world.memory_bytes}",
-        ),
+        ("a core and memory", world.cpu_cores < 1 or world.memory_bytes < 1, has),
         ("a rank", run.world_size < 1, f"{run.world_size}"),
         ("GPUs that differ", len({gpu.uuid for gpu in world.gpus}) < len(world.gpus), f"{len(world.gpus)}"),
     ):

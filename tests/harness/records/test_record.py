@@ -14,6 +14,7 @@ import pytest
 from harness.errors import RecordError
 from harness.formats import layout
 from harness.records.record import Record, in_order, read_record, read_records
+from harness.records.tree_digest import write_digests
 
 ROOT = Path(__file__).resolve().parents[3]
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
@@ -137,10 +138,14 @@ def test_from_a_script_to_a_reproduced_record(
     assert (told["written"], told["signature"]) == (True, "signed by ada")
     assert [finding for finding in told["findings"] if finding["severity"] == "error"] == []
     assert (folder / "train_gpt.py").read_bytes() == (tmp_path / "s" / "train_gpt.py").read_bytes()
+    write_digests(contest.parent)
     assert world("verify", contest.parent)["holds"]
 
     world("run", folder / "train_gpt.py", "--track", "tiny", "--runs", "2")
-    again = world("challenge", folder, campaign(speedrun.runs), "--author", "Bob", "--key", make_key("bob"))
+    plain = campaign(speedrun.runs)
+    world("run", folder / "train_gpt.py", "--track", "tiny", "--runs", "2", "--relabel")
+    labels = campaign(speedrun.runs)
+    again = world("challenge", folder, plain, "--relabelled", labels, "--author", "Bob", "--key", make_key("bob"))
     assert (again["kind"], again["tier"]) == ("reproduction", "reproduced")
     assert world("verify", folder)["reports"][0]["tier"] == "reproduced"
     (row,) = world("leaderboard", "--track", "tiny", "--records")["standings"]

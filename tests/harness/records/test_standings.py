@@ -213,7 +213,15 @@ def a_challenge(kind: str, signature: Signature, **more: Any) -> Challenge:
         json.dumps({"track": "t", "record": "r", "author": "B", "date": "2026-01-02", "kind": kind, "sentence": "s"})
     )
     return Challenge(
-        **{"name": "c", "statement": statement, "signature": signature, "evidence": None, "findings": (), **more}
+        **{
+            "name": "c",
+            "statement": statement,
+            "signature": signature,
+            "evidence": None,
+            "findings": (),
+            "on_unknown_text": True,
+            **more,
+        }
     )
 
 
@@ -234,6 +242,7 @@ def test_the_tier_needs_an_intact_reproduction_by_another_allowed_signer() -> No
         (ada, a_challenge("reproduction", unknown)),
         (ada, a_challenge("reproduction", Signature(status="unsigned"))),
         (ada, a_challenge("refutation", bob)),
+        (ada, a_challenge("reproduction", bob, on_unknown_text=False)),  # it may know the text by heart
         (ada, a_challenge("reproduction", bob, findings=(BROKEN,))),
         (ada, a_challenge("reproduction", bob, statement=None)),
         (None, a_challenge("reproduction", bob)),

@@ -22,6 +22,7 @@ from harness.records.challenging import attach
 from harness.records.manifest import read_manifest, write_manifest
 from harness.records.record import Record, read_record
 from harness.records.signing import fingerprint_of_key, sign
+from harness.records.tree_digest import write_digests
 from harness.records.verdict import derive_verdict, verdict_bytes
 from harness.records.verification import NOT_IN_MANIFEST, verify_each, verify_record
 from leaderboard.cli.verify import verify
@@ -481,8 +482,9 @@ def test_the_text_of_every_run_is_made_anew_from_its_language(
 
 
 def test_nothing_foreign_among_the_records(two_records: Path, contest: Path) -> None:
+    write_digests(contest.parent)
     assert errors(contest.parent) == set()
-    assert len(list(verify_each([contest.parent]))) == 4  # the track, two records, one challenge
+    assert len(list(verify_each([contest.parent]))) == 5  # the tree, its track, two records, one challenge
     (contest / "notes.txt").write_text("")
     assert errors(contest) == {"foreign"}
 
@@ -529,6 +531,7 @@ def test_a_path_that_is_nothing_is_a_mistake(tmp_path: Path) -> None:
 def test_the_command_says_it_for_people_machines_and_pull_requests(two_records: Path, contest: Path) -> None:
     app, runner = Typer(), typer.testing.CliRunner()
     app.command()(verify)
+    write_digests(contest.parent)
     for argument in ("--json", "--markdown", None):
         good = runner.invoke(app, [str(contest.parent), *([argument] if argument else [])])
         assert good.exit_code == 0, good.output
@@ -603,8 +606,6 @@ def test_a_baseline_arm_copied_from_an_earlier_record_is_found(
 
 
 def test_the_command_holds_a_tree_against_another(two_records: Path, tmp_path: Path) -> None:
-    from harness.records.tree_digest import write_digests
-
     app, runner = Typer(), typer.testing.CliRunner()
     app.command()(verify)
     root = two_records.parent.parent
