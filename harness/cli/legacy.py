@@ -25,12 +25,12 @@ from ..selftimed.checkpoints import find_adapter
 from ..selftimed.execution import execute_self_timed
 from ..selftimed.grammars import BY_NAME, GRAMMARS, Grammar
 from ..selftimed.record import SelfTimedRecord
-from ..selftimed.run_state import SelfTimedRequest
+from ..selftimed.run_state import SelfTimedRequest, later_sentence
 from ..selftimed.workcopy import find_checkout
 from ..system.clock import NS
 from . import options
 from .campaigns import prepare_data
-from .reports import show_findings
+from .reports import LOG_CUT, show_findings
 
 DAY_S = 86_400.0
 
@@ -178,11 +178,17 @@ def _show(record: SelfTimedRecord, folder: Path, console: Console) -> None:
         losses = [f"{name} {numbers.loss(value)}" for name, value in known if value is not None]
         said = f"  it says      step {claim.step}{of}, {', '.join(losses) or 'no loss'}, {own} ({claim.grammar})"
         console.print(Text(said), soft_wrap=True)
+        if claim.later:
+            console.print(Text(f"  and then     {printable(later_sentence(claim))}"), soft_wrap=True)
     if seen is not None:
         wall, memory = numbers.fixed_seconds(seen.wall_ns / NS), numbers.mebibytes(seen.peak_memory_bytes)
         busy = f"{numbers.fixed(seen.busy_cores, 2)} cores busy{_gpus(record)}"
         console.print(Text(f"  we saw       {wall} wall clock, {memory} at most, {busy}"), soft_wrap=True)
     show_findings(console, record.findings)
+    if record.log_truncated:
+        console.print(
+            Text(f"  its log      {LOG_CUT}; all its result lines were heard", style="yellow"), soft_wrap=True
+        )
     where = f"  reported     sandbox {record.sandbox}, {folder}"
     console.print(Text(printable(where)), soft_wrap=True)
 

@@ -16,6 +16,7 @@ from ..records.verdict import WaivedFinding
 from ..status import ExitCode
 
 DIFF_LINES = 400
+LOG_CUT = "was longer than the track's log_bytes: its head and its tail are kept, with the cut between them"
 _SEVERITY = {"error": "bold red", "warning": "yellow"}
 _DIFF = {"+": "green", "-": "red", "@": "cyan"}
 

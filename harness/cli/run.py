@@ -28,7 +28,7 @@ from ..sandbox import levels
 from ..system.clock import NS
 from . import options
 from .campaigns import Start, check_runs, draft, prepare_data, race, refereed_track, resume_campaign
-from .reports import exit_on_errors, findings_json, show_findings
+from .reports import LOG_CUT, exit_on_errors, findings_json, show_findings
 
 Script = Annotated[Path | None, typer.Argument(help="A train_gpt.py, or a folder that holds one.")]
 Runs = Annotated[int | None, typer.Option(help="A campaign of so many runs, fixed before the first; can be submitted.")]
@@ -169,6 +169,8 @@ def _show(record: RunRecord, folder: Path, console: Console) -> None:
     for point in record.curve:
         at = f"{numbers.fixed(point.elapsed_ns / NS, 2):>8} s"
         console.print(f"  step {point.step:>6}  {at}  val_loss {numbers.loss(point.val_loss)}")
+    if record.log_truncated:
+        console.print(f"  [yellow]its log[/] {LOG_CUT}", soft_wrap=True, highlight=False)
     kind = "practice" if record.practice else "relabelled run" if record.relabelled else "local run"
     console.print(
         f"  {kind} of {escape(record.submission.entry)} {record.submission.sha256[:8]}, seed {record.seed}, "

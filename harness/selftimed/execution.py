@@ -85,7 +85,7 @@ def _execute(request: SelfTimedRequest, folder: SelfTimedFolder, state: SelfTime
         finally:
             state.log_truncated = place.log.truncated
             if state.start_ns is not None and state.end_ns is not None:
-                state.observed_log = read_observed_log(place.log_path, place.stamper, state.start_ns, state.end_ns)
+                state.observed_log = read_observed_log(place.stamper, state.start_ns, state.end_ns)
         if request.checkpoint is not None:
             state.measured = _measure(request, folder, state, observer, place)
             state.broken_rules = _broken_rules(request, state.measured)
@@ -97,10 +97,8 @@ class _ScriptWorkplace:
 
     temporary: Path
     work: Path
-    log_path: Path
     log: LogFile
     stamper: LineStamper
-    left_bytes: int  # of the log
 
 
 @contextmanager
@@ -109,14 +107,13 @@ def _workplace(request: SelfTimedRequest, folder: SelfTimedFolder) -> Iterator[_
     scratch.sweep(parent)
     temporary = scratch.make_scratch(parent)
     most = request.track.budget.log_bytes if request.track else LOG_BYTES
-    log_path = folder.path / layout.LOG_FILE
-    log = LogFile(log_path, most)
+    log = LogFile(folder.path / layout.LOG_FILE, most)
     try:
         work = temporary / request.checkout.name
         for path in (work, temporary / "home"):
             path.mkdir()
         take_working_copy(request.checkout, work, request.data_root)
-        yield _ScriptWorkplace(temporary, work, log_path, log, LineStamper(request.grammars), most)
+        yield _ScriptWorkplace(temporary, work, log, LineStamper(request.grammars))
     finally:
         log.close()
         remove_tree(temporary)
@@ -240,9 +237,7 @@ def _hear_chunk(place: _ScriptWorkplace, chunk: bytes, observer: Observer) -> No
     """Stamp, keep, show."""
     at_ns = clock.now_ns()
     place.log.write(chunk)
-    kept = chunk[: place.left_bytes]
-    place.left_bytes -= len(kept)
-    reading = place.stamper.feed(kept, at_ns)
+    reading = place.stamper.feed(chunk, at_ns)
     if reading is not None and reading.step is not None:
         observer.log(_shown(reading, reading.step))
 

@@ -5,6 +5,8 @@ Nothing in it can raise a tier: there is only one.
 
 Schema history (never edited, only added to):
     1  2026-11  first version
+    2  2026-11  what it says behind its last step (claim.later); what it was given of the caller's environment, and what
+                it reads of it and was not given
 """
 
 import json
@@ -24,6 +26,7 @@ from ..formats.run import Finding, Nanoseconds, Owner, Score, Section, Sha256, T
 from ..status import ExitCode, Status
 from ..system.plainfile import read_plain
 from ..system.processes import ProcessId
+from .lines import MAX_LATER
 
 MAX_LEGACY_BYTES = 8 * 2**20
 MAX_POINTS = 512
@@ -52,6 +55,14 @@ class ResultLine(Section):
     arrived_ns: Nanoseconds | None  # on the referee's clock, since the first process; None: cannot be told
 
 
+class LaterClaim(Section):
+    """A result the script printed behind its last step: of quantised or averaged weights, of a last evaluation."""
+
+    label: str  # its own words
+    val_loss: float | None = None
+    val_bpb: float | None = None
+
+
 class SelfTimedClaim(Section):
     """What the script's own lines say."""
 
@@ -65,6 +76,7 @@ class SelfTimedClaim(Section):
     train_time_ns: Nanoseconds | None = None
     validations: int
     training_lines: int
+    later: Annotated[tuple[LaterClaim, ...], Field(max_length=MAX_LATER)] = ()
 
 
 class Gpus(Section):
@@ -95,7 +107,7 @@ class Measured(Section):
 
 
 class SelfTimedRecord(Section):
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     run_id: str
     status: Status
     sentence: str

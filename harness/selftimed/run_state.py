@@ -12,7 +12,7 @@ from ..system import clock
 from ..system.clock import NS
 from .grammars import Grammar
 from .observed_log import ObservedLog
-from .record import Measured, Observed, SelfTimedRecord, SelfTimedScript
+from .record import Measured, Observed, SelfTimedClaim, SelfTimedRecord, SelfTimedScript
 from .workcopy import ScriptCheckout
 
 
@@ -103,6 +103,17 @@ def outcome(request: SelfTimedRequest, state: SelfTimedState) -> str:
         return f"measured val_loss {numbers.loss(loss)} {wall}{verdict}"
     if claim is None:
         return f"ended {wall}; it printed no line of a known kind"
+    if state.observed_log.diverged:
+        return f"diverged: its last loss is no finite number, at step {claim.step} {wall}"
     said = [(name, getattr(claim, name)) for name in ("val_loss", "val_bpb", "train_loss")]
     name, value = next(((name, value) for name, value in said if value is not None), ("loss", float("nan")))
-    return f"reported {name} {numbers.loss(value)} at step {claim.step} {wall}"
+    then = f", and then {later_sentence(claim)}" if claim.later else ""
+    return f"reported {name} {numbers.loss(value)} at step {claim.step} {wall}{then}"
+
+
+def later_sentence(claim: SelfTimedClaim) -> str:
+    """The last result behind the last step, in the script's words."""
+    later = claim.later[-1]
+    known = (("val_loss", later.val_loss), ("val_bpb", later.val_bpb))
+    values = [f"{name} {numbers.loss(value)}" for name, value in known if value is not None]
+    return f"{later.label}: {', '.join(values) or 'no finite number'}" if later.label else ", ".join(values)

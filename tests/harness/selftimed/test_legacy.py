@@ -280,11 +280,10 @@ def test_no_bytes_break_a_transcript(a: bytes, b: bytes) -> None:
 def test_stamps_belong_to_the_lines_that_count(tmp_path: Path) -> None:
     """The embedded source holds a line like a result: it is stamped as it comes, and must not shift the rest."""
     source = b"step:1/9 val_loss:0.5 train_time:1ms step_avg:1ms\n" + b"=" * 100 + b"\n"
-    (tmp_path / "log.txt").write_bytes(source + LOG)
     stamper = LineStamper(GRAMMARS)
     for number, line in enumerate((source + LOG).splitlines(keepends=True)):
         stamper.feed(line, number * SECOND)
-    heard = read_observed_log(tmp_path / "log.txt", stamper, 0, 100 * SECOND)
+    heard = read_observed_log(stamper, 0, 100 * SECOND)
     first = next(point for point in heard.points if point.kind == "val")
     assert (first.step, first.loss, first.arrived_ns) == (0, 10.5, 3 * SECOND)
     assert "log_oddity" in [finding.id for finding in heard.findings]
