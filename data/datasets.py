@@ -189,6 +189,9 @@ def verify(
         _expect(dataset, path, "sha256", expected, digests[path.name])
     if dataset.kind != "embedded":
         _hold_to_pins(dataset, root, paths, digests)
+    twin = next((path.name for path in paths[1:] if digests[path.name] == digests[paths[0].name]), None)
+    if twin is not None and not dataset.repeated_documents:
+        raise DataError(f"{dataset.name}: expected training data without the validation shard, found it as {twin}.")
     _expect(dataset, paths[0], "token count", dataset.val_tokens or token_counts[0], token_counts[0])
     if dataset.train_tokens is not None and len(paths) == 1 + dataset.train_shards:
         _expect(dataset, root / dataset.name, "training tokens", dataset.train_tokens, sum(token_counts[1:]))

@@ -26,6 +26,7 @@ from ..selftimed.execution import execute_self_timed
 from ..selftimed.grammars import BY_NAME, GRAMMARS, Grammar
 from ..selftimed.record import SelfTimedRecord
 from ..selftimed.run_state import SelfTimedRequest, later_sentence
+from ..selftimed.surroundings import parse_environment, parse_readable
 from ..selftimed.workcopy import find_checkout
 from ..system.clock import NS
 from . import options
@@ -45,6 +46,12 @@ Checkpoint = Annotated[
 ]
 AdapterName = Annotated[str, typer.Option("--adapter", help="How to read the checkpoint: auto, nanogpt or mingpt.")]
 Budget = Annotated[float | None, typer.Option("--budget-s", min=0.1, help="Seconds it may take.")]
+Passed = Annotated[
+    list[str] | None, typer.Option("--env", help="NAME or NAME=VALUE of your environment it gets; again for more.")
+]
+Readable = Annotated[
+    list[Path] | None, typer.Option("--readable", help="A folder outside that it may read; again for more.")
+]
 KeepCheckpoint = Annotated[bool, typer.Option("--keep-weights", help="Keep the checkpoint that was scored.")]
 
 
@@ -58,6 +65,8 @@ def legacy(
     torchrun: Torchrun = False,
     checkpoint: Checkpoint = None,
     adapter: AdapterName = "auto",
+    env: Passed = None,
+    readable: Readable = None,
     budget_s: Budget = None,
     out: options.Out = None,
     keep_weights: KeepCheckpoint = False,
@@ -71,6 +80,8 @@ def legacy(
     speedrun run --legacy nanoGPT/train.py -- config/train_shakespeare_char.py --device=cpu --compile=False
 
     It works in a copy of its checkout, in the sandbox, without network; datasets of this machine appear under data/.
+    It gets nothing of your environment but what --env names (`--env ITERATIONS=7`, `--env CUDA_VISIBLE_DEVICES`), and
+    reads nothing outside its checkout but what --readable names and links in it lead to.
     Its own lines give steps, losses and claimed times. The referee adds when each line arrived, the wall clock, memory
     and utilisation, and says where claim and clock disagree. The result is `reported`, whatever it prints: nothing in
     it is verified, unless --checkpoint names what the judge shall score over the whole validation split of --track.
@@ -95,6 +106,8 @@ def legacy(
         checkpoint=checkpoint,
         adapter=None if checkpoint is None else find_adapter(adapter, found),
         keep_checkpoint=keep_weights,
+        environment=parse_environment(env or []),
+        readable=parse_readable(readable or []),
         require_sandbox=require_sandbox,
         wait=wait,
     )
@@ -144,6 +157,8 @@ def _show_plan(request: SelfTimedRequest, as_json: bool) -> None:
         "checkout": str(request.checkout.root),
         "checkout_sha256": request.checkout.sha256,
         "arguments": list(request.arguments),
+        "environment": dict(request.environment),
+        "readable": [str(path) for path in request.readable],
         "launcher": request.launcher,
         "world_size": request.world_size,
         "device": request.device,

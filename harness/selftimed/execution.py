@@ -38,6 +38,7 @@ from .grammars import Reading
 from .observed_log import LineStamper, read_observed_log
 from .record import Gpus, Measured, Observed, SelfTimedFolder, SelfTimedRecord
 from .run_state import SelfTimedRequest, SelfTimedState, closed, first_record, outcome
+from .surroundings import linked, not_passed
 from .workcopy import take_out, take_working_copy
 
 PIPE_READ_BYTES = 2**16
@@ -79,6 +80,7 @@ def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[S
 def _execute(request: SelfTimedRequest, folder: SelfTimedFolder, state: SelfTimedState, observer: Observer) -> None:
     """Every step in order; each fills in what it learns."""
     state.sandbox = levels.choose(request.require_sandbox)
+    state.surroundings = not_passed(request.checkout, request.environment, request.device)
     with full_disk_is_a_failure(), machine.exclusive(request.wait), _workplace(request, folder) as place:
         try:
             _run(request, state, observer, place)
@@ -131,10 +133,17 @@ def _view(request: SelfTimedRequest, place: _ScriptWorkplace) -> View:
             *(path for path in datasets if path.is_dir()),
             *_interpreter(request.python),
             *caches.values(),
+            *request.readable,
+            *linked(request.checkout),
         ),
         writable=(place.work,),
         home=place.temporary / "home",
-        environment={"PYTHONPATH": str(place.work), **threads, **{name: str(path) for name, path in caches.items()}},
+        environment={
+            "PYTHONPATH": str(place.work),
+            **threads,
+            **{name: str(path) for name, path in caches.items()},
+            **dict(request.environment),
+        },
         cuda=request.device == "cuda",
         limits=Limits(memory_bytes=budget.memory_bytes, processes=budget.processes) if budget else Limits(),
     )

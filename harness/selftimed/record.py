@@ -5,8 +5,8 @@ Nothing in it can raise a tier: there is only one.
 
 Schema history (never edited, only added to):
     1  2026-11  first version
-    2  2026-11  what it says behind its last step (claim.later); what it was given of the caller's environment, and what
-                it reads of it and was not given
+    2  2026-11  what it says behind its last step (claim.later); what it was given of the caller's environment and files
+                (script.environment, script.readable)
 """
 
 import json
@@ -43,6 +43,8 @@ class SelfTimedScript(Section):
     arguments: Annotated[tuple[str, ...], Field(max_length=MAX_ARGUMENTS)] = ()
     launcher: Literal["python", "torchrun"]
     world_size: int
+    environment: dict[str, str] = Field(default_factory=dict)  # what it was given of the caller's (--env)
+    readable: tuple[str, ...] = ()  # folders outside the checkout it could read (--readable)
 
 
 class ResultLine(Section):

@@ -33,6 +33,8 @@ class SelfTimedRequest:
     checkpoint: str | None = None  # to be scored: its path inside the checkout
     adapter: str | None = None
     keep_checkpoint: bool = False
+    environment: tuple[tuple[str, str], ...] = ()  # of the caller's, what it is given
+    readable: tuple[Path, ...] = ()  # data outside the checkout
     python: Path | None = None  # another interpreter than this one, in a virtual environment of its own
     require_sandbox: str | None = None
     wait: bool = False
@@ -50,6 +52,7 @@ class SelfTimedState:
     measured: Measured | None = None
     broken_rules: tuple[Finding, ...] = ()  # of the model that was measured
     log_truncated: bool = False
+    surroundings: tuple[Finding, ...] = ()  # what it reads of the caller's environment and outside the checkout
 
 
 def first_record(request: SelfTimedRequest, run_id: str) -> SelfTimedRecord:
@@ -67,6 +70,8 @@ def first_record(request: SelfTimedRequest, run_id: str) -> SelfTimedRecord:
             arguments=request.arguments,
             launcher=request.launcher,
             world_size=request.world_size,
+            environment=dict(request.environment),
+            readable=tuple(map(str, request.readable)),
         ),
         device=request.device,
         started_at=clock.utc_now(),
@@ -86,7 +91,7 @@ def closed(record: SelfTimedRecord, state: SelfTimedState, status: Status, sente
             "observed": state.observed,
             "measured": state.measured,
             "points": state.observed_log.points,
-            "findings": (*state.broken_rules, *state.observed_log.findings),
+            "findings": (*state.broken_rules, *state.surroundings, *state.observed_log.findings),
             "log_truncated": state.log_truncated,
         }
     )

@@ -58,13 +58,19 @@ def find_sources(root: Path) -> list[Path]:
     return [path for path in _files(root) if path.suffix == ".py" and not path.is_symlink()]
 
 
+def find_links(root: Path) -> list[Path]:
+    """Every symbolic link of a checkout."""
+    return [path for path in _files(root) if path.is_symlink()]
+
+
 def take_working_copy(checkout: ScriptCheckout, target: Path, data_root: Path) -> None:
     """Copy a checkout into an empty folder. Raises UserError where there is too much of it."""
     for path in _files(checkout.root):
         place = target / path.relative_to(checkout.root)
         place.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_symlink():
-            place.symlink_to(os.readlink(path))
+        if path.is_symlink():  # one that leads out of the checkout leads there from its copy too
+            is_inside = path.resolve().is_relative_to(checkout.root.resolve())
+            place.symlink_to(os.readlink(path) if is_inside else path.resolve())
         elif path.stat().st_size > LINKED_BYTES:
             place.symlink_to(path)
         else:
