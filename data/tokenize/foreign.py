@@ -37,8 +37,11 @@ def expect_tokens(path: Path) -> None:
     found = _found(head, size)
     if found is not None:
         raise DataError(
-            f"{path}: expected tokens of two bytes each, or a shard with its header, found {found}; is this the .bin "
-            "of nanoGPT or llm.c?"
+            f"{path}: expected tokens of two bytes each, found {found}; is this the .bin of nanoGPT or llm.c?"
+        )
+    if int.from_bytes(head[:4], "little") == LLAMA_MAGIC:
+        raise DataError(
+            f"{path}: expected 16-bit tokens, found llm.c's shard of 32-bit ones; no dataset here has these."
         )
 
 
@@ -47,6 +50,8 @@ def _found(head: bytes, size: int) -> str | None:
     name = next((name for start, name in _FOREIGN.items() if head.startswith(start)), None)
     if name is not None:
         return name
+    if head.startswith(LLAMA_MAGIC.to_bytes(4, "little")):
+        return None  # it has a sentence of its own
     return _other_header(head) or _other_numbers(head, size)
 
 
@@ -54,8 +59,6 @@ def _other_header(head: bytes) -> str | None:
     if int.from_bytes(head[:4], "big") in {MAGIC, LLAMA_MAGIC, *_MODEL_MAGICS}:
         return "the header of a shard with its bytes in the other order"
     magic = int.from_bytes(head[:4], "little")
-    if magic == LLAMA_MAGIC:
-        return "llm.c's shard of 32-bit tokens; no dataset here has these"
     return "llm.c's checkpoint of a model" if magic in _MODEL_MAGICS else None
 
 
@@ -91,7 +94,7 @@ def find_repeats(val: Tokens, train: list[Tokens], document_token: int | None) -
 
     Without a `document_token` the text is one document, and its first and last tokens are looked for.
     """
-    if any(part.size == val.size and bool((part == val).all()) for part in train):
+    if val.size >= LEAST_TOKENS and any(part.size == val.size and bool((part == val).all()) for part in train):
         return 1, "a training shard that is the validation shard"
     if document_token is None:
         ends = (val[:LEAST_TOKENS].tobytes(), val[-LEAST_TOKENS:].tobytes())
