@@ -257,8 +257,8 @@ def test_settings_of_the_caller_are_passed_recorded_or_told(
     assert found(folder)["script"]["environment"] == {"ITERATIONS": "7", "OTHER": "a b"}
     assert "other a b" in (folder / "log.txt").read_text()
     assert not [f for f in found(folder)["findings"] if f["id"] == "environment_not_passed"]
-    for given in ("1X=3", "NOWHERE_TO_BE_FOUND"):
-        done, _ = legacy(lines, "--env", given)
+    for bad in ("1X=3", "NOWHERE_TO_BE_FOUND"):
+        done, _ = legacy(lines, "--env", bad)
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1
 
