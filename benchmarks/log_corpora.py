@@ -26,7 +26,7 @@ def search(text: str) -> tuple[int, float] | None:
     last = None
     for line in text.replace("\r", "\n").split("\n"):
         step = re.search(r"(?i)\bs(?:tep)?[: ]\s*(\d+)\b|\b(\d+)/\d+ val_loss", line)
-        value = re.search(rf"(?i)(?:val[_ ]loss|validation bpb|val bpb|tel): ?{NUMBER}(?![\w])", line)
+        value = re.search(rf"(?i)(?:val[_ ]loss|validation bpb|val bpb|tel):? ?{NUMBER}(?![\w])", line)
         if step and value and step.start() < value.start() and "{" not in line:
             last = (int(step[1] or step[2]), float(value[1]))
     return last

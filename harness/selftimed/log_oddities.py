@@ -1,4 +1,4 @@
-"""What does not fit in a log: lines that could not be read, and runs that do not hold together. Never a verdict."""
+"""What does not fit in a log: lines that could not be read, and runs that do not hold together."""
 
 import itertools
 import math

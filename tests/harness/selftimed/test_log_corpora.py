@@ -26,7 +26,7 @@ GOLDEN = {  # by source: file -> grammar, last step, its val_loss or bits per by
     },
     "bentherien+muloco-slowrun-analysis": {
         "analysis/logs/fir_logs/muloco_olr0.5_omom0.5_H10_24682687.out": ("slowrun", 2288, 3.40611),
-        "analysis/logs/fir_logs/p5_e16_olr0.5_omom0.5_H10_lrm0.25_wd1.6_wdr0.375_24724104.out": ("slowrun", 3050, 3.402831),
+        "analysis/logs/fir_logs/p6_e13_olr0.5_H5_lrm0.25_wd1.6_do0.1_24725437.out": ("slowrun", 2479, 3.403518),
         "analysis/logs/tamia_logs/p2h_e20_olr0.7_omom0.6_H20_lrm0.25_wd1.6_165943.out": ("slowrun", 2860, 3.890412),
     },
     "Seqaeon+nanochat": {
