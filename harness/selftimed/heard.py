@@ -15,6 +15,7 @@ FIRST_LINES = 100_000  # that may carry results, read as they come
 LATE_BYTES = 4 * 2**20  # of text behind them
 BETWEEN_LINES = 50_000  # of validations in between
 FEW = 2_000  # lines of validations in a block
+DENSE_BYTES = 2**16  # what is kept of a block that holds more
 MAX_SHAPES = 64
 SHOWN_CHARACTERS = 60
 ENOUGH_DECIMALS = 4  # of a number that nothing ends: trainers print four or more
@@ -62,6 +63,8 @@ class Heard:
                 self._catch_up()
             self._read(block, is_cut=is_cut)
             return
+        if not any(literal in block for literal in self.wanted):
+            return  # chatter does not push results out
         self._late.append(block)
         self._late_bytes += len(block)
         while self._late_bytes > LATE_BYTES and len(self._late) > 1:
@@ -76,8 +79,11 @@ class Heard:
 
     def _forget(self, block: bytes) -> None:
         self.forgotten = True
-        if sum(map(block.count, self.telling)) <= FEW:
-            self._between.extend(lines_with(block, self.telling))
+        if (
+            sum(map(block.count, self.telling)) > FEW
+        ):  # too dense to look through: its end, which may be the last of all
+            block = block[block.find(b"\n", len(block) - DENSE_BYTES) + 1 :] if len(block) > DENSE_BYTES else block
+        self._between.extend(lines_with(block, self.telling))
 
     def _catch_up(self) -> None:
         for line in self._between:
