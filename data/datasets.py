@@ -22,6 +22,7 @@ from .files import TEMPORARY_SUFFIX, FileName, locked, replace_file
 
 ROOT_VARIABLE = "SPEEDRUN_DATA"
 FIRST_SHARD = 1
+LEAST_TOKENS = 256  # of a shard that another can hold: fewer are equal by chance
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
 
@@ -200,6 +201,9 @@ def verify(
         _expect(dataset, path, "sha256", expected, digests[path.name])
     if dataset.kind != "embedded":
         _hold_to_pins(dataset, root, paths, digests)
+    twin = next((path.name for path in paths[1:] if digests[path.name] == digests[paths[0].name]), None)
+    if twin is not None and token_counts[0] >= LEAST_TOKENS and not dataset.repeated_documents:
+        raise DataError(f"{dataset.name}: expected training data without the validation shard, found it as {twin}.")
     _expect(dataset, paths[0], "token count", dataset.val_tokens or token_counts[0], token_counts[0])
     if dataset.train_tokens is not None and len(paths) == 1 + dataset.train_shards:
         _expect(dataset, root / dataset.name, "training tokens", dataset.train_tokens, sum(token_counts[1:]))

@@ -1,38 +1,49 @@
 """Documents: text, JSONL and Parquet files as a stream of batches, from any batch on, in bounded memory.
 
 Text files are one document each, or cut after every separator; JSONL and Parquet hold one document per line or
-row, in the field `text`, as FineWeb does.
+row, in the field `text`, as FineWeb does. A separator that is a mark of a format, such as `<|endoftext|>`, is no part
+of a document; any other, such as a blank line, belongs to the document it ends.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import DataError
 from . import gpt2, parquet
 from .batches import Batch, Position
+from .kinds import MAX_LINE_BYTES, kind_of
 
 BATCH_BYTES = 2**19
-MAX_LINE_BYTES = 2**26
 
-_JSONL_SUFFIXES = {".jsonl", ".ndjson"}
-_PARQUET_SUFFIXES = {".parquet"}
+_MARK = re.compile(r"\s*(?:<\|\w+\|>|</?s>|\[(?:EOS|SEP|EOT)\])\s*")
+_END_OF_TEXT = "<|endoftext|>"
 
 
-def read_batches(inputs: list[Path], start: Position, separator: str | None) -> Iterator[Batch]:
+def is_mark(separator: str | None) -> bool:
+    """Whether a separator is a mark of a format rather than text."""
+    return separator is not None and _MARK.fullmatch(separator) is not None
+
+
+def read_batches(
+    inputs: list[Path], start: Position, separator: str | None, *, keep_marks: bool = False
+) -> Iterator[Batch]:
     """Yield the batches of `inputs` from the batch that begins at `start` on.
 
-    Raises DataError naming the file, and the line where there is one.
+    Raises DataError naming the file, and the line where there is one; for `<|endoftext|>` in the text of a text file
+    too, unless `keep_marks`.
     """
     for source in range(start.source, len(inputs)):
         begin = start if source == start.source else Position(source=source)
         path = inputs[source]
         try:
-            if path.suffix in _PARQUET_SUFFIXES:
+            kind = kind_of(path)
+            if kind == "parquet":
                 yield from parquet.read_batches(path, begin)
-            elif path.suffix in _JSONL_SUFFIXES:
+            elif kind == "lines":
                 yield from _jsonl_batches(path, begin)
             else:
-                yield from _text_batches(path, begin, separator)
+                yield from _text_batches(path, begin, separator, keep_marks)
         except OSError as error:
             raise DataError(
                 f"{path}: expected a readable file, found '{error.strerror or error}'; name files."
@@ -42,7 +53,7 @@ def read_batches(inputs: list[Path], start: Position, separator: str | None) -> 
 def locate(inputs: list[Path], batch: Batch, index: int) -> str:
     """Return the place of document number `index` of a batch as `file:line`, or `file, row N` in Parquet."""
     path = inputs[batch.start.source]
-    if path.suffix in _PARQUET_SUFFIXES:
+    if kind_of(path) == "parquet":
         return f"{path}, row {batch.start.offset + index + 1}"
     return f"{path}:{_line_of(path, batch.start.offset) + batch.line_of(index)}"
 
@@ -73,23 +84,36 @@ def _jsonl_batches(path: Path, start: Position) -> Iterator[Batch]:
             yield Batch(start=position, payload=payload, lengths=None, consumed=offset)
 
 
-def _text_batches(path: Path, start: Position, separator: str | None) -> Iterator[Batch]:
+def _text_batches(path: Path, start: Position, separator: str | None, keep_marks: bool) -> Iterator[Batch]:
     """Documents, gathered until a batch is full; a piece that is not the end of its document ends the batch."""
     offset, inside, first_inside = start.offset, start.inside, start.inside
     texts: list[bytes] = []
-    begin, size = offset, 0
+    begin, size, mark = offset, 0, separator if separator and is_mark(separator) else None
     for text, ends in _pieces(_decoded(path, offset), separator, path):
+        whole = text.removesuffix(mark) if mark and ends else text
+        if _END_OF_TEXT in whole and not keep_marks:
+            raise _marked(path, offset, whole)
         if not texts:
             begin, first_inside, size = offset, inside, 0
-        texts.append(text.encode())
+        offset += len(text.encode())
+        if mark and ends and not inside and not whole.strip():
+            continue  # between two marks, or behind the last one, there is no document
+        texts.append(whole.encode())
         size += len(texts[-1])
-        offset += len(texts[-1])
         inside = not ends
         if size >= BATCH_BYTES or inside:
             yield _text_batch(Position(source=start.source, offset=begin, inside=first_inside), texts, inside, offset)
             texts = []
     if texts:
         yield _text_batch(Position(source=start.source, offset=begin, inside=first_inside), texts, inside, offset)
+
+
+def _marked(path: Path, offset: int, text: str) -> DataError:
+    line = _line_of(path, offset + len(text[: text.index(_END_OF_TEXT)].encode()))
+    return DataError(
+        f"{path}:{line}: expected text, found the mark {_END_OF_TEXT} in it; give --separator '{_END_OF_TEXT}' where "
+        "it ends documents, or --keep-marks where it is text."
+    )
 
 
 def _text_batch(start: Position, texts: list[bytes], open_end: bool, consumed: int) -> Batch:
@@ -107,7 +131,8 @@ def _pieces(blocks: Iterator[str], separator: str | None, path: Path) -> Iterato
         while at < len(text):
             found = text.find(separator, at) if separator else -1
             end = found + len(separator or "") if found >= 0 else len(text) if finished else None
-            cut = gpt2.piece_end(text, at, len(text) if end is None else end)
+            within = found if found >= 0 and is_mark(separator) else end
+            cut = gpt2.piece_end(text, at, len(text) if within is None else within)
             if cut is None and end is None:
                 break
             stop = cut if cut is not None else end
@@ -154,3 +179,34 @@ def _decode_text(path: Path, offset: int, raw: bytes) -> str:
         raise DataError(
             f"{path}:{line}: expected UTF-8, found byte 0x{raw[error.start]:02x}; convert the file first."
         ) from error
+
+
+def expect_separators(paths: list[Path], separator: str | None) -> None:
+    """Raise DataError where --separator has no effect: in no text file, or in one that ends its lines otherwise."""
+    if separator is None:
+        return
+    texts = [path for path in paths if kind_of(path) == "text"]
+    if not texts:
+        raise DataError("expected a text file beside --separator, found lines of JSON or Parquet; leave it out.")
+    without = [path for path in texts if not _holds(path, separator.encode())]
+    other = separator.replace("\r\n", "\n").replace("\n", "\r\n")
+    for path in without:
+        if other != separator and _holds(path, other.encode()):
+            raise DataError(
+                f"{path}: expected the separator {separator!r}, found that it never occurs: the file has CRLF line "
+                f"ends; give --separator {other!r}."
+            )
+    if len(without) == len(texts):
+        raise DataError(
+            f"{without[0]}: expected the separator {separator!r}, found that it never occurs; leave it out."
+        )
+
+
+def _holds(path: Path, wanted: bytes) -> bool:
+    with path.open("rb") as file:
+        rest = b""
+        while block := file.read(2**20):
+            if wanted in rest + block:
+                return True
+            rest = (rest + block)[-len(wanted) :]
+    return False

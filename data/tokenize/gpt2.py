@@ -19,6 +19,9 @@ END_OF_TEXT = 50256
 PIECE_CHARACTERS = 2**19  # texts are cut into pieces of about so many
 
 _END_OF_TEXT = "<|endoftext|>"
+_LONG_SPACE = 2**12
+_SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # what tiktoken's expression takes for it
+_SPACE_RUN = re.compile(rf"(?<![{_SPACE}])[{_SPACE}]{{{_LONG_SPACE},}}+(?=.)", re.DOTALL)
 _CUT = re.compile(r"\S(?=[ \n])")
 
 Tokens = npt.NDArray[np.uint16]
@@ -33,7 +36,7 @@ def encode_texts(texts: Sequence[str], *, inside: bool = False) -> Tokens:
     if not texts:
         return np.empty(0, np.uint16)
     joined = ("" if inside else _END_OF_TEXT) + _END_OF_TEXT.join(texts)
-    if joined.count(_END_OF_TEXT) == len(texts) - inside:
+    if joined.count(_END_OF_TEXT) == len(texts) - inside and not _has_long_space(joined):
         tokens = load_encoding().encode_to_numpy(joined, allowed_special={_END_OF_TEXT})
         return tokens.astype(np.uint16)
     return np.concatenate([_encode_one(text, inside and index == 0) for index, text in enumerate(texts)])
@@ -84,8 +87,29 @@ def load_encoding() -> tiktoken.Encoding:
 
 
 def _encode_one(text: str, inside: bool) -> Tokens:
-    tokens = np.array(load_encoding().encode_ordinary(text), np.uint16)
+    encode = load_encoding().encode_ordinary
+    tokens = np.array([token for part in _around_long_space(text) for token in encode(part)], np.uint16)
     return tokens if inside else np.concatenate([np.array([END_OF_TEXT], np.uint16), tokens])
+
+
+def _has_long_space(text: str) -> bool:
+    """Whether a run of whitespace may be too long for tiktoken's expression, which goes back over all of it."""
+    return any(
+        text[start].isspace() and text[start : start + _LONG_SPACE].isspace()
+        for start in range(0, len(text), _LONG_SPACE)
+    )
+
+
+def _around_long_space(text: str) -> Iterator[str]:
+    """Yield `text` in parts that have its tokens, no long run of whitespace with anything behind it.
+
+    Of a run before a word GPT-2's pre-tokenizer takes all but the last character at once, as it does at an end.
+    """
+    start = 0
+    for run in _SPACE_RUN.finditer(text) if _has_long_space(text) else ():
+        yield from (part for part in (text[start : run.start()], text[run.start() : run.end() - 1]) if part)
+        start = run.end() - 1
+    yield text[start:]
 
 
 @cache

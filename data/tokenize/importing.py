@@ -21,11 +21,11 @@ from ..errors import DataError
 from ..files import TEMPORARY_SUFFIX, locked
 from ..shards import MAGIC, make_header, read_shard, write_shard
 from . import gpt2
+from .foreign import LLAMA_MAGIC, expect_tokens, find_repeats, refuse_repeats
 from .order import SHARD_TOKENS
 
 TRAIN_SHARE = 0.9  # of the characters of a text, as nanoGPT splits it
 
-_LLAMA_MAGIC = 20240801  # llm.c's shards of 32-bit tokens
 _CHECK_TOKENS = 2**24
 
 Tokens = npt.NDArray[np.uint16]
@@ -42,21 +42,36 @@ class _Found:
     val_bytes: int | None = None
     train_bytes: int | None = None
 
+    @property
+    def is_gpt2(self) -> bool:
+        return self.characters is None and self.vocab_size == gpt2.VOCAB_SIZE
+
 
 def import_files(
-    files: list[Path], val: Path | None, name: str | None, root: Path, vocab_size: int = gpt2.VOCAB_SIZE
+    files: list[Path],
+    val: Path | None,
+    name: str | None,
+    root: Path,
+    vocab_size: int = gpt2.VOCAB_SIZE,
+    *,
+    keep_duplicates: bool = False,
 ) -> Dataset:
     """Make the dataset `name` (by default the first file's stem) under `root` from files of one kind.
 
-    `vocab_size` is that of token files. A known dataset gets exactly its bytes or stays as it was. Raises
+    `vocab_size` is that of token files. Training data that holds the validation data is refused, unless
+    `keep_duplicates`. A known dataset gets exactly its bytes or stays as it was. Raises
     DataError naming the file, what was expected and what was found.
     """
     name = name or files[0].stem
     try:
         found = _read_text(files, val) if _is_text(files[0]) else _read_tokens(files, val, vocab_size)
+        document_token = gpt2.END_OF_TEXT if found.is_gpt2 else None
+        if not keep_duplicates:
+            refuse_repeats(found.val, found.train, document_token, name)
+        repeated = find_repeats(found.val, found.train, document_token)[0] if keep_duplicates else 0
         if datasets.manifest_path(name).is_file():
             return _write_known(datasets.load_dataset(name), root, found)
-        return _write_own(name, root, found)
+        return _write_own(name, root, found, repeated)
     except OSError as error:
         raise DataError(
             f"{error.filename}: expected to read or write there, found '{error.strerror}'; mend that first."
@@ -69,7 +84,7 @@ def _magic(path: Path) -> int:
 
 
 def _is_text(path: Path) -> bool:
-    return path.suffix != ".bin" and _magic(path) not in (MAGIC, _LLAMA_MAGIC)
+    return path.suffix != ".bin" and _magic(path) not in (MAGIC, LLAMA_MAGIC)
 
 
 def _read_text(files: list[Path], val: Path | None) -> _Found:
@@ -122,15 +137,7 @@ def _open(path: Path) -> Tokens:
     magic = _magic(path)
     if magic == MAGIC:
         return read_shard(path)
-    size = path.stat().st_size
-    if magic == _LLAMA_MAGIC:
-        raise DataError(
-            f"{path}: expected 16-bit tokens, found llm.c's shard of 32-bit ones; no dataset here has these."
-        )
-    if size % 2 or not size:
-        raise DataError(
-            f"{path}: expected tokens of two bytes each, found {size:,} bytes; is this the .bin of nanoGPT or llm.c?"
-        )
+    expect_tokens(path)
     return np.memmap(path, np.dtype("<u2"), mode="r")
 
 
@@ -180,8 +187,8 @@ def _write_known(dataset: Dataset, root: Path, found: _Found) -> Dataset:
     return dataset
 
 
-def _write_own(name: str, root: Path, found: _Found) -> Dataset:
-    dataset, folder = _describe(name, found), root / name
+def _write_own(name: str, root: Path, found: _Found, repeated: int) -> Dataset:
+    dataset, folder = _describe(name, found, repeated), root / name
     names = [dataset.val_file, *dataset.train_files()]
     if folder.exists() and not _is_left_half(folder, names):
         raise DataError(f"{folder}: expected no such folder yet, found one; remove it or choose another --name.")
@@ -202,8 +209,8 @@ def _is_left_half(folder: Path, names: list[str]) -> bool:
     )
 
 
-def _describe(name: str, found: _Found) -> Dataset:
-    is_gpt2 = found.characters is None and found.vocab_size == gpt2.VOCAB_SIZE
+def _describe(name: str, found: _Found, repeated: int) -> Dataset:
+    is_gpt2 = found.is_gpt2
     try:
         return Dataset(
             schema_version=1,
@@ -222,6 +229,7 @@ def _describe(name: str, found: _Found) -> Dataset:
             val_file=f"{name}_val_000000.bin",
             val_tokens=found.val.size,
             val_bytes=found.val_bytes,
+            repeated_documents=repeated or None,
         )
     except ValidationError as error:
         first = error.errors()[0]

@@ -18,7 +18,8 @@ Duplicates = Literal["refuse", "drop", "keep"]
 class Order:
     """What to tokenize into which folder; the folder's name becomes the dataset's.
 
-    `separator` ends every document of a text file (it belongs to it); None takes each file as one document.
+    `separator` ends every document of a text file (it belongs to it unless it is a mark such as `<|endoftext|>`); None
+    takes each file as one document. With `keep_marks` that mark is text where it stands in a text file.
     `val_tokens` is the size of the validation shard where no `val_inputs` fill it.
     """
 
@@ -29,6 +30,7 @@ class Order:
     shard_tokens: int = SHARD_TOKENS
     val_tokens: int | None = None
     duplicates: Duplicates = "refuse"
+    keep_marks: bool = False
     title: str = "Tokenized here"
     licence: str = "unknown"
 

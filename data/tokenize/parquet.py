@@ -1,6 +1,7 @@
 """Parquet in FineWeb's schema as batches: one document per row, in the column `text`."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from ..errors import DataError
 from .batches import TEXT_FIELD, Batch, Position
 
 BATCH_ROWS = 128
+_STRINGS = re.compile(r"(?:large_)?string(?:_view)?|dictionary<values=(?:large_)?string(?:_view)?,.*>")
 
 
 def read_batches(path: Path, start: Position) -> Iterator[Batch]:
@@ -28,7 +30,8 @@ def read_batches(path: Path, start: Position) -> Iterator[Batch]:
             first, row = row + min(skipped, table.num_rows), row + table.num_rows
             if rows.num_rows:
                 consumed = size * row // file.metadata.num_rows
-                yield _rows_batch(path, Position(source=start.source, offset=first), rows.column(0), consumed)
+                column = _plain(rows.column(0))
+                yield _rows_batch(path, Position(source=start.source, offset=first), column, consumed)
     finally:
         file.close()
 
@@ -47,7 +50,7 @@ def _open(path: Path) -> Any:
         raise DataError(f"{path}: expected a Parquet file, found '{error}'; fetch the file again.") from error
     found = [field.name for field in file.schema_arrow]
     kind = str(file.schema_arrow.field(TEXT_FIELD).type) if TEXT_FIELD in found else "no such column"
-    if kind not in ("string", "large_string"):
+    if not _STRINGS.fullmatch(kind):
         file.close()
         raise DataError(
             f"{path}: expected a column '{TEXT_FIELD}' of strings as in FineWeb, found {kind} among "
@@ -65,6 +68,15 @@ def _group_of(metadata: Any, row: int) -> tuple[int, int]:
             return first, group
         first += rows
     return first, metadata.num_row_groups
+
+
+def _plain(column: Any) -> Any:
+    """A column of plain strings: those of a dictionary or of views are looked up."""
+    if str(column.type) in ("string", "large_string"):
+        return column
+    import pyarrow as pa
+
+    return column.cast(pa.large_string())
 
 
 def _rows_batch(path: Path, start: Position, column: Any, consumed: int) -> Batch:

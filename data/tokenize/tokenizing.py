@@ -20,7 +20,7 @@ from ..shards import MAX_TOKENS
 from . import cutting, encoders, gpt2
 from .batches import Batch, Position
 from .cutting import InputState, Journal, Resumption, Shard, ShardFile
-from .documents import locate, read_batches
+from .documents import expect_separators, locate, read_batches
 from .encoders import Encoded
 from .gpt2 import Tokens
 from .order import Order, expect_name, expect_sizes, settings_of
@@ -77,11 +77,12 @@ class _Work:
         if journal is not None and journal.resumption is None:
             return read_manifest(own_manifest_path(self._order.out))
         if journal is None:
+            expect_separators(self._paths, self._order.separator)
             self._note(Position(), 0)
         elif journal.resumption is not None:
             self._resume(journal.shards, journal.resumption)
         done = _Done([*self._settings.val_inputs, *self._settings.inputs], progress)
-        batches = read_batches(self._paths, self._start, self._order.separator)
+        batches = read_batches(self._paths, self._start, self._order.separator, keep_marks=self._order.keep_marks)
         try:
             for batch, encoded in encoders.encode_all(batches, workers, self._place_of):
                 self._take(batch, encoded)

@@ -24,13 +24,14 @@ from ..selftimed.checkpoints import find_adapter
 from ..selftimed.execution import execute_self_timed
 from ..selftimed.grammars import BY_NAME, GRAMMARS, Grammar
 from ..selftimed.record import SelfTimedRecord
-from ..selftimed.run_state import SelfTimedRequest
+from ..selftimed.run_state import SelfTimedRequest, later_sentence
+from ..selftimed.surroundings import parse_environment, parse_readable
 from ..selftimed.workcopy import find_checkout
 from ..status import Status
 from ..system.clock import NS
 from . import options
 from .campaigns import prepare_data
-from .reports import failure_json, say_passed_over, say_who_holds, show_failure, show_findings
+from .reports import LOG_CUT, failure_json, say_passed_over, say_who_holds, show_failure, show_findings
 
 DAY_S = 86_400.0
 
@@ -43,12 +44,14 @@ Ranks = Annotated[int, typer.Option("--nproc", min=1, max=1024, help="Ranks; mor
 Checkpoint = Annotated[
     str | None, typer.Option(help="Have the judge score this checkpoint afterwards: a path inside the checkout.")
 ]
-Readable = Annotated[
-    list[Path] | None,
-    typer.Option("--readable", exists=True, help="A folder outside the checkout it may read; repeat it."),
-]
 AdapterName = Annotated[str, typer.Option("--adapter", help="How to read the checkpoint: auto, nanogpt or mingpt.")]
 Budget = Annotated[float | None, typer.Option("--budget-s", min=0.1, help="Seconds it may take.")]
+Passed = Annotated[
+    list[str] | None, typer.Option("--env", help="NAME or NAME=VALUE of your environment it gets; again for more.")
+]
+Readable = Annotated[
+    list[Path] | None, typer.Option("--readable", help="A folder outside that it may read; again for more.")
+]
 KeepCheckpoint = Annotated[bool, typer.Option("--keep-weights", help="Keep the checkpoint that was scored.")]
 
 
@@ -61,8 +64,9 @@ def legacy(
     nproc: Ranks = 1,
     torchrun: Torchrun = False,
     checkpoint: Checkpoint = None,
-    readable: Readable = None,
     adapter: AdapterName = "auto",
+    env: Passed = None,
+    readable: Readable = None,
     budget_s: Budget = None,
     out: options.Out = None,
     keep_weights: KeepCheckpoint = False,
@@ -76,6 +80,8 @@ def legacy(
     speedrun run --legacy nanoGPT/train.py -- config/train_shakespeare_char.py --device=cpu --compile=False
 
     It works in a copy of its checkout, in the sandbox, without network; datasets of this machine appear under data/.
+    It gets nothing of your environment but what --env names (`--env ITERATIONS=7`, `--env CUDA_VISIBLE_DEVICES`), and
+    reads nothing outside its checkout but what --readable names and links in it lead to.
     Its own lines give steps, losses and claimed times. The referee adds when each line arrived, the wall clock, memory
     and utilisation, and says where claim and clock disagree. The result is `reported`, whatever it prints: nothing in
     it is verified, unless --checkpoint names what the judge shall score over the whole validation split of --track.
@@ -100,7 +106,8 @@ def legacy(
         checkpoint=checkpoint,
         adapter=None if checkpoint is None else find_adapter(adapter, found),
         keep_checkpoint=keep_weights,
-        readable=tuple(path.resolve() for path in readable or ()),
+        environment=parse_environment(env or []),
+        readable=parse_readable(readable or []),
         require_sandbox=require_sandbox,
         wait=bool(wait),
         on_wait=say_who_holds(Console(stderr=True)),
@@ -153,6 +160,8 @@ def _show_plan(request: SelfTimedRequest, as_json: bool) -> None:
         "checkout": str(request.checkout.root),
         "checkout_sha256": request.checkout.sha256,
         "arguments": list(request.arguments),
+        "environment": dict(request.environment),
+        "readable": [str(path) for path in request.readable],
         "launcher": request.launcher,
         "world_size": request.world_size,
         "device": request.device,
@@ -189,11 +198,17 @@ def _show(record: SelfTimedRecord, folder: Path, console: Console) -> None:
         losses = [f"{name} {numbers.loss(value)}" for name, value in known if value is not None]
         said = f"  it says      step {claim.step}{of}, {', '.join(losses) or 'no loss'}, {own} ({claim.grammar})"
         console.print(Text(said), soft_wrap=True)
+        if claim.later:
+            console.print(Text(f"  and then     {printable(later_sentence(claim))}"), soft_wrap=True)
     if seen is not None:
         wall, memory = numbers.fixed_seconds(seen.wall_ns / NS), numbers.mebibytes(seen.peak_memory_bytes)
         busy = f"{numbers.fixed(seen.busy_cores, 2)} cores busy{_gpus(record)}"
         console.print(Text(f"  we saw       {wall} wall clock, {memory} at most, {busy}"), soft_wrap=True)
     show_findings(console, record.findings)
+    if record.log_truncated:
+        console.print(
+            Text(f"  its log      {LOG_CUT}; all its result lines were heard", style="yellow"), soft_wrap=True
+        )
     where = f"  reported     sandbox {record.sandbox}, {folder}"
     console.print(Text(printable(where)), soft_wrap=True)
 

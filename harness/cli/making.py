@@ -12,6 +12,7 @@ from rich.console import Console
 
 from data import datasets
 from data.datasets import Dataset
+from data.errors import UserError
 from data.printing import visible
 from data.tokenize.inspection import inspect
 
@@ -62,6 +63,9 @@ def tokenize(
     duplicates: Annotated[
         Duplicates, typer.Option("--duplicates", help="Training documents that validation has too.")
     ] = Duplicates.REFUSE,
+    keep_marks: Annotated[
+        bool, typer.Option("--keep-marks", help="`<|endoftext|>` inside a text file is text, not a mark.")
+    ] = False,
     workers: Annotated[
         int | None, typer.Option("--workers", help="Processes; as many as cores by default.", min=1)
     ] = None,
@@ -70,6 +74,9 @@ def tokenize(
     as_json: AsJson = False,
 ) -> None:
     """Turn text into a dataset of GPT-2 tokens: the format, the cuts and the marks of the NanoGPT speedrun.
+
+    What a file holds decides how it is read, not its name: JSON lines, Parquet, else text. --separator '<|endoftext|>'
+    leaves the mark out of the documents; any other separator belongs to the document it ends.
 
     The bytes do not depend on --workers. A killed run goes on after its last whole shard. Training documents that
     also occur in validation are refused.
@@ -85,6 +92,7 @@ def tokenize(
         shard_tokens=parse_tokens(shard_tokens),
         val_tokens=None if val_tokens is None else parse_tokens(val_tokens),
         duplicates=duplicates.value,
+        keep_marks=keep_marks,
         title=title,
         licence=licence,
     )
@@ -100,6 +108,9 @@ def import_files(
     name: Annotated[str | None, typer.Option("--name", help="The dataset's; by default the file's.")] = None,
     val: Annotated[Path | None, typer.Option("--val", help="What to validate on; a text has its last tenth.")] = None,
     vocab_size: Annotated[int, typer.Option("--vocab-size", help="Of token files.", min=1, max=2**16)] = 50257,
+    duplicates: Annotated[
+        Duplicates, typer.Option("--duplicates", help="Training data that validation has too: refuse or keep.")
+    ] = Duplicates.REFUSE,
     as_json: AsJson = False,
 ) -> None:
     """Take in data that others have prepared.
@@ -109,8 +120,11 @@ def import_files(
     """
     from data.tokenize import importing  # loads tiktoken
 
+    if duplicates is Duplicates.DROP:
+        raise UserError("expected --duplicates refuse or keep, found drop; imported shards stay as they are.")
     started_s, root = time.monotonic(), datasets.data_root()
-    dataset = importing.import_files(files, val, name, root, vocab_size)
+    keep = duplicates is Duplicates.KEEP
+    dataset = importing.import_files(files, val, name, root, vocab_size, keep_duplicates=keep)
     _show(dataset, root, time.monotonic() - started_s, as_json)
 
 

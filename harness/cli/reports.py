@@ -21,6 +21,7 @@ from ..sandbox import levels
 from ..status import ExitCode
 
 DIFF_LINES = 400
+LOG_CUT = "was longer than the track's log_bytes: its head and its tail are kept, with the cut between them"
 _SEVERITY = {"error": "bold red", "warning": "yellow"}
 _DIFF = {"+": "green", "-": "red", "@": "cyan"}
 

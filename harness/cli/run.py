@@ -31,6 +31,7 @@ from ..system.clock import NS
 from . import options
 from .campaigns import Start, check_data, check_runs, draft, race, refereed_track, resume_campaign
 from .reports import (
+    LOG_CUT,
     exit_on_errors,
     failure_json,
     findings_json,
@@ -207,6 +208,8 @@ def _show(record: RunRecord, folder: Path, console: Console) -> None:
     for point in record.curve:
         at = f"{numbers.fixed(point.elapsed_ns / NS, 2):>8} s"
         console.print(f"  step {point.step:>6}  {at}  val_loss {numbers.loss(point.val_loss)}")
+    if record.log_truncated:
+        console.print(f"  [yellow]its log[/] {LOG_CUT}", soft_wrap=True, highlight=False)
     kind = "practice" if record.practice else "relabelled run" if record.relabelled else "local run"
     console.print(
         f"  {kind} of {escape(record.submission.entry)} {record.submission.sha256[:8]}, seed {record.seed}, "

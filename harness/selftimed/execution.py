@@ -38,6 +38,7 @@ from .grammars import Reading
 from .observed_log import LineStamper, read_observed_log
 from .record import Gpus, Measured, Observed, SelfTimedFolder, SelfTimedRecord
 from .run_state import SelfTimedRequest, SelfTimedState, closed, first_record, outcome
+from .surroundings import not_passed
 from .workcopy import linked_outside, take_out, take_working_copy
 
 PIPE_READ_BYTES = 2**16
@@ -82,6 +83,7 @@ def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[S
 def _execute(request: SelfTimedRequest, folder: SelfTimedFolder, state: SelfTimedState, observer: Observer) -> None:
     """Every step in order; each fills in what it learns."""
     state.sandbox = levels.choose(request.require_sandbox)
+    state.surroundings = not_passed(request.checkout, request.environment, request.device)
     with (
         full_disk_is_a_failure(),
         machine.exclusive(request.wait, request.on_wait),
@@ -92,7 +94,7 @@ def _execute(request: SelfTimedRequest, folder: SelfTimedFolder, state: SelfTime
         finally:
             state.log_truncated = place.log.truncated
             if state.start_ns is not None and state.end_ns is not None:
-                state.observed_log = read_observed_log(place.log_path, place.stamper, state.start_ns, state.end_ns)
+                state.observed_log = read_observed_log(place.stamper, state.start_ns, state.end_ns)
         if request.checkpoint is not None:
             state.measured = _measure(request, folder, state, observer, place)
             state.broken_rules = _broken_rules(request, state.measured)
@@ -104,10 +106,8 @@ class _ScriptWorkplace:
 
     temporary: Path
     work: Path
-    log_path: Path
     log: LogFile
     stamper: LineStamper
-    left_bytes: int  # of the log
 
 
 @contextmanager
@@ -116,14 +116,13 @@ def _workplace(request: SelfTimedRequest, folder: SelfTimedFolder) -> Iterator[_
     scratch.sweep(parent)
     temporary = scratch.make_scratch(parent)
     most = request.track.budget.log_bytes if request.track else LOG_BYTES
-    log_path = folder.path / layout.LOG_FILE
-    log = LogFile(log_path, most)
+    log = LogFile(folder.path / layout.LOG_FILE, most)
     try:
         work = temporary / request.checkout.name
         for path in (work, temporary / "home"):
             path.mkdir()
         take_working_copy(request.checkout, work, request.data_root)
-        yield _ScriptWorkplace(temporary, work, log_path, log, LineStamper(request.grammars), most)
+        yield _ScriptWorkplace(temporary, work, log, LineStamper(request.grammars))
     finally:
         log.close()
         remove_tree(temporary)
@@ -146,7 +145,12 @@ def _view(request: SelfTimedRequest, place: _ScriptWorkplace) -> View:
         ),
         writable=(place.work,),
         home=place.temporary / "home",
-        environment={"PYTHONPATH": str(place.work), **threads, **{name: str(path) for name, path in caches.items()}},
+        environment={
+            "PYTHONPATH": str(place.work),
+            **threads,
+            **{name: str(path) for name, path in caches.items()},
+            **dict(request.environment),
+        },
         cuda=request.device == "cuda",
         limits=Limits(memory_bytes=budget.memory_bytes, processes=budget.processes) if budget else Limits(),
     )
@@ -250,9 +254,7 @@ def _hear_chunk(place: _ScriptWorkplace, chunk: bytes, observer: Observer) -> No
     """Stamp, keep, show."""
     at_ns = clock.now_ns()
     place.log.write(chunk)
-    kept = chunk[: place.left_bytes]
-    place.left_bytes -= len(kept)
-    reading = place.stamper.feed(kept, at_ns)
+    reading = place.stamper.feed(chunk, at_ns)
     if reading is not None and reading.step is not None:
         observer.log(_shown(reading, reading.step))
 

@@ -1,21 +1,25 @@
 """What a self-timed script prints, beside when each line arrived.
 
-The lines are read twice by the one grammar: as they come, to stamp them, and from the finished log, which decides what
-counts. Where a claim and the clock cannot both be right, that is a finding; none of them is a verdict.
+The lines are read twice by the one grammar: as they come, to stamp them, and as a log, when all is said, which decides
+what counts. Where a claim and the clock cannot both be right, that is a finding; none of them is a verdict.
 """
 
 import itertools
+import math
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ..formats import numbers
 from ..formats.run import Finding
 from ..system.clock import NS
 from .grammars import Grammar, LinePattern, Reading, forms, literals, read_line
-from .logs import MAX_LINE_BYTES, MAX_READINGS, LoggedRun, TrainingLog, file_chunks, read_log
-from .record import MAX_POINTS, ResultLine, SelfTimedClaim
+from .lines import rank_label, shape
+from .log_text import MAX_LINE_BYTES
+from .logs import LogReader
+from .record import MAX_POINTS, LaterClaim, ResultLine, SelfTimedClaim
+from .training_log import LoggedRun, TrainingLog
 
 MS = 1_000_000
+MAX_STAMPS = 150_000
 SLACK_SHARE, SLACK_NS = 0.05, NS // 2  # a line is late by what printing, waking up and a busy machine take
 OUTSIDE_SHARE, OUTSIDE_NS = 0.1, NS  # time outside its own clock that is worth a sentence
 BURST_LINES, BURST_NS = 4, 20 * MS
@@ -27,34 +31,60 @@ class Stamped:
 
     line: LinePattern
     reading: Reading
+    front: tuple[bytes, bytes]  # what stands before it: its shape, and a rank
     at_ns: int
     joined: bool
 
 
 @dataclass(slots=True)
 class LineStamper:
-    """Stamps result lines as they arrive, in bounded memory."""
+    """Hears a script as it talks: stamps result lines as they arrive, and reads the log whole, in bounded memory.
+
+    What is kept of the log on disk has another bound, and no say in what is heard.
+    """
 
     grammars: tuple[Grammar, ...]
     stamped: list[Stamped] = field(default_factory=list)
+    reader: LogReader = field(init=False)
     _rest: bytes = b""
     _skipping: bool = False
+    _last_ns: int = 0
+
+    def __post_init__(self) -> None:
+        self.reader = LogReader(self.grammars)
 
     def feed(self, chunk: bytes, at_ns: int) -> Reading | None:
         """Bytes as they came. Returns the last result among them, for a display."""
+        self.reader.feed(chunk)
+        self._last_ns = at_ns
+        chunk = chunk.replace(b"\r", b"\n")  # a progress bar begins its line again
         if self._skipping:
             _, newline, chunk = chunk.partition(b"\n")
             self._skipping = not newline
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if len(self._rest) > MAX_LINE_BYTES:
             self._rest, self._skipping = b"", True
+        return self._stamp(lines, at_ns)
+
+    def finish(self) -> TrainingLog:
+        """The log as a whole."""
+        log = self.reader.finish()
+        if not any(odd.id == "cut-off" for odd in log.oddities):
+            self._stamp([self._rest], self._last_ns)
+        return log
+
+    def _stamp(self, lines: list[bytes], at_ns: int) -> Reading | None:
         wanted, known, last = literals(self.grammars, with_train=True), forms(self.grammars), None
         for line in lines:
-            if len(self.stamped) >= MAX_READINGS or len(line) > MAX_LINE_BYTES:
+            if len(line) > MAX_LINE_BYTES or not any(literal in line for literal in wanted):
                 continue
-            if any(literal in line for literal in wanted) and (found := read_line(line, known)):
-                self.stamped.append(Stamped(*found, at_ns, joined=last is not None))
-                last = found[1]
+            found = read_line(line, known)
+            if found is None or found.reading is None:
+                continue
+            if len(self.stamped) < MAX_STAMPS:
+                front = shape(found.prefix), rank_label(found.prefix)
+                self.stamped.append(Stamped(found.line, found.reading, front, at_ns, joined=last is not None))
+            last = found.reading
         return last
 
 
@@ -65,11 +95,12 @@ class ObservedLog:
     claim: SelfTimedClaim | None
     points: tuple[ResultLine, ...]
     findings: tuple[Finding, ...]
+    diverged: bool = False  # its last loss is no finite number
 
 
-def read_observed_log(log_path: Path, stamper: LineStamper, start_ns: int, end_ns: int) -> ObservedLog:
-    """Read a finished log. start_ns, end_ns: of the first and the last process, on the clock of the stamps."""
-    log = read_log(file_chunks(log_path), stamper.grammars)
+def read_observed_log(stamper: LineStamper, start_ns: int, end_ns: int) -> ObservedLog:
+    """What was heard, when all is said. start_ns, end_ns: of the first and the last process, on the stamps' clock."""
+    log = stamper.finish()
     oddities = [Finding.warning("log_oddity", odd.sentence, "a plain log of one run", odd.id) for odd in log.oddities]
     if log.grammar is None or not log.runs:
         known = ", ".join(grammar.name for grammar in stamper.grammars)
@@ -77,24 +108,27 @@ def read_observed_log(log_path: Path, stamper: LineStamper, start_ns: int, end_n
         return ObservedLog(None, (), (silent, *oddities))
     stamps = _stamps(log, stamper.stamped)
     run, points = log.runs[-1], _points(log.runs[-1], stamps, start_ns)
-    claim = _claim(log, run)
+    claim, slack_ns = _claim(log, run), SLACK_NS + int(log.grammar.time_digit_ms * MS)
     joined = [stamp for stamp in stamps.values() if stamp.joined]
     findings = [
         *_about_lines(log, run),
-        *_about_time(points, joined, len(stamps), claim.train_time_ns or 0, end_ns - start_ns),
+        *_about_time(points, joined, len(stamps), claim.train_time_ns or 0, end_ns - start_ns, slack_ns),
         *_about_steps(run, stamps),
         *oddities,
     ]
-    return ObservedLog(claim, _thinned(points), tuple(findings))
+    last = next((x for x in (run.last.val_loss, run.last.val_bpb, run.last.train_loss) if x is not None), 0.0)
+    return ObservedLog(claim, _thinned(points), tuple(findings), diverged=not math.isfinite(last))
 
 
 def _stamps(log: TrainingLog, stamped: list[Stamped]) -> dict[int, Stamped]:
     """The stamp of each reading, by its identity: both lists end with the same lines, kind by kind."""
     found: dict[int, Stamped] = {}
-    if len(stamped) >= MAX_READINGS or log.grammar is None:
+    if len(stamped) >= MAX_STAMPS or log.grammar is None or any(odd.id == "too-many-lines" for odd in log.oddities):
         return found
+    counted, front = {*log.grammar.lines, *log.grammar.also}, (log.prefix, log.rank)
+    stamped = [stamp for stamp in stamped if stamp.front == front]
     for kind in ("val", "train"):
-        ours = [stamp for stamp in stamped if stamp.line.kind == kind and stamp.line in log.grammar.lines]
+        ours = [stamp for stamp in stamped if stamp.line.kind == kind and stamp.line in counted]
         read = [p for run in log.runs for p in (run.validations if kind == "val" else run.training)]
         if read and len(ours) >= len(read):
             found |= {id(reading): stamp for reading, stamp in zip(read, ours[-len(read) :], strict=True)}
@@ -116,6 +150,10 @@ def _claim(log: TrainingLog, run: LoggedRun) -> SelfTimedClaim:
         train_time_ns=_claimed_ns(run, log.grammar),
         validations=len(run.validations),
         training_lines=len(training),
+        later=tuple(
+            LaterClaim(label=result.label, val_loss=_finite(result.val_loss), val_bpb=_finite(result.val_bpb))
+            for result in run.later
+        ),
     )
 
 
@@ -177,12 +215,12 @@ def _about_lines(log: TrainingLog, run: LoggedRun) -> list[Finding]:
 
 
 def _about_time(
-    points: list[ResultLine], joined: list[Stamped], lines: int, total_ns: int, wall_ns: int
+    points: list[ResultLine], joined: list[Stamped], lines: int, total_ns: int, wall_ns: int, slack_ns: int = SLACK_NS
 ) -> list[Finding]:
     """Where a running total cannot be what passed between the lines, or leaves much of it out."""
     timed = [p for p in points if p.claimed_ns is not None and p.arrived_ns is not None]
     timed = [p for p in timed if p.kind == "val"] or timed
-    found = [_ahead("its whole training", total_ns, wall_ns)] if total_ns > _most(wall_ns) else []
+    found = [_ahead("its whole training", total_ns, wall_ns)] if total_ns > _most(wall_ns, slack_ns) else []
     if len(timed) < 2:
         return found
     spans = [_span(a, b) for a, b in itertools.pairwise(timed)]
@@ -194,10 +232,10 @@ def _about_time(
             Finding.warning("buffered", sentence, "lines as they happen", f"{len(joined)} of {lines} lines joined"),
         ]
     worst = max(spans, key=lambda span: span[1] - span[2])
-    if not found and worst[1] > _most(worst[2]):
+    if not found and worst[1] > _most(worst[2], slack_ns):
         found.append(_ahead(*worst))
     outside_ns = passed_ns - claimed_ns
-    if outside_ns > max(OUTSIDE_NS, int(OUTSIDE_SHARE * passed_ns)):
+    if outside_ns > max(OUTSIDE_NS + slack_ns - SLACK_NS, int(OUTSIDE_SHARE * passed_ns)):
         sentence = (
             "part of the time between its first and last line is outside its own clock (validation, or other work)"
         )
@@ -238,8 +276,8 @@ def _ahead(what: str, claimed_ns: int, passed_ns: int) -> Finding:
     )
 
 
-def _most(passed_ns: int) -> int:
-    return int(passed_ns * (1 + SLACK_SHARE)) + SLACK_NS
+def _most(passed_ns: int, slack_ns: int = SLACK_NS) -> int:
+    return int(passed_ns * (1 + SLACK_SHARE)) + slack_ns
 
 
 def _ns(milliseconds: float | None) -> int | None:

@@ -6,6 +6,8 @@ Nothing in it can raise a tier: there is only one.
 Schema history (never edited, only added to):
     1  2026-11  first version
     2  2026-11  `owner` says on which host, in which pid namespace
+                what it says behind its last step (claim.later); what it was given of the caller's environment and files
+                (script.environment, script.readable)
 """
 
 import json
@@ -35,6 +37,7 @@ from ..formats.run import (
 from ..formats.run_folder import begin_folder
 from ..status import ExitCode, Status
 from ..system.plainfile import read_plain
+from .lines import MAX_LATER
 
 MAX_LEGACY_BYTES = 8 * 2**20
 MAX_POINTS = 512
@@ -51,6 +54,8 @@ class SelfTimedScript(Section):
     arguments: Annotated[tuple[str, ...], Field(max_length=MAX_ARGUMENTS)] = ()
     launcher: Literal["python", "torchrun"]
     world_size: int
+    environment: dict[str, str] = Field(default_factory=dict)  # what it was given of the caller's (--env)
+    readable: tuple[str, ...] = ()  # folders outside the checkout it could read (--readable)
 
 
 class ResultLine(Section):
@@ -61,6 +66,14 @@ class ResultLine(Section):
     loss: float | None  # nats per token, as printed
     claimed_ns: Nanoseconds | None  # training time so far by the script's own clock
     arrived_ns: Nanoseconds | None  # on the referee's clock, since the first process; None: cannot be told
+
+
+class LaterClaim(Section):
+    """A result the script printed behind its last step: of quantised or averaged weights, of a last evaluation."""
+
+    label: str  # its own words
+    val_loss: float | None = None
+    val_bpb: float | None = None
 
 
 class SelfTimedClaim(Section):
@@ -76,6 +89,7 @@ class SelfTimedClaim(Section):
     train_time_ns: Nanoseconds | None = None
     validations: int
     training_lines: int
+    later: Annotated[tuple[LaterClaim, ...], Field(max_length=MAX_LATER)] = ()
 
 
 class Gpus(Section):

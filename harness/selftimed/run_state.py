@@ -13,7 +13,7 @@ from ..system import clock
 from ..system.clock import NS
 from .grammars import Grammar
 from .observed_log import ObservedLog
-from .record import Measured, Observed, SelfTimedRecord, SelfTimedScript
+from .record import Measured, Observed, SelfTimedClaim, SelfTimedRecord, SelfTimedScript
 from .workcopy import ScriptCheckout
 
 
@@ -34,7 +34,8 @@ class SelfTimedRequest:
     checkpoint: str | None = None  # to be scored: its path inside the checkout
     adapter: str | None = None
     keep_checkpoint: bool = False
-    readable: tuple[Path, ...] = ()  # more that the script may read; absolute
+    environment: tuple[tuple[str, str], ...] = ()  # of the caller's, what it is given
+    readable: tuple[Path, ...] = ()  # data outside the checkout
     python: Path | None = None  # another interpreter than this one, in a virtual environment of its own
     require_sandbox: str | None = None
     wait: bool = False  # for another run that holds the machine
@@ -53,6 +54,7 @@ class SelfTimedState:
     measured: Measured | None = None
     broken_rules: tuple[Finding, ...] = ()  # of the model that was measured
     log_truncated: bool = False
+    surroundings: tuple[Finding, ...] = ()  # what it reads of the caller's environment and outside the checkout
 
 
 def first_record(request: SelfTimedRequest, run_id: str) -> SelfTimedRecord:
@@ -70,6 +72,8 @@ def first_record(request: SelfTimedRequest, run_id: str) -> SelfTimedRecord:
             arguments=request.arguments,
             launcher=request.launcher,
             world_size=request.world_size,
+            environment=dict(request.environment),
+            readable=tuple(map(str, request.readable)),
         ),
         device=request.device,
         started_at=clock.utc_now(),
@@ -89,7 +93,7 @@ def closed(record: SelfTimedRecord, state: SelfTimedState, status: Status, sente
             "observed": state.observed,
             "measured": state.measured,
             "points": state.observed_log.points,
-            "findings": (*state.broken_rules, *state.observed_log.findings),
+            "findings": (*state.broken_rules, *state.surroundings, *state.observed_log.findings),
             "log_truncated": state.log_truncated,
         }
     )
@@ -106,6 +110,17 @@ def outcome(request: SelfTimedRequest, state: SelfTimedState) -> str:
         return f"measured val_loss {numbers.loss(loss)} {wall}{verdict}"
     if claim is None:
         return f"ended {wall}; it printed no line of a known kind"
+    if state.observed_log.diverged:
+        return f"diverged: its last loss is no finite number, at step {claim.step} {wall}"
     said = [(name, getattr(claim, name)) for name in ("val_loss", "val_bpb", "train_loss")]
     name, value = next(((name, value) for name, value in said if value is not None), ("loss", float("nan")))
-    return f"reported {name} {numbers.loss(value)} at step {claim.step} {wall}"
+    then = f", and then {later_sentence(claim)}" if claim.later else ""
+    return f"reported {name} {numbers.loss(value)} at step {claim.step} {wall}{then}"
+
+
+def later_sentence(claim: SelfTimedClaim) -> str:
+    """The last result behind the last step, in the script's words."""
+    later = claim.later[-1]
+    known = (("val_loss", later.val_loss), ("val_bpb", later.val_bpb))
+    values = [f"{name} {numbers.loss(value)}" for name, value in known if value is not None]
+    return f"{later.label}: {', '.join(values) or 'no finite number'}" if later.label else ", ".join(values)

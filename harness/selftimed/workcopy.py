@@ -75,12 +75,12 @@ def take_working_copy(checkout: ScriptCheckout, target: Path, data_root: Path) -
 def linked_outside(root: Path) -> tuple[Path, ...]:
     """What links of a checkout lead to outside of it, and belongs to it all the same (data on another disk).
 
-    Nothing that holds the checkout itself: a link to / is no reason to show everything.
+    Nothing that holds the checkout or the user's home: a link to / is no reason to show everything.
     """
-    root = root.resolve()
+    root, home = root.resolve(), Path.home().resolve()
     targets = {Path(os.path.realpath(path)) for path in _files(root) if path.is_symlink()}
     outside = (path for path in targets if path.exists() and not path.is_relative_to(root))
-    return tuple(sorted(path for path in outside if not root.is_relative_to(path)))
+    return tuple(sorted(path for path in outside if not (root.is_relative_to(path) or home.is_relative_to(path))))
 
 
 def _leads_inside(link: Path, root: Path) -> bool:

@@ -15,7 +15,8 @@ from harness.records.record import Statement
 from harness.records.standings import Standing
 from harness.records.verdict import WaivedFinding
 from harness.selftimed.grammars import Reading
-from harness.selftimed.logs import LogEnvironment, Oddity
+from harness.selftimed.lines import LaterResult
+from harness.selftimed.training_log import LogEnvironment, Oddity
 
 from ..board.show import ShownAttempt
 from ..text.plots import ProgressPoint, Scatter, TrainingPoint
@@ -226,6 +227,7 @@ class RunInLog(Section):
     is_complete: bool
     validations: list[Reading]
     training: list[Reading]
+    later: list[LaterResult]  # behind the last step
 
 
 class ReadLog(Section):
@@ -234,6 +236,7 @@ class ReadLog(Section):
     file: str
     bytes: int
     grammar: str | None
+    grammar_is_certain: bool  # whether only that kind of trainer writes such lines
     metric: str | None
     untimed_steps: int | None
     source_sha256: str | None

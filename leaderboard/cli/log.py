@@ -14,12 +14,15 @@ from rich.text import Text
 from harness.errors import UserError
 from harness.formats import numbers
 from harness.selftimed.grammars import BY_NAME, GRAMMARS, Grammar, Reading
-from harness.selftimed.logs import LoggedRun, TrainingLog, file_chunks, read_log
+from harness.selftimed.lines import LaterResult
+from harness.selftimed.logs import file_chunks, read_log
+from harness.selftimed.training_log import LoggedRun, TrainingLog
 
 from ..text.terminal_plot import curve, robust_top
 from ..upstream.embedded import digest
 
 SHOWN_RUNS = 40
+SHOWN_LATER = 6
 CURVE_POINTS = 20_000  # of --json
 PROGRESS_BYTES = 32 * 2**20
 CHART_SUFFIXES = (".svg", ".png")
@@ -34,8 +37,9 @@ def log(
 ) -> None:
     """Say what is in a training log: its runs, steps, losses and times, the environment, and what is odd about it.
 
-    Knows modded-nanogpt (every generation), nanoGPT, minGPT, llm.c, parameter-golf, nanochat and slowrun. A log is the
-    trainer's own word: nothing in it is verified here.
+    Knows modded-nanogpt (every generation), nanoGPT, minGPT, llm.c, parameter-golf, nanochat and slowrun. What comes
+    behind the last step (of quantised or averaged weights) is shown as `and then`; lines that begin like results and
+    cannot be read are counted. A log is the trainer's own word: nothing in it is verified here.
     """
     if chart is not None and chart.suffix not in CHART_SUFFIXES:
         raise UserError(f"expected a picture whose name ends in .svg or .png, found {chart.name!r}")
@@ -77,6 +81,7 @@ def as_dict(found: TrainingLog, name: str) -> dict[str, Any]:
         "file": name,
         "bytes": found.size_bytes,
         "grammar": None if grammar is None else grammar.name,
+        "grammar_is_certain": found.is_certain,
         "metric": None if grammar is None else grammar.metric,
         "untimed_steps": None if grammar is None else grammar.untimed_steps,
         "source_sha256": digest(found.source) or None,
@@ -95,7 +100,14 @@ def _run_dict(run: LoggedRun) -> dict[str, Any]:
         "is_complete": run.is_complete,
         "validations": [_reading_dict(point) for point in run.validations[:CURVE_POINTS]],
         "training": [_reading_dict(point) for point in run.training[:CURVE_POINTS]],
+        "later": [_later_dict(result) for result in run.later],
     }
+
+
+def _later_dict(result: LaterResult) -> dict[str, str | float | None]:
+    values = {name: getattr(result, name) for name in ("val_loss", "val_bpb")}
+    known = {name: value if math.isfinite(value) else None for name, value in values.items() if value is not None}
+    return {"label": result.label} | known
 
 
 def _reading_dict(point: Reading) -> dict[str, float | None]:
@@ -109,21 +121,28 @@ def _print(console: Console, file: Path, found: TrainingLog, plot: bool) -> None
     if found.grammar is None:
         console.print("no result lines of any known trainer", highlight=False)
     else:
-        console.print(f"  written by   {found.grammar.about} ({found.grammar.name})", highlight=False, soft_wrap=True)
+        by = "written by  " if found.is_certain else "perhaps by  "
+        console.print(f"  {by} {found.grammar.about} ({found.grammar.name})", highlight=False, soft_wrap=True)
         if found.grammar.untimed_steps:
             console.print(f"  its clock    leaves out the first {found.grammar.untimed_steps} steps", highlight=False)
     for label, text in _facts(found):
         console.print(Text(f"  {label:<12} {text}"), soft_wrap=True)
-    for number, run in enumerate(found.runs[:SHOWN_RUNS], start=1):
-        console.print(Text(f"  run {number:<8} {_summary(run)}"), soft_wrap=True)
-    if len(found.runs) > SHOWN_RUNS:
-        console.print(f"  and {len(found.runs) - SHOWN_RUNS} more runs; --json has them all")
+    _print_runs(console, found)
     for odd in found.oddities:
         console.print(Text(f"  odd          {odd.sentence}", style="yellow"), soft_wrap=True)
     if plot:
         for run in found.runs[:1]:
             for line in curve(*_curve_of(run), width=min(console.width, 100)):
                 console.print(line, highlight=False, markup=False)
+
+
+def _print_runs(console: Console, found: TrainingLog) -> None:
+    for number, run in enumerate(found.runs[:SHOWN_RUNS], start=1):
+        console.print(Text(f"  run {number:<8} {_summary(run)}"), soft_wrap=True)
+        for result in run.later[-SHOWN_LATER:]:
+            console.print(Text(f"  and then     {result.sentence}"), soft_wrap=True)
+    if len(found.runs) > SHOWN_RUNS:
+        console.print(f"  and {len(found.runs) - SHOWN_RUNS} more runs; --json has them all")
 
 
 def _facts(found: TrainingLog) -> Iterator[tuple[str, str]]:

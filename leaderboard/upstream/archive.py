@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from harness.selftimed.grammars import MODDED_NANOGPT, Reading
-from harness.selftimed.logs import LoggedRun, TrainingLog, read_log
+from harness.selftimed.logs import read_log
+from harness.selftimed.training_log import LoggedRun, TrainingLog
 
 from .checkout import Checkout
 from .embedded import digest, size_of, split_source

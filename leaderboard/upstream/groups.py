@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from harness.selftimed.logs import LoggedRun
+from harness.selftimed.training_log import LoggedRun
 
 from .history import ImportedRun
 

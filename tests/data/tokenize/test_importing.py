@@ -111,7 +111,22 @@ def test_llmc_shards_stay_as_they_are(tmp_path: Path) -> None:
         ("empty.bin", b"", "expected tokens of two bytes each, found 0 bytes"),
         ("llama.bin", (20240801).to_bytes(4, "little") + bytes(1100), "expected 16-bit tokens"),
         ("short.bin", (20240520).to_bytes(4, "little") + bytes(20), "expected a header of 1024 bytes"),
-        ("high.bin", b"\xff\xff", "expected tokens below 50,257, found 65,535"),
+        ("high.bin", bytes(range(256)) * 4 + b"\xff\xff", "expected tokens below 50,257, found 65,535"),
+        ("tiny.bin", bytes(range(100)), "found 50 numbers, fewer than a window takes"),
+        ("zeros.bin", bytes(4096), "found nothing but the number 0"),
+        ("prose.bin", b"It was a dark and stormy night. " * 99, "found printable text"),
+        (
+            "lfs.bin",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 20000\n\n",
+            "a pointer of Git LFS",
+        ),
+        ("swapped.bin", (20240520).to_bytes(4, "big") + bytes(range(200)) * 20, "bytes in the other order"),
+        ("model.bin", (20240326).to_bytes(4, "little") + bytes(range(200)) * 20, "checkpoint of a model"),
+        ("wide.bin", np.arange(5_000, dtype="<u4").tobytes(), "zeros in every second place"),
+        ("wide-big.bin", np.arange(5_000, dtype=">u4").tobytes(), "zeros in every second place"),
+        ("longer.bin", np.arange(1, 5_000, dtype="<u8").tobytes(), "zeros in every second place|found nothing but"),
+        ("packed.bin", b"\x1f\x8b\x08" + bytes(range(255)) * 9, "a file packed by gzip"),
+        ("array.bin", b"\x93NUMPY\x01\x00" + bytes(range(250)) * 9, "a NumPy array"),
     ],
 )
 def test_what_holds_no_tokens_is_told(tmp_path: Path, name: str, content: bytes, expected: str) -> None:
@@ -119,6 +134,53 @@ def test_what_holds_no_tokens_is_told(tmp_path: Path, name: str, content: bytes,
     with pytest.raises(DataError, match=expected):
         import_files([tmp_path / name], tmp_path / name, "mine", tmp_path / "data")
     assert not (tmp_path / "data").exists()
+
+
+def documents(seed: int, count: int) -> list[np.ndarray]:
+    return [np.concatenate([[50256], stream(seed * 1000 + n, 40, 50256)]) for n in range(count)]
+
+
+@pytest.mark.parametrize("with_header", [True, False])
+@pytest.mark.parametrize("case", ["the shard", "a document", "a document over two shards"])
+def test_training_data_that_holds_validation_data_is_refused_at_every_door(
+    command: Command, tmp_path: Path, case: str, with_header: bool
+) -> None:
+    val, train = documents(1, 20), documents(2, 60)
+    parts = [np.concatenate(train[:30]), np.concatenate(train[30:])]
+    if case == "the shard":
+        parts.append(np.concatenate(val))
+    elif case == "a document":
+        parts[1] = np.concatenate([*train[30:40], val[7], *train[40:]])
+    else:
+        parts = [np.concatenate([parts[0], val[7][:11]]), np.concatenate([val[7][11:], parts[1]])]
+    write = write_shard if with_header else write_stream
+    files = [tmp_path / f"train{n}.bin" for n in range(len(parts))]
+    for path, part in zip([tmp_path / "val.bin", *files], [np.concatenate(val), *parts], strict=True):
+        write(path, part)
+    options = ["--val", tmp_path / "val.bin", "--name", "mine"]
+    done = command("import", *files, *options)
+    assert done.returncode != 0
+    assert "expected training data without the validation data" in done.stderr
+    assert not (command.root / "mine").exists()
+    kept = command("import", *files, *options, "--duplicates", "keep", "--json")
+    assert kept.returncode == 0, kept.stderr
+    assert json.loads(kept.stdout)["repeated_documents"] == (20 if case == "x" else 1)
+    assert command("prepare", command.root / "mine").returncode == 0  # it says of itself what it holds
+    manifest = command.root / "mine" / "dataset.toml"
+    manifest.write_text("".join(x for x in manifest.read_text().splitlines(True) if "repeated" not in x))
+    refused = command("prepare", command.root / "mine")
+    assert refused.returncode != 0
+    assert "expected training data without the validation" in refused.stderr
+
+
+def test_characters_and_other_vocabularies_are_compared_as_a_whole(tmp_path: Path) -> None:
+    val, other = stream(1, 3_000, 65), stream(2, 9_000, 65)
+    write_stream(tmp_path / "val.bin", val)
+    write_stream(tmp_path / "train.bin", np.concatenate([other[:501], val, other[501:]]))
+    with pytest.raises(DataError, match="training data that holds the validation data"):
+        import_files([tmp_path / "train.bin"], tmp_path / "val.bin", "mine", tmp_path / "data", 65)
+    write_stream(tmp_path / "train.bin", other)
+    import_files([tmp_path / "train.bin"], tmp_path / "val.bin", "mine", tmp_path / "data", 65)
 
 
 def test_wrong_orders_are_told(tmp_path: Path) -> None:

@@ -20,10 +20,38 @@ def test_the_log_is_cut_at_its_limit(tmp_path: Path, chunks: list[bytes], limit:
         log.write(chunk)
     log.close()
     everything, written = b"".join(chunks), (tmp_path / "log.txt").read_bytes()
-    if len(everything) < limit:
+    if len(everything) <= limit:
         assert (written, log.truncated) == (everything, False)
-    elif len(everything) > limit:
-        assert (written, log.truncated) == (everything[:limit] + CUT_MARK, True)
+        return
+    head, mark, tail = written.partition(CUT_MARK)
+    assert mark
+    assert log.truncated
+    assert everything.startswith(head)
+    assert everything.endswith(tail)
+    assert len(head) + len(tail) <= limit
+
+
+def test_the_head_and_the_tail_of_a_long_log_are_kept_as_whole_lines(tmp_path: Path) -> None:
+    lines = [b"line %05d\n" % number for number in range(5_000)]
+    log = LogFile(tmp_path / "log.txt", 2_000)
+    for line in lines:
+        log.write(line)
+        assert (tmp_path / "log.txt").stat().st_size <= 2_000 + len(CUT_MARK)
+    log.close()
+    head, mark, tail = (tmp_path / "log.txt").read_bytes().partition(CUT_MARK)
+    first, last = head.splitlines(keepends=True), tail.splitlines(keepends=True)
+    assert mark
+    assert (first, last) == (lines[: len(first)], lines[-len(last) :])
+    assert min(len(first), len(last)) > 80
+
+
+def test_a_log_whose_writer_dies_has_a_tail_that_is_not_old(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "log.txt", 2_000)
+    for number in range(10_000):
+        log.write(b"line %05d\n" % number)
+    tail = (tmp_path / "log.txt").read_bytes().partition(CUT_MARK)[2]  # never closed
+    assert int(tail.split()[-1]) > 9_800
+    log.close()
 
 
 def test_a_log_that_just_fits_is_not_cut(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.errors import RecordError, UserError
+from harness.formats.logfile import CUT_MARK
 from harness.formats.run import Owner
 from harness.sandbox.usage import Meter, read_gpu_samples
 from harness.selftimed.grammars import GRAMMARS
@@ -203,17 +204,90 @@ def test_hostile_output_is_bounded_and_told(legacy: Any, tmp_path: Path, write_t
         say(5, 3.5, 1)
         sys.stdout.write("step:6/10 val_loss:1" + "0" * 300 + " train_time:1ms step_avg:1ms\\n")
         for _ in range(100): sys.stdout.write("x" * 65_000)
-        say(10, 0.1, 1)
+        print()
+        say(8, 3.25, 1)
+        for _ in range(100): sys.stdout.write("x" * 65_000)
+        print("\\nthe last words")
     """
     done, folder = legacy(lines, "--track", str(track))
     record = found(folder)
     assert done.returncode == 0, done.stderr
     assert record["log_truncated"]
-    assert (folder / "log.txt").stat().st_size < 201_000
-    assert (record["claim"]["step"], record["claim"]["val_loss"]) == (5, 3.5)  # what was cut off does not count
+    assert "its head and its tail are kept" in done.stdout
+    log = (folder / "log.txt").read_bytes()
+    assert len(log) < 201_000
+    assert CUT_MARK in log
+    assert log.endswith(b"the last words\n")
+    assert (record["claim"]["step"], record["claim"]["val_loss"]) == (8, 3.25)  # heard, though it was not kept
     assert "\x1b" not in done.stdout
     told = {finding["found"] for finding in record["findings"] if finding["id"] == "log_oddity"}
-    assert {"nul-bytes", "terminal-escapes", "invalid-utf8"} <= told
+    assert {"nul-bytes", "terminal-escapes", "invalid-utf8", "unreadable-results"} <= told
+
+
+def test_a_rank_that_fails_after_the_last_line_loses_no_claim(legacy: Any) -> None:
+    """torchrun prints a banner of `=` behind what the ranks said."""
+    lines = "say(10, 3.5, 1) if os.environ['RANK'] == '0' else sys.exit(1)\n"
+    done, folder = legacy(lines, "--nproc", "2")
+    assert done.returncode == 3
+    log = (folder / "log.txt").read_text()
+    assert found(folder)["claim"] is not None or "val_loss" not in log
+    assert "no_result_lines" not in {finding["id"] for finding in found(folder)["findings"]} or "val_loss" not in log
+
+
+def test_what_comes_behind_the_last_step_and_a_loss_that_is_none_are_said(legacy: Any) -> None:
+    done, folder = legacy("say(10, 3.5, 1); print('final_int8_zlib_roundtrip val_loss:3.6 val_bpb:1.25')")
+    assert found(folder)["claim"]["later"] == [{"label": "final_int8_zlib_roundtrip", "val_loss": 3.6, "val_bpb": 1.25}]
+    assert "and then final_int8_zlib_roundtrip: val_loss 3.6000, val_bpb 1.2500" in done.stdout
+    done, folder = legacy("say(9, 3.5, 1); say(10, '-nan', 2)")
+    assert "diverged: its last loss is no finite number, at step 10" in found(folder)["sentence"]
+
+
+def test_settings_of_the_caller_are_passed_recorded_or_told(
+    legacy: Any, monkeypatch: pytest.MonkeyPatch, speedrun: Any
+) -> None:
+    monkeypatch.setenv("ITERATIONS", "7")
+    monkeypatch.setenv("UNRELATED", "1")
+    lines = "say(int(os.environ.get('ITERATIONS', '20')), 3.5, 1, 20); print('other', os.getenv('OTHER'))"
+    done, folder = legacy(lines)
+    noted = [f["found"] for f in found(folder)["findings"] if f["id"] == "environment_not_passed"]
+    assert (found(folder)["claim"]["step"], noted) == (20, ["ITERATIONS"])
+    assert "--env" in done.stdout
+    _, folder = legacy(lines, "--env", "ITERATIONS", "--env", "OTHER=a b")
+    assert found(folder)["claim"]["step"] == 7
+    assert found(folder)["script"]["environment"] == {"ITERATIONS": "7", "OTHER": "a b"}
+    assert "other a b" in (folder / "log.txt").read_text()
+    assert not [f for f in found(folder)["findings"] if f["id"] == "environment_not_passed"]
+    for bad in ("1X=3", "NOWHERE_TO_BE_FOUND"):
+        done, _ = legacy(lines, "--env", bad)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("style", ["relative", "absolute", "option"])
+def test_data_outside_the_checkout_is_readable_and_never_written(legacy: Any, tmp_path: Path, style: str) -> None:
+    outside = tmp_path / "elsewhere" / "shards"
+    outside.mkdir(parents=True)
+    (outside / "x.bin").write_text("their data")
+    theirs = tmp_path / "theirs"
+    (theirs / "mine").mkdir(parents=True)
+    where = f"'{outside}'" if style == "option" else "'mine/shards'"
+    if style != "option":
+        target = Path("../../elsewhere/shards") if style == "relative" else outside
+        (theirs / "mine" / "shards").symlink_to(target)
+    lines = f"""
+        print(open({where} + '/x.bin').read())
+        try: open({where} + '/x.bin', 'w').write('changed')
+        except OSError as error: print('write', type(error).__name__)
+        say(10, 3.5, 1)
+    """
+    done, folder = legacy(lines, *(("--readable", str(outside)) if style == "option" else ()))
+    log = (folder / "log.txt").read_text()
+    assert done.returncode == 0, log
+    assert "their data" in log
+    if found(folder)["sandbox"] != "process":
+        assert (outside / "x.bin").read_text() == "their data"
+    if style == "option":
+        assert found(folder)["script"]["readable"] == [str(outside.resolve())]
 
 
 def test_torchrun_starts_ranks(legacy: Any) -> None:
@@ -277,14 +351,13 @@ def test_no_bytes_break_a_transcript(a: bytes, b: bytes) -> None:
     assert len(stamper.stamped) <= 3
 
 
-def test_stamps_belong_to_the_lines_that_count(tmp_path: Path) -> None:
+def test_stamps_belong_to_the_lines_that_count() -> None:
     """The embedded source holds a line like a result: it is stamped as it comes, and must not shift the rest."""
     source = b"step:1/9 val_loss:0.5 train_time:1ms step_avg:1ms\n" + b"=" * 100 + b"\n"
-    (tmp_path / "log.txt").write_bytes(source + LOG)
     stamper = LineStamper(GRAMMARS)
     for number, line in enumerate((source + LOG).splitlines(keepends=True)):
         stamper.feed(line, number * SECOND)
-    heard = read_observed_log(tmp_path / "log.txt", stamper, 0, 100 * SECOND)
+    heard = read_observed_log(stamper, 0, 100 * SECOND)
     first = next(point for point in heard.points if point.kind == "val")
     assert (first.step, first.loss, first.arrived_ns) == (0, 10.5, 3 * SECOND)
     assert "log_oddity" in [finding.id for finding in heard.findings]

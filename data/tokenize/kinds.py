@@ -1,0 +1,62 @@
+"""What kind of file an input is, by what is in it: a name is a hint and no more."""
+
+import json
+import re
+from pathlib import Path
+from typing import Literal
+
+from ..errors import DataError
+from .batches import TEXT_FIELD
+
+Kind = Literal["text", "lines", "parquet"]
+
+MAX_LINE_BYTES = 2**26
+_HEAD_BYTES = 2**16
+_LINES_SUFFIXES = {".jsonl", ".ndjson"}
+_PACKED = {  # what they begin with
+    b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip",
+    b"\x04\x22\x4d\x18": "lz4", b"7z\xbc\xaf": "7-zip",
+}  # fmt: skip
+_ARRAY = re.compile(rb'\s*\[\s*(?:\{\s*"|\{\s*\}|$)')
+_OBJECT = re.compile(rb'\s*\{\s*"')
+
+
+def kind_of(path: Path) -> Kind:
+    """Whether `path` holds documents as lines of JSON, rows of Parquet, or text.
+
+    Raises DataError for what is packed, and for JSON that is not one object a line.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    packed = next((name for start, name in _PACKED.items() if head.startswith(start)), None)
+    if packed is not None:
+        raise DataError(f"{path}: expected text, JSON lines or Parquet, found a file packed by {packed}; unpack it.")
+    suffix = path.suffix.lower()
+    if suffix == ".parquet" or head.startswith(b"PAR1"):
+        return "parquet"
+    if suffix in _LINES_SUFFIXES:
+        return "lines"
+    if _ARRAY.match(head):
+        raise DataError(
+            f"{path}: expected one JSON object a line, found a JSON array; write its elements one a line "
+            "(`jq -c '.[]'`)."
+        )
+    return "lines" if _OBJECT.match(head) and _is_line(path, is_json=suffix == ".json") else "text"
+
+
+def _is_line(path: Path, *, is_json: bool) -> bool:
+    """Whether the first line that is not blank is an object with a text. Raises DataError for another .json."""
+    with path.open("rb") as file:
+        line = next((line for line in iter(lambda: file.readline(MAX_LINE_BYTES), b"") if line.strip()), b"")
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    if isinstance(record, dict) and TEXT_FIELD in record:
+        return True
+    if is_json:
+        raise DataError(
+            f"{path}: expected one JSON object with a field `{TEXT_FIELD}` a line, found other JSON; write it so "
+            "(`jq -c`)."
+        )
+    return False

@@ -1,0 +1,229 @@
+"""One line of a log: where a result begins on it, which form it has, and what it says.
+
+Two fields decide a line, a step and a named loss (or a time, where a trainer prints no loss); what else stands there is
+read if it can be. A line that begins like a result and does not hold one is not chatter: it comes back without a
+reading, and whoever reads a log counts it. What stands in front of a result (a rank, a time stamp, a progress bar)
+comes back as its shape, so that a reader can ask whether all lines have the same.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+_DIGITS = r"(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][+-]?[0-9]{1,3})?"
+_NO_FINITE = r"1\.#(?:QNAN|SNAN|IND|INF)0{0,8}|(?i:nan|inf(?:inity)?)(?:\([a-z]{1,8}\))?"  # Python, C, C on Windows
+ANY_NUMBER = rf"[+-]?(?:{_NO_FINITE}|{_DIGITS})"
+LOSS = ANY_NUMBER + r"(?![\w#]|[.,][\w#])"  # all of it: 3,27 or 0x3 or 3.2.1 is no 3
+COUNT = r"[0-9]{1,12}"
+PREFIX_BYTES = 256  # how far into a line a result may begin
+MAX_ANCHORS = 5  # places of a line where a result is looked for
+LABEL_CHARACTERS = 60
+MAX_LATER = 32  # results without a step that are kept of one run, the last ones
+ANCHOR = re.compile(
+    rb"(?<![\w\"'`{(<.%-])(?:(step:|[Ss]tep |iter |iter_dt |s:|val loss )|(?<![/=])(?<![a-z]:)[0-9]{1,12}/(?=[0-9]))"
+)
+
+_ESCAPE = re.compile(rb"\x1b(?:\[[0-9;:?]{0,24}[A-Za-z]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?)")
+_BAR = re.compile(rb"[^|\n]{0,80}?[0-9]{1,3}%\|[^|\n]{0,200}\|[^\]\n]{0,160}\]\s*")  # tqdm's
+_NAMES = re.compile(rb"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b")
+_RANK = re.compile(  # torchrun's, mpirun's, srun's
+    rb"(?i)^[^A-Za-z\n]*?(\[(?:default|rank|trainer|worker|node|gpu)[ :-]?[0-9]{1,6}\]:?"
+    rb"|\[[0-9]{1,6},[0-9]{1,6}\]<std[a-z]{3}>:|\[?(?:rank |trainer-?|worker-?)?[0-9]{1,6}\]?[:|>])\s*$"
+)
+_FRONT = re.compile(
+    rb"^(?:\[[^\]\n]{1,60}\]:?\s*"
+    rb"|[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.,]{5,20}\s*|[0-9]{1,6}:\s+|[0-9]{9,11}\.[0-9]{1,9}\s+)+"
+)
+_NO_FRONT_OF_BARE = re.compile(rb"(?i)step|iter|epoch|[a-z]\s*$")
+_LATER = re.compile(
+    rb"(?i)(val|validation)[ _/]?(loss|bpb)"
+    rb"(?:\W{0,2}for [\w-]{1,40}|\s?\([^)\n]{1,24}\))?[\"']?\s{0,4}[:=]?\s{0,4}(?P<number>" + LOSS.encode() + rb")"
+)
+LATER_LITERALS = (
+    b"val_loss", b"val_bpb", b"val loss", b"Val BPB", b"Val Loss", b"val BPB", b"val Loss", b"alidation bpb",
+    b"alidation BPB", b"alidation loss",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one line says; None where it says nothing."""
+
+    step: int | None = None
+    total: int | None = None
+    val_loss: float | None = None  # nats per token
+    val_bpb: float | None = None  # bits per byte
+    val_avg_loss: float | None = None  # of averaged weights, where a trainer prints it beside val_loss
+    val_ema_loss: float | None = None
+    train_loss: float | None = None
+    time_ms: float | None = None  # training time so far, by the trainer's own clock
+    step_ms: float | None = None  # of this step alone
+    avg_ms: float | None = None  # mean per step so far
+
+
+@dataclass(frozen=True, slots=True)
+class LaterResult:
+    """A result that belongs to no step: of quantised or averaged weights, of another evaluation, the least of all."""
+
+    label: str  # the trainer's own words for it, printable
+    val_loss: float | None = None
+    val_bpb: float | None = None
+
+    @property
+    def sentence(self) -> str:
+        known = (("val_loss", self.val_loss), ("val_bpb", self.val_bpb))
+        return " ".join([self.label, *(f"{name} {value:g}" for name, value in known if value is not None)]).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class LinePattern:
+    """One kind of line. `literal` is in every one of them; `pattern` matches where `anchor` stands."""
+
+    kind: Literal["val", "train"]
+    literal: bytes
+    anchor: bytes
+    pattern: re.Pattern[bytes]
+    begins: re.Pattern[bytes]  # what a line has that is meant to be of this kind
+    tail: tuple[re.Pattern[bytes], ...] = ()  # looked for behind it: a name, and its number if that can be read
+    needs: str = ""  # the field of the tail without which it is another kind of line
+    is_common: bool = False  # many programs write such lines: it says nothing of who did
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A result on a line. reading: None where the line only begins like one; in_part: a loss of it is unreadable."""
+
+    line: LinePattern
+    reading: Reading | None
+    prefix: bytes
+    in_part: bool = False
+
+
+_COUNTS = frozenset({"step", "total"})
+_LOSSES = frozenset({"val_loss", "val_bpb", "val_avg_loss", "val_ema_loss", "train_loss"})
+_TAIL = {
+    "val_loss": rf"(?i:val[_ ]loss)(?:[:= ]{{1,3}}(?P<val_loss>{LOSS}))?",
+    "val_bpb": rf"(?i:val[_ ]bpb)(?:[:= ]{{1,3}}(?P<val_bpb>{LOSS}))?",
+    "val_avg_loss": rf"val_avg_loss:(?P<val_avg_loss>{LOSS})?",
+    "val_ema_loss": rf"val_ema_loss:(?P<val_ema_loss>{LOSS})?",
+    "time_ms": rf"(?:train_time[:= ]{{1,3}}|\bt:)(?P<time_ms>{ANY_NUMBER}) ?ms\b",
+    "time_s": rf"train_time[:= ]{{1,3}}(?P<time_s>{ANY_NUMBER}) ?s\b",
+    "time_min": rf"train_time[:= ]{{1,3}}(?P<time_min>{ANY_NUMBER}) ?m\b",
+    "avg_ms": rf"\b(?:step_)?avg[:= ]{{1,3}}(?P<avg_ms>{ANY_NUMBER}) ?ms\b",
+    "iter_ms": rf"\btime (?P<step_ms>{ANY_NUMBER}) ?ms\b",
+    "took_ms": rf"\(took (?P<step_ms>{ANY_NUMBER}) ?ms\b",
+    "bar_ms": rf"\| ?\(?(?P<step_ms>{ANY_NUMBER}) ms \|",
+    "dt_ms": rf"\bdt: ?(?P<step_ms>{ANY_NUMBER}) ?ms\b",
+}
+_TAILS = {name: re.compile(pattern.encode()) for name, pattern in _TAIL.items()}
+
+
+def line_pattern(
+    kind: Literal["val", "train"], anchor: str, rest: str, literal: str, tail: str = "", *, needs: str = "",
+    is_common: bool = False,
+) -> LinePattern:  # fmt: skip
+    """From the table's language: `@name` a count, `#name` a loss, `~` the end of what such a line begins with."""
+    text = re.escape(anchor) + rest
+    head = re.sub(r"@(\w+)", lambda m: f"(?P<{m[1]}>{COUNT})", text.replace("~", ""))
+    head = re.sub(r"#(\w+)", lambda m: f"(?P<{m[1]}>{LOSS if m[1] in _LOSSES else ANY_NUMBER})", head)
+    begins = re.sub(r"[@#]\w+", r"[^\\s|]{0,24}?", text.partition("~")[0])
+    tails = tuple(_TAILS[name] for name in tail.split())
+    return LinePattern(
+        kind, literal.encode(), anchor.encode(), re.compile(head.encode()), re.compile(begins.encode()), tails,
+        needs, is_common,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def by_anchor(forms: tuple[LinePattern, ...]) -> dict[bytes, tuple[LinePattern, ...]]:
+    """The forms by what their lines begin with."""
+    return {anchor: tuple(form for form in forms if form.anchor == anchor) for anchor in {f.anchor for f in forms}}
+
+
+def read_line(line: bytes, forms: tuple[LinePattern, ...]) -> Found | None:
+    """The first result on a line, in the first form that it has; None for chatter."""
+    if b"\x1b" in line:
+        line = _ESCAPE.sub(b"", line)
+    table = by_anchor(forms)
+    for number, anchor in enumerate(ANCHOR.finditer(line, 0, PREFIX_BYTES)):
+        if number == MAX_ANCHORS:
+            break
+        at, unread = anchor.start(), None
+        for form in table.get(anchor[1] or b"", ()):
+            if match := form.pattern.match(line, at):
+                if found := _read(form, match, line, at):
+                    return found
+            elif unread is None and form.begins.match(line, at):
+                unread = form
+        if unread is not None and not _is_misplaced(unread, line[:at]):
+            return Found(unread, None, line[:at])
+    return None
+
+
+def _read(form: LinePattern, match: re.Match[bytes], line: bytes, at: int) -> Found | None:
+    """What a line says, head and tail; None where it lacks what its form needs, or stands behind a sentence."""
+    fields = {name: text for name, text in match.groupdict().items() if text is not None}
+    in_part, end = False, match.end()
+    for pattern in form.tail:
+        if (more := pattern.search(line, end)) is not None:
+            name = more.lastgroup
+            if name is not None:
+                fields.setdefault(name, more[name])
+            else:
+                in_part = True
+    if (form.needs and form.needs not in fields) or (at and _is_misplaced(form, line[:at])):
+        return None
+    return Found(form, _reading(fields), line[:at], in_part)
+
+
+def _is_misplaced(form: LinePattern, prefix: bytes) -> bool:
+    """A bare `val loss` behind words is part of a sentence, or of a line of another kind."""
+    return form.anchor == b"val loss " and _NO_FRONT_OF_BARE.search(prefix) is not None
+
+
+def _reading(fields: dict[str, bytes]) -> Reading:
+    counts = {name: int(fields.pop(name)) for name in _COUNTS & fields.keys()}
+    numbers = {name: to_number(text) for name, text in fields.items()}
+    for name, scale in (("time_s", 1000), ("time_min", 60_000)):
+        if name in numbers:
+            numbers["time_ms"] = round(numbers.pop(name) * scale, 3)
+    return Reading(**counts, **numbers)  # type: ignore[arg-type] # the groups are fields: a test holds it
+
+
+def to_number(text: bytes) -> float:
+    """A number as ANY_NUMBER has it, what is none among them."""
+    try:
+        return float(text)
+    except ValueError:  # 1.#QNAN, nan(ind)
+        sign = -1 if text.startswith(b"-") else 1
+        return sign * float("inf") if b"inf" in text.lower() else float("nan")
+
+
+def read_later(line: bytes) -> LaterResult | None:
+    """A named loss or bits per byte without a step, for what comes after the last step; None for chatter."""
+    line = _FRONT.sub(b"", _ESCAPE.sub(b"", line[:1000]).strip())
+    found: dict[str, float] = {}
+    label = b""
+    for match in _LATER.finditer(line):
+        name = "val_bpb" if match[2].lower() == b"bpb" else "val_loss"
+        label = label if found else line[: match.start()]
+        found.setdefault(name, to_number(match["number"]))
+    if not found:
+        return None
+    text = label.decode(errors="replace").strip(" \t:=_-|,")
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return LaterResult(shown[:LABEL_CHARACTERS], found.get("val_loss"), found.get("val_bpb"))
+
+
+def shape(prefix: bytes) -> bytes:
+    """What stands before a result, so that two of one kind are equal: digits are `#`, a progress bar is nothing."""
+    if not prefix:
+        return b""
+    return re.sub(rb"[0-9]+", b"#", _NAMES.sub(b"Abc", _BAR.sub(b"", prefix.removeprefix(b"\xef\xbb\xbf"))))
+
+
+def rank_label(prefix: bytes) -> bytes:
+    """The rank that a launcher put in front of a line, as it wrote it; empty for none."""
+    match = _RANK.search(prefix) if prefix else None
+    return match[1] if match else b""

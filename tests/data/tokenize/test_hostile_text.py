@@ -1,0 +1,138 @@
+"""Text that would become other tokens without a word: marks, kinds, separators, whitespace without end."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.errors import DataError
+from data.shards import read_shard
+from data.tokenize import gpt2
+from data.tokenize.order import Order
+from data.tokenize.tokenizing import tokenize
+
+pytestmark = pytest.mark.usefixtures("gpt2")
+MARK = "<|endoftext|>"
+TALE = f"A fox.\n{MARK}\nA hen.\n{MARK}\n"
+
+
+def tokens_of(order: Order) -> list[int]:
+    made = tokenize(order, 1)
+    return [int(t) for name in (made.val_file, *made.train_files()) for t in read_shard(order.out / name)]
+
+
+def an_order(tmp_path: Path, *inputs: Path, **options: Any) -> Order:
+    return Order(
+        inputs=list(inputs), out=tmp_path / "out", val_tokens=8, shard_tokens=10_000, duplicates="keep", **options
+    )
+
+
+def test_a_mark_that_separates_documents_is_no_part_of_them(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(TALE * 9)
+    encode = gpt2.load_encoding().encode_ordinary
+    found = tokens_of(an_order(tmp_path, tmp_path / "a.txt", separator=MARK))
+    documents = ["A fox.\n", *["\nA hen.\n", "\nA fox.\n"] * 8, "\nA hen.\n"]
+    assert found == [token for text in documents for token in (gpt2.END_OF_TEXT, *encode(text))]
+
+
+def test_a_mark_inside_a_text_is_an_error_unless_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n" + TALE)
+    with pytest.raises(DataError, match=r"a\.txt:3: expected text, found the mark"):
+        tokenize(an_order(tmp_path, tmp_path / "a.txt"), 1)
+    found = tokens_of(Order(inputs=[tmp_path / "a.txt"], out=tmp_path / "kept", val_tokens=8, keep_marks=True))
+    assert found == [gpt2.END_OF_TEXT, *gpt2.load_encoding().encode_ordinary("one\n" + TALE)]
+
+
+@pytest.mark.parametrize("name", ["docs.json", "docs.JSONL", "docs", "docs.txt", "docs.data"])
+def test_lines_of_json_are_read_as_such_whatever_they_are_called(tmp_path: Path, name: str) -> None:
+    lines = [json.dumps({"text": f"A fox {n}.", "url": "https://example.org/"}) for n in range(9)]
+    (tmp_path / name).write_text("\n".join(lines))
+    found = tokens_of(an_order(tmp_path, tmp_path / name))
+    encode = gpt2.load_encoding().encode_ordinary
+    assert found == [token for n in range(9) for token in (gpt2.END_OF_TEXT, *encode(f"A fox {n}."))]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.json", b'[{"text": "A fox."}, {"text": "A hen."}]', "found a JSON array"),
+        ("a.txt", b'[\n  {\n "text": "A fox."}]', "found a JSON array"),
+        ("a.json", b'{\n "text": "A fox."\n}', "found other JSON"),
+        ("a.json", b'{"content": "A fox."}\n', "found other JSON"),
+        ("a.txt", gzip.compress(b"A fox."), "packed by gzip"),
+        ("a.jsonl", b"\x28\xb5\x2f\xfd" + bytes(99), "packed by zstd"),
+        ("a.parquet", b"PK\x03\x04" + bytes(99), "packed by zip"),
+    ],
+)
+def test_what_is_no_lines_of_json_and_no_text_is_told(tmp_path: Path, name: str, content: bytes, expected: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=expected):
+        tokenize(an_order(tmp_path, tmp_path / name), 1)
+
+
+def test_prose_in_braces_is_prose(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text('{"quoted" he said} and more, and more, and more of it\n')
+    assert tokens_of(an_order(tmp_path, tmp_path / "a.txt"))[0] == gpt2.END_OF_TEXT
+
+
+def test_a_separator_that_has_no_effect_is_told(tmp_path: Path) -> None:
+    (tmp_path / "crlf.txt").write_bytes(b"A fox.\r\n\r\nA hen.\r\n\r\n")
+    (tmp_path / "lf.txt").write_bytes(b"A fox.\n\nA hen.\n\n")
+    (tmp_path / "a.jsonl").write_text('{"text": "A fox."}\n')
+    for names, expected in (
+        (["crlf.txt"], r"never occurs: the file has CRLF line ends; give --separator '\\r\\n\\r\\n'"),
+        (["lf.txt", "crlf.txt"], "CRLF"),
+        (["a.jsonl"], "expected a text file beside --separator"),
+    ):
+        with pytest.raises(DataError, match=expected):
+            tokenize(an_order(tmp_path, *(tmp_path / name for name in names), separator="\n\n"), 1)
+    with pytest.raises(DataError, match="never occurs; leave it out"):
+        tokenize(an_order(tmp_path, tmp_path / "lf.txt", separator="###"), 1)
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "string_view", "large_dictionary"])
+def test_strings_of_parquet_are_strings_however_they_are_kept(tmp_path: Path, kind: str) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    texts = [f"A fox {n % 3}." for n in range(300)]
+    types = {"dictionary": pa.dictionary(pa.int32(), pa.string()), "string_view": pa.string_view(),
+             "large_dictionary": pa.dictionary(pa.int32(), pa.large_string())}  # fmt: skip
+    plain = pa.array(texts)
+    column = plain.dictionary_encode() if kind == "dictionary" else plain.cast(types[kind])
+    parquet.write_table(pa.table({"text": column}), tmp_path / "a.parquet")
+    encode = gpt2.load_encoding().encode_ordinary
+    found = tokens_of(an_order(tmp_path, tmp_path / "a.parquet"))
+    assert found == [token for text in texts for token in (gpt2.END_OF_TEXT, *encode(text))]
+
+
+SPACES = st.sampled_from([" ", "\n", "\t", "\r\n", "\u00a0", "\u3000", "\u2003", " \n", "\x1c", "\u200b"])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(SPACES, st.integers(1, 9_000), st.sampled_from(["", "a", " a", "1", "!", "'s", "é", "\x1f"])),
+             max_size=4)
+)  # fmt: skip
+def test_hostile_whitespace_has_the_tokens_of_tiktoken(parts: list[tuple[str, int, str]]) -> None:
+    text = "".join(space * count + end for space, count, end in parts)
+    expected = gpt2.load_encoding().encode_ordinary(text)
+    assert gpt2.encode_texts([text]).tolist() == [gpt2.END_OF_TEXT, *expected]
+
+
+@pytest.mark.parametrize("character", [" ", "\n", "\u00a0", "a", "1", "!"])
+def test_a_million_equal_characters_are_tokens(character: str) -> None:
+    """tiktoken's own expression overflows its stack on whitespace; the tokens of a run do not depend on its length."""
+    encode = gpt2.load_encoding().encode_ordinary
+    found = gpt2.encode_texts([character * 1_000_000 + "x"]).tolist()
+    short = encode(character * 4_000 + "x")
+    if character.isspace():
+        repeated = encode(character * 999_999)
+        assert found == [gpt2.END_OF_TEXT, *repeated, *encode(character + "x")]
+        assert short == [*encode(character * 3_999), *encode(character + "x")]
+    else:
+        assert found == [gpt2.END_OF_TEXT, *encode(character * 1_000_000 + "x")]
