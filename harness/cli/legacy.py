@@ -91,13 +91,12 @@ def legacy(
     if checkpoint is not None and the_track is None:
         raise UserError("expected --track beside --checkpoint, found none; the judge needs a validation split")
     found = find_checkout(script, checkout)
-    device: Literal["cpu", "cuda"] = _device(the_track)
     request = SelfTimedRequest(
         checkout=found,
         arguments=tuple(arguments or ()),
         launcher="torchrun" if torchrun or nproc > 1 else "python",
         world_size=nproc,
-        device=device,
+        device=_device(the_track),
         track=the_track,
         data_root=datasets.data_root(),
         runs_root=out or layout.runs_root(),

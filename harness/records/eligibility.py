@@ -96,7 +96,7 @@ def _of_plan(intent: Intent) -> Iterator[Finding]:
     track, runs = intent.track, intent.runs
     if runs is not None and runs < track.rules.min_runs:
         yield Finding.error("min_runs", "too few runs of the candidate", f"at least {track.rules.min_runs}", str(runs))
-    if intent.relabelled:
+    if intent.relabelled and reproduced_record(intent) is None:
         sentence = "runs under other labels are evidence, never a place on a board"
         yield Finding.error("relabelled", sentence, "no --relabel", "--relabel")
     reigning, broken = reigning_record(track)

@@ -19,7 +19,7 @@ from harness.status import Status
 ROOT = Path(__file__).resolve().parents[3]
 REPEATED = {
     "abandoned", "interrupted", "terminated", "disk_full", "machine_busy", "data_invalid", "sandbox_failed",
-    "referee_failed", "judge_failed", "started",
+    "referee_failed", "judge_failed", "machine_failed", "started",
 }  # fmt: skip
 
 

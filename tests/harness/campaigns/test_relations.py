@@ -243,9 +243,9 @@ def test_a_curve_ends_with_its_run(bundles: Any, tmp_path: Path) -> None:
 def test_a_ledger_does_not_go_back_in_time(make_bundle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = ledger.Writer.close
 
-    def close_early(writer: ledger.Writer, attempts: int) -> None:
+    def close_early(writer: ledger.Writer, attempts: int, languages: str | None = None) -> None:
         monkeypatch.setattr(clock, "utc_now", lambda: kept_now() - timedelta(days=365))
-        kept(writer, attempts)
+        kept(writer, attempts, languages)
 
     kept_now = clock.utc_now
     monkeypatch.setattr(ledger.Writer, "close", close_early)

@@ -117,9 +117,9 @@ class Stand:
 
 
 @cache
-def this_machine() -> Environment:
+def this_machine(python: Path | None = None) -> Environment:
     """Asked once: it takes a tenth of a second or more."""
-    return collect()
+    return collect(python)
 
 
 def write(folder: Path, run: RunRecord) -> None:
