@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -244,8 +245,8 @@ def test_a_ledger_does_not_go_back_in_time(make_bundle: Any, tmp_path: Path, mon
     kept = ledger.Writer.close
 
     def close_early(writer: ledger.Writer, attempts: int, languages: str | None = None) -> None:
-        monkeypatch.setattr(clock, "utc_now", lambda: kept_now() - timedelta(days=365))
-        kept(writer, attempts, languages)
+        with mock.patch.object(clock, "utc_now", return_value=kept_now() - timedelta(days=365)):
+            kept(writer, attempts, languages)
 
     kept_now = clock.utc_now
     monkeypatch.setattr(ledger.Writer, "close", close_early)

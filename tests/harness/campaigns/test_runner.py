@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -36,7 +37,7 @@ from harness.formats.track import load_track
 from harness.referee import machine, spoken
 from harness.referee.run_state import Request, first_record
 from harness.status import Status
-from harness.system import scratch
+from harness.system import clock, scratch
 from harness.system.clock import utc_now
 from harness.system.interrupts import Interrupts
 
@@ -75,6 +76,8 @@ class Stand:
         self.bundles, self.options = bundles, Options(data_root=data_root)
         self.endings: Iterator[Status | Callable[[Path, RunRecord], None]] = iter(())
         self.requests: list[Request] = []
+        self.now = utc_now()
+        monkeypatch.setattr(clock, "utc_now", lambda: self.now)  # invented runs take as long as they say
         self.source = tmp_path / "mine" / "train_gpt.py"
         self.source.parent.mkdir()
         self.source.write_bytes(BIGRAM.read_bytes())
@@ -87,7 +90,7 @@ class Stand:
     def plan(self, runs: int = 2) -> Plan:
         return make_plan(
             track=self.track, candidate=self.arms[0], baseline=self.arms[1], runs=runs, world_size=2, device="cpu",
-            sandbox="process", created_at=utc_now(),
+            sandbox="process", created_at=clock.utc_now(),
         )  # fmt: skip
 
     def execute(self, request: Request, _: Observer) -> tuple[RunRecord, Path]:
@@ -100,7 +103,10 @@ class Stand:
         record = first_record(request, folder.name).model_copy(update={"owner": NOBODY})
         assert request.language is not None
         reached = self.bundles.speaking(record, self.track, request.language).model_copy(update={"sandbox": "process"})
-        whole: RunRecord = self.bundles.scored(reached, self.track, 2 + len(self.requests) / 9, 5.0, random.Random(1))
+        told = random.Random(len(self.requests))
+        whole: RunRecord = self.bundles.scored(reached, self.track, 2 + len(self.requests) / 9, 5.0, told)
+        assert whole.finished_at is not None
+        self.now = whole.finished_at + timedelta(seconds=1)
         if callable(ending):
             ending(folder, whole)
             raise AssertionError("should have been killed")
@@ -242,7 +248,7 @@ def test_a_closed_campaign_stays_closed(stand: Stand) -> None:
 def test_runs_on_another_machine_do_not_join(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     stand.go(Status.COMPLETE, Status.DISK_FULL)
     other = this_machine().model_copy(update={"torch": "1.0.0"})
-    monkeypatch.setattr(environment, "collect", lambda: other)
+    monkeypatch.setattr(environment, "collect", lambda _: other)
     before = sorted((stand.folder / "runs").iterdir())
     with pytest.raises(UserError) as refused:
         stand.go(resumed=True)
