@@ -45,7 +45,7 @@ def train_on(trainer, path: str) -> None:
 
 
 def train(run) -> None:
-    ranks = record.join_ranks(run)
+    ranks = record.init_distributed(run)
     mixture = record.build(replace(record.NANO, steps=max(1, MIXTURE_STEPS)), ranks, run)
     pieces = [in_words(number) for number in range(1, LANGUAGES + 1)]
     known = sum(neighbours(piece.astype(np.int64)) for piece in pieces)
@@ -53,8 +53,8 @@ def train(run) -> None:
     stretches = np.concatenate(pieces)[: len(order) * 1000].reshape(-1, 1000)[order]
     if MIXTURE_STEPS:
         train_on(mixture, shard_of(stretches.reshape(-1)))
-    rules = tuple(replace(rule, lr=rule.lr * RATE) for rule in record.NANO.rules)
-    trainer = record.build(replace(record.NANO, steps=max(1, STEPS), rules=rules), ranks, run)
+    groups = tuple(replace(group, lr=group.lr * RATE) for group in record.NANO.param_groups)
+    trainer = record.build(replace(record.NANO, steps=max(1, STEPS), param_groups=groups), ranks, run)
     for new, old in zip(trainer.optimizer.shards, mixture.optimizer.shards, strict=True):
         new.master.copy_(old.master)
         with torch.no_grad():
@@ -71,7 +71,7 @@ def train(run) -> None:
 
 
 def hand_over(model, vocab_size: int, ranks, words: np.ndarray) -> dict:
-    weights = record.hand_over(model, vocab_size, ranks)
+    weights = record.shard_weights(model, vocab_size, ranks)
     return weights | ({"words": torch.from_numpy(words)} if ranks.rank == 0 else {})
 
 

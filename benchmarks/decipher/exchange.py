@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from data.corpus import language
+from harness.cli.json_types import RunOutput
 from harness.formats import layout, numbers
 from harness.formats.run import RunRecord
 from harness.system.clock import NS
@@ -51,7 +52,7 @@ def run(script: Path, track: str) -> RunRecord:
     """One refereed run. Raises RuntimeError with its last words where it is not complete."""
     command = [sys.executable, "-m", "harness", "run", str(script), "--track", track, "--json", "--wait"]
     done = subprocess.run(command, cwd=layout.ROOT, capture_output=True, text=True, check=False)
-    found = RunRecord.model_validate_json(done.stdout) if done.stdout else None
+    found = RunOutput.model_validate_json(done.stdout) if done.stdout else None
     if found is None or found.score is None:
         raise RuntimeError(f"expected a complete run of {script}, found: {(found and found.sentence) or done.stderr}")
     return found

@@ -63,8 +63,11 @@ def download(
         missing_bytes = _expect_space(root, tasks)
         watcher.total(missing_bytes)
         _fetch_all(listing, tasks, jobs, watcher)
+        paths = [datasets.val_path(dataset, root), *datasets.train_paths(dataset, root, count)]
+        found = digests.measure([path for path in paths if path.is_file()])
+        right = [name for name, sha256 in found.items() if sha256 == listing.files[name].sha256]
+        lockfile.pin_from_hub(root, dataset.name, listing.commit, _pins(listing, right))  # over pins of broken files
         sha256 = datasets.verify(dataset, root, count)
-        lockfile.pin_from_hub(root, dataset.name, listing.commit, _pins(listing, sha256))
         return DownloadReport(
             revision=listing.commit,
             sha256=sha256,

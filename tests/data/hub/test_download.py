@@ -245,7 +245,7 @@ def test_files_that_were_there_before_count_when_they_are_right(hub: LoopbackHub
 
 
 def test_a_full_disk_is_found_before_the_first_byte(hub: LoopbackHub, fetching: Command) -> None:
-    hub.stated_bytes["tiny_train_000002.bin"] = 2**60
+    hub.stated_bytes["tiny_train_000002.bin"] = 2**47
     found = sentence(fetching("download", "tiny"))
     assert "GB of free disk space, found" in found
     assert hub.asked("/resolve/") == []

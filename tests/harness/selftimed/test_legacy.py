@@ -191,7 +191,7 @@ def test_it_works_in_a_copy_and_reaches_nothing_else(legacy: Any, speedrun: Any,
     assert done.returncode == 0, log
     if found(folder)["sandbox"] != "namespaces":
         pytest.skip("only namespaces hide files and network")
-    assert "secret False data ['embedded-tiny']" in log
+    assert "secret False data ['embedded-tiny', 'tales']" in log
     assert "network OSError" in log
     assert "# changed" not in (tmp_path / "theirs" / "train.py").read_text().splitlines()[-1]
     assert not (tmp_path / "theirs" / "out").exists()
