@@ -30,14 +30,13 @@ from benchmarks.nanogpt import recipe
 from benchmarks.nanogpt.results import NANOGPT, Run, nanogpt_run, our_run, summarise
 from benchmarks.nanogpt.tables import show
 from data import datasets
+from harness.cli.json_types import LegacyOutput, RunOutput
 from harness.errors import RunFailure, UserError
 from harness.formats import environment, layout
-from harness.formats.run import RunRecord
 from harness.formats.submission import read_submission
 from harness.formats.track import Track, load_track
 from harness.referee import machine
 from harness.sandbox import levels
-from harness.selftimed.record import SelfTimedRecord
 from harness.selftimed.workcopy import ScriptCheckout
 from harness.status import ExitCode, Status
 from harness.system import clock
@@ -89,11 +88,11 @@ class Plan:
 def perform(plan: Plan, sitting: int, entry: Entry | None) -> Run:
     """One run to its end."""
     if entry is not None:
-        return our_run(sitting, entry.name, RunRecord.model_validate_json(front_door(plan.command(entry, entry.path))))
+        return our_run(sitting, entry.name, RunOutput.model_validate_json(front_door(plan.command(entry, entry.path))))
     seed = recipe.SEED + sitting - 1
     with tempfile.TemporaryDirectory(prefix="against-") as parent:
         script = recipe.take_seeded_copy(plan.nanogpt, Path(parent, NANOGPT), seed, datasets.data_root())
-        record = SelfTimedRecord.model_validate_json(front_door(plan.command(None, script)))
+        record = LegacyOutput.model_validate_json(front_door(plan.command(None, script)))
     return nanogpt_run(sitting, seed, record, plan.runs_root / record.run_id / layout.LOG_FILE)
 
 

@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..formats.answers import LaterAnswers
 from . import probes
-from .first_answer import Opening
 from .probes import Losses, Probe
 from .shadow import ShadowText, standard_error
 from .windows import Question, WindowedText
+
+if TYPE_CHECKING:  # it imports torch, and `verify` reads this module
+    from .first_answer import Opening
 
 MAX_SUMS = 512  # of losses in run.json: a record of dozens of runs must stay small
 
@@ -85,7 +87,7 @@ class Tally:
             self._again.append((question.window, losses))
 
     def score(
-        self, openings: Sequence[tuple[Opening, Opening]] = (), later_ns: Sequence[list[int]] = ()
+        self, openings: "Sequence[tuple[Opening, Opening]]" = (), later_ns: Sequence[list[int]] = ()
     ) -> dict[str, Any]:
         """As the schema's `Score`, when every question has its answer. later_ns: what each evaluator's batches took."""
         real = {window: losses for window, losses in self._kept.items() if losses is not None}
@@ -100,7 +102,7 @@ class Tally:
         }
 
     def _answers(
-        self, real: dict[int, Losses], openings: Sequence[tuple[Opening, Opening]], later_ns: Sequence[list[int]]
+        self, real: dict[int, Losses], openings: "Sequence[tuple[Opening, Opening]]", later_ns: Sequence[list[int]]
     ) -> dict[str, Any] | None:
         """As the schema's `Answers`; None where no first answer was timed."""
         first = [answer for pair in openings for opening in pair for answer in opening.said]

@@ -6,7 +6,7 @@ Ranks hold a socket; evaluators a socket, their settings and the weights.
 group: data
 catalogue: 46, 60
 status: impossible
-ends: missed
+ends: missed | finding hidden_state | finding first_answer_changed
 """
 
 import os

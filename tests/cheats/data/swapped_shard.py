@@ -1,13 +1,13 @@
 """A shard swapped for a better one.
 
 The owner of the machine puts the validation tokens in the place of the training shards before the run.
-Every shard is hashed against the manifest of its dataset before it is used; this embedded one is simply built anew.
+Every shard is hashed against the manifest of its dataset before it is used; no run is made of another one.
 
 group: data
 catalogue: 27, 30
-status: impossible
-ends: reached
-holds: "tokens in the shard: 150000" in log
+status: caught
+ends: refused
+holds: "expected sha256" in stderr
 """
 
 import os

@@ -1,6 +1,7 @@
 """A pool of processes made in load().
 
-Forks two workers that look rows up, each time it loads; those of functions that were dropped end with them.
+Forks two workers that look rows up, each time it loads; those of functions that were dropped end with them. They answer
+through pipes: queues and locks of multiprocessing need /dev/shm, which level landlock shows to CUDA only.
 
 group: honest
 holds: charged_s == 0 or "above the track's slack" in sentence
@@ -34,12 +35,27 @@ def train(run):
 
 def load(weights, device):
     table = weights["table"]
-    pool = multiprocessing.get_context("fork").Pool(2)
+    fork = multiprocessing.get_context("fork")
+    pipes = [fork.Pipe() for _ in range(2)]
+    workers = [fork.Process(target=look_up, args=(theirs,), daemon=True) for _, theirs in pipes]
+    for worker in workers:
+        worker.start()
 
     def logits(tokens):
-        rows = pool.map(list, tokens.tolist())
-        return table[torch.tensor(rows)]
+        halves = tokens.tolist()[::2], tokens.tolist()[1::2]
+        for (ours, _), half in zip(pipes, halves, strict=True):
+            ours.send(half)
+        rows = torch.empty_like(tokens)
+        for number, (ours, _) in enumerate(pipes):
+            found = ours.recv()
+            if found:
+                rows[number::2] = torch.tensor(found)
+        return table[rows]
 
-    logits.pool = pool
-    weakref.finalize(logits, pool.terminate)
+    weakref.finalize(logits, lambda: [worker.terminate() for worker in workers])
     return logits
+
+
+def look_up(pipe):
+    while True:
+        pipe.send([list(row) for row in pipe.recv()])

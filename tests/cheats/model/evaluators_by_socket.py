@@ -60,7 +60,7 @@ def train(run):
 
 
 def load(weights, device):
-    ADDRESS.extend(weights["name"].tolist())
+    ADDRESS[7:] = bytes(weights["name"].tolist())  # it loads several times
 
     def logits(tokens):
         answers = torch.zeros(*tokens.shape, 325)
