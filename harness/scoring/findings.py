@@ -1,5 +1,7 @@
 """Findings of a run: rules that its score breaks, what was expected and what was found."""
 
+import math
+
 from ..formats import numbers
 from ..formats.answers import AskedAgain
 from ..formats.run import Finding, Probes, Score, Shadow
@@ -14,7 +16,11 @@ def findings(score: Score, evaluation: Evaluation) -> list[Finding]:
     return [
         *_probe_findings(score.probes, evaluation.probe_tolerance_nats),
         *(_shadow_findings(score.shadow, evaluation.shadow_tolerance_nats) if score.shadow else ()),
-        *(_first_answer_findings(score.answers.again, score.probes, evaluation) if score.answers else ()),
+        *(
+            _first_answer_findings(score.answers.again, score.probes, evaluation, score.windows.tokens)
+            if score.answers
+            else ()
+        ),
     ]
 
 
@@ -57,17 +63,20 @@ def _causality(expected: str, found: str) -> Finding:
     return Finding.error(id="causality", sentence=sentence, expected=expected, found=found)
 
 
-def _first_answer_findings(again: AskedAgain, found: Probes, evaluation: Evaluation) -> list[Finding]:
+def _first_answer_findings(again: AskedAgain, found: Probes, evaluation: Evaluation, tokens: int) -> list[Finding]:
     """Whoever was quick at first and trained afterwards: even the last of 64 steps moves one token by 0.1 nats.
 
     A model whose answers differ anyhow, as order and repeat pairs show, may differ here twice as much, within the
     track's tolerance for one token; its mean a fifth of that at most, and its gain, which noise has none of, a tenth.
+    Means over few tokens scatter: in short windows they may lie six of their own standard deviations away.
     """
     least, most = evaluation.repeat_tolerance_nats, evaluation.probe_tolerance_nats
     noise = [repeats for repeats in (found.order, found.repeat) if repeats is not None]
     one = min(most, max(least, 2 * max((r.max_abs_difference for r in noise), default=0.0)))
-    mean = min(most / 5, max(LEAST_MEAN_NATS, least / 10, 2 * max((r.mean_abs_difference for r in noise), default=0.0)))
-    gain = max(LEAST_MEAN_NATS, mean / 2)
+    usual = max((r.mean_abs_difference for r in noise), default=0.0)
+    scatter = 6 * 1.25 * usual / math.sqrt(tokens)  # of a normal deviate, sd is 1.25 times the mean size
+    mean = min(most / 5, max(LEAST_MEAN_NATS, least / 10, 2 * usual, usual + scatter))
+    gain = min(most / 5, max(LEAST_MEAN_NATS, mean / 2, scatter))
     if again.max_abs_difference <= one and again.mean_abs_difference <= mean and abs(again.mean_gain) <= gain:
         return []
     return [
