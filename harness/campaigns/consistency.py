@@ -59,7 +59,7 @@ def answer_findings(run: RunRecord, track: Track) -> Iterator[Finding]:
         return  # other findings name what is missing
     claimed = tuple(charge for charge in run.charges if charge.kind != "prepare")
     if run.score.answers is None or run.phases.train_ns is None:
-        if int(track.rules_version.partition(".")[0]) >= ANSWERS_SINCE_RULES:
+        if track.major >= ANSWERS_SINCE_RULES:
             yield _edited(run, "a complete run lacks a part", "the times of its answers", "nothing")
         elif claimed:
             yield _edited(run, "answers were charged that nobody timed", "no charge", str(claimed))

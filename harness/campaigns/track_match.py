@@ -18,6 +18,7 @@ from .campaign import PlannedTest
 
 ENTROPY_TOLERANCE = 1e-6  # nats per token: logarithms may differ in their last digit between machines
 LANGUAGES_SINCE_SCHEMA = 3  # of run.json
+LANGUAGES_SINCE_RULES = 2  # major version
 _PROSE = {"title", "notes", "sha256"}  # what only people read
 
 
@@ -73,7 +74,7 @@ def _data_findings(bundle: Bundle, track: Track) -> Iterator[Finding]:
 
 def _speaks(run: RunRecord, dataset: Dataset, track: Track) -> bool:
     """Whether a run has to have had a language of its own: on the embedded corpus, since there are any."""
-    is_new = run.schema_version >= LANGUAGES_SINCE_SCHEMA or int(track.rules_version.partition(".")[0]) >= 2
+    is_new = run.schema_version >= LANGUAGES_SINCE_SCHEMA or track.major >= LANGUAGES_SINCE_RULES
     return dataset.kind == "embedded" and (is_new or run.language is not None)
 
 

@@ -25,10 +25,8 @@ from ..formats import layout, numbers
 from ..formats.run import Finding
 from ..formats.submission import Submission, check_source
 from ..formats.track import Track, find_track, load_track
-from ..records.acceptance import of_major
 from ..records.eligibility import Intent, hindrances, in_words, is_hindered, reproduced_record
-from ..records.lookup import NamedSubmission
-from ..records.record import read_records
+from ..records.lookup import NamedSubmission, reigning_record
 from ..records.submitting import foreseen_findings
 from ..referee import machine
 from ..referee.display import watching_console
@@ -302,8 +300,8 @@ def _source_findings(draft: CampaignDraft) -> Iterator[Finding]:
 
 def _run_seconds(track: Track) -> Assumption:
     """What one run costs, of the standing record or of the budget."""
-    records = of_major(read_records(track.name)[0], track.major)
-    standing = alike(records[-1].runs) if records else []
+    record, _ = reigning_record(track)
+    standing = alike(record.runs) if record else []
     return forecast(track, [], standing[-1] if standing else (), Wishes()).run_s
 
 

@@ -19,8 +19,8 @@ from ..formats.track import Track, load_track
 from ..rules import source_rules
 from ..rules.hardware import machine_breach
 from ..rules.run_rules import SANDBOXES
-from .acceptance import of_major
-from .record import Record, read_records_of
+from .lookup import reigning_record
+from .record import read_records_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +53,6 @@ def reproduced_record(intent: Intent) -> str | None:
     """The record whose source this is: such a campaign is for a challenge, and needs no baseline."""
     records, _ = read_records_of(layout.track_file(intent.track.name).parent)
     return next((r.name for r in records if r.submission.sha256 == intent.candidate_sha256), None)
-
-
-def reigning_record(track: Track) -> tuple[Record | None, list[str]]:
-    """The record that stands under this track's rules, and a sentence for each that cannot be read."""
-    records, broken = read_records_of(layout.track_file(track.name).parent)
-    alike = of_major(records, track.major)
-    return (alike[-1] if alike else None), broken
 
 
 def _of_track(intent: Intent) -> Iterator[Finding]:

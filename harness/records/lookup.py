@@ -10,7 +10,7 @@ from ..formats.run import SubmissionRef, read_runs
 from ..formats.submission import Submission, read_submission
 from ..formats.track import Track
 from .acceptance import of_major
-from .record import read_records
+from .record import Record, read_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,19 @@ def _track_and_record(name: str) -> tuple[str | None, str] | None:
     return (track if is_track else None, record) if is_track or not track else None
 
 
+def reigning_record(track: Track) -> tuple[Record | None, list[str]]:
+    """The newest record under the track's major rules, and a sentence for each record that cannot be read."""
+    records, broken = read_records(track.name)
+    alike = of_major(records, track.major)
+    return (alike[-1] if alike else None), broken
+
+
 def standing_record(track: Track) -> NamedSubmission | None:
-    """The record to beat: the newest under the track's major rules. None: the next one will be the first."""
-    records = of_major(read_records(track.name)[0], track.major)
-    if not records:
+    """The source of the record to beat. None: the next one will be the first under the track's major rules."""
+    record, _ = reigning_record(track)
+    if record is None:
         return None
-    name = records[-1].name
-    return NamedSubmission(_of_record(layout.track_file(track.name).parent / name), name)
+    return NamedSubmission(_of_record(layout.track_file(track.name).parent / record.name), record.name)
 
 
 def find_baseline(name: str, track: Track) -> NamedSubmission:
