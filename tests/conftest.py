@@ -29,7 +29,8 @@ from hypothesis import HealthCheck, settings
 
 # Before anything reads them: what the caller's shell, terminal, git or Hub account says is no part of a test.
 FOREIGN = ("FORCE_COLOR", "NO_COLOR", "CLICOLOR", "PY_COLORS", "TTY_", "COLUMNS", "LINES", "TERMINAL_WIDTH",
-           "GITHUB_ACTIONS", "GIT_", "HF_", "SPEEDRUN_", "TORCHELASTIC_", "MASTER_", "RANK", "WORLD_SIZE")  # fmt: skip
+           "GITHUB_ACTIONS", "GIT_", "HF_", "PYTHON", "SPEEDRUN_", "TORCHELASTIC_", "MASTER_", "RANK",
+           "WORLD_SIZE")  # fmt: skip
 for _name in [name for name in os.environ if name.startswith(FOREIGN)]:
     del os.environ[_name]
 os.environ["TERM"], os.environ["GIT_CONFIG_GLOBAL"] = "xterm", os.devnull
@@ -102,6 +103,11 @@ def allowed_s(item: pytest.Item) -> float:
     """The seconds a test is allowed beyond what all are: known for those that take long."""
     mark = item.get_closest_marker("timeout")
     return float(mark.args[0]) if mark else 0.0
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A file's content is no part of a test's name: workers whose content differs by a time stamp would not agree."""
+    return argname if isinstance(val, bytes) or (isinstance(val, str) and ("\n" in val or len(val) > 120)) else None
 
 
 @pytest.hookimpl(wrapper=True)
