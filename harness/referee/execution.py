@@ -25,10 +25,10 @@ from ..formats.submission import check_source, take_copy
 from ..formats.weights import WeightBuffer
 from ..sandbox import belongings, cgroups, levels
 from ..sandbox.levels import Limits, View
-from ..sandbox.namespaces import SYSTEM
 from ..sandbox.process_tree import ProcessTree
 from ..scoring import charges, preparation, relabelling
 from ..scoring.scorer import EvaluatorSettings, Scorer, ScoreRequest
+from ..scoring.standing_judge import StandingJudge, standing
 from ..status import Status
 from ..system import clock, processes, scratch
 from ..system.interrupts import Interrupts
@@ -92,18 +92,24 @@ def _execute(request: Request, folder: RunFolder, state: RunState, observer: Obs
         with held, _workplace(request, folder) as place:
             state.relabelling = relabelling.draw(request.dataset.vocab_size) if request.relabel else None
             _make_or_verify_data(request, state, observer, place)
-            try:
-                buffers = _train(request, folder, state, observer, place)
-                if folder.saved is not None:  # no clock runs now: whoever watches may know that training is over
-                    folder.save(with_times(folder.saved, state))
-                _check_weights(buffers, state)
-                if request.keep_weights:
-                    weights.save(buffers, folder.path / layout.WEIGHTS_FILE)
-                _score(request, state, buffers, observer, place)
-            finally:
-                state.log_truncated = place.log.truncated
-                if place.referee is not None:
-                    place.referee.release()
+            with standing(place.temporary / "home") as place.judge:
+                _race(request, folder, state, observer, place)
+
+
+def _race(request: Request, folder: RunFolder, state: RunState, observer: Observer, place: "_Workplace") -> None:
+    """From the first rank to the score. The judge stands ready: none of its files is read after a rank has started."""
+    try:
+        buffers = _train(request, folder, state, observer, place)
+        if folder.saved is not None:  # no clock runs now: whoever watches may know that training is over
+            folder.save(with_times(folder.saved, state))
+        _check_weights(buffers, state)
+        if request.keep_weights:
+            weights.save(buffers, folder.path / layout.WEIGHTS_FILE)
+        _score(request, state, buffers, observer, place)
+    finally:
+        state.log_truncated = place.log.truncated
+        if place.referee is not None:
+            place.referee.release()
 
 
 @dataclass(slots=True)
@@ -119,6 +125,7 @@ class _Workplace:
     inside: Path
     entry: Path
     referee: Referee | None = None
+    judge: StandingJudge | None = None
 
 
 def _make_or_verify_data(request: Request, state: RunState, observer: Observer, place: _Workplace) -> None:
@@ -154,7 +161,9 @@ def _workplace(request: Request, folder: RunFolder) -> Iterator[_Workplace]:
             inside=ranks_part,
             entry=temporary / "source" / request.submission.entry,
             view=View(
-                readable=(temporary / "inside", temporary / "source", *_own_environment(request.python)),
+                python=request.python,
+                packages=request.track.rules.imports,
+                readable=(temporary / "inside", temporary / "source"),
                 hidden=(request.data_root / request.dataset.name, temporary / "text"),
                 home=temporary / "home",
                 environment={"OMP_NUM_THREADS": str(threads)},
@@ -165,15 +174,6 @@ def _workplace(request: Request, folder: RunFolder) -> Iterator[_Workplace]:
     finally:
         log.close()
         remove_tree(temporary)
-
-
-def _own_environment(python: Path | None) -> tuple[Path, ...]:
-    """The folders of a sandbox's own interpreter: its virtual environment, and the Python that is linked there."""
-    if python is None:
-        return ()
-    base = python.resolve().parent.parent
-    system = any(base.is_relative_to(folder) for folder in SYSTEM)
-    return (python.parent.parent, *(() if system else (base,)))
 
 
 def _train(
@@ -237,9 +237,11 @@ def _orders(request: Request, state: RunState, gate: DataGate, place: _Workplace
         "warmup_shards": gate.write_warmup(request.dataset.vocab_size, document_token, _warmup_speech(state)),
         "practice": request.practice,
     }
+    tree = ProcessTree(level, view)
+    tree.strangers = {place.judge.process.pid} if place.judge else set()
     return RunOrders(
         argv=torchrun,
-        tree=ProcessTree(level, view),
+        tree=tree,
         config=config,
         world_size=request.world_size,
         prepare_s=track.budget.prepare_s,
@@ -291,7 +293,7 @@ def _score(
         threads=max(1, len(machine.cores(track)) // 2),
         python=request.python,
     )
-    scorer = Scorer(settings, place.log, observer)
+    scorer = Scorer(settings, place.log, observer, place.judge)
     started_ns = clock.now_ns()
     train_ns, size = state.train_ns, sum(buffer.size for buffer in buffers)
     score_request = replace(

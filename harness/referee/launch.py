@@ -108,4 +108,6 @@ def _orders(orders: RunOrders, folder: Path) -> RunOrders:
         environment=view.environment | {"SPEEDRUN_SOCKET": str(folder / "socket" / "referee")},
     )
     config = orders.config | {"entry": str(folder / "empty.py"), "practice": False}
-    return replace(orders, tree=ProcessTree(orders.tree.level, view), config=config)
+    tree = ProcessTree(orders.tree.level, replace(view, home=orders.tree.view.home))
+    tree.strangers = orders.tree.strangers
+    return replace(orders, tree=tree, config=config)

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from . import namespaces, seccomp
+from . import namespaces, seccomp, software
 from .policy import View
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
@@ -63,10 +63,10 @@ def rules(view: View, version: int) -> list[tuple[Path, int]]:
     """What may be done beneath which path, for a view."""
     everything = file_rights(version)
     look = READ | READ_DIR | EXECUTE
-    seen = [Path(name) for name in namespaces.SYSTEM] + [Path("/etc") / name for name in namespaces.ETC]
-    seen += [*namespaces.interpreter(), *(PROC if view.evaluator else [Path("/proc")])]
-    found = [(path, look) for tree in seen for path in _without(tree, (*view.hidden, *namespaces.text_folders()))]
-    found += [(path, look) for path in namespaces.needed_of_text()]
+    trees, lists = _seen(software.nodes(view.python, view.packages))
+    trees += [Path("/etc") / name for name in software.ETC] + (PROC if view.evaluator else [Path("/proc")])
+    found = [(path, look) for tree in trees for path in _without(tree, view.hidden)]
+    found += [(path, READ_DIR) for path in lists]
     found += [(path, look) for path in view.readable]
     found += [(Path("/dev") / name, READ | WRITE | IOCTL & everything) for name in DEVICES]
     found += [(path, everything) for path in (view.home, *view.writable)]
@@ -78,6 +78,18 @@ def rules(view: View, version: int) -> list[tuple[Path, int]]:
         found += [(Path(name), look) for name in namespaces.CUDA_FILES]
         found.append((Path("/dev/shm"), everything))  # noqa: S108 - NCCL's; a run could leave something there for the next
     return found
+
+
+def _seen(nodes: Iterable[software.Node]) -> tuple[list[Path], list[Path]]:
+    """What is shown with all below it, and folders of which only a part is: what may be imported is looked for there."""
+    trees, lists = [], []
+    for node in nodes:
+        if node.shown:
+            trees.append(node.path)
+        elif node.children:
+            below = _seen(node.children)
+            trees, lists = trees + below[0], [*lists, node.path, *below[1]]
+    return trees, lists
 
 
 def _without(tree: Path, hidden: Iterable[Path]) -> list[Path]:

@@ -10,21 +10,16 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from . import seccomp
+from . import seccomp, software
 from .policy import View
 
-SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/opt")
-ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "hosts", "localtime", "nsswitch.conf", "passwd",
-       "group")  # fmt: skip
-TEXT = ("/usr/share", "/usr/local/share", "/usr/local/man", "/usr/games", "/usr/src", "/usr/local/src")
-"""Word lists, manuals, documentation, fortunes: natural language that nobody needs, to train on before GO."""
-NEEDED_OF_TEXT = ("zoneinfo", "nvidia", "glvnd", "vulkan", "egl", "libdrm")  # of /usr/share
 CUDA_FILES = (
     "/sys",
     "/etc/OpenCL",
     "/etc/vulkan",
     "/usr/local/nvidia",
     "/usr/local/cuda",
+    *(f"/usr/share/{name}" for name in ("nvidia", "glvnd", "vulkan", "egl", "libdrm")),  # drivers' settings
     "/run/nvidia-persistenced",
 )
 NEW_USER, NEW_PID = 0x10000000, 0x20000000  # CLONE_*
@@ -92,9 +87,7 @@ def command(view: View, argv: list[str], filter_fd: int | None, gate: Gate | Non
     size = str(view.limits.scratch_bytes)
     for place in ("/dev/shm", "/tmp"):  # noqa: S108 - inside, fresh ones
         arguments += ["--size", size, "--tmpfs", place]
-    arguments += _system()
-    for path in interpreter():
-        arguments += ["--ro-bind", str(path), str(path)]
+    arguments += software.mounts(view.python, view.packages)
     for path in view.hidden:
         arguments += ["--size", "4096", "--tmpfs", str(path)]
     arguments += ["--size", size, "--tmpfs", str(view.home)]
@@ -102,50 +95,9 @@ def command(view: View, argv: list[str], filter_fd: int | None, gate: Gate | Non
         arguments += ["--ro-bind", str(path), str(path)]
     for path in view.writable:
         arguments += ["--bind", str(path), str(path)]
-    for path in (*view.hidden, *text_folders()):
-        arguments += ["--remount-ro", str(path)]
+    for folder in (*map(str, view.hidden), "/"):
+        arguments += ["--remount-ro", folder]
     return [*arguments, "--chdir", str(view.home), "--", *argv]
-
-
-def _system() -> list[str]:
-    """The operating system, read-only; links such as /lib -> usr/lib stay links."""
-    arguments: list[str] = []
-    for name in SYSTEM:
-        path = Path(name)
-        if path.is_symlink():
-            arguments += ["--symlink", os.readlink(path), name]
-        elif path.is_dir():
-            arguments += ["--ro-bind", name, name]
-    for folder in text_folders():
-        arguments += ["--size", "65536", "--tmpfs", str(folder)]
-    for needed in needed_of_text():
-        arguments += ["--ro-bind", str(needed), str(needed)]
-    for name in ETC:
-        arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    return arguments
-
-
-def text_folders() -> list[Path]:
-    """Folders of the system that are shown empty; none where an interpreter or its packages lie."""
-    prefixes = [Path(sys.prefix), Path(sys.base_prefix).resolve(), Path(sys.executable).resolve()]
-    folders = [Path(name) for name in TEXT if Path(name).is_dir() and not Path(name).is_symlink()]
-    return [folder for folder in folders if not any(prefix.is_relative_to(folder) for prefix in prefixes)]
-
-
-def needed_of_text() -> list[Path]:
-    """What is shown in them all the same: tables of time zones, drivers' settings."""
-    shown = [Path("/usr/share") / name for name in NEEDED_OF_TEXT]
-    return [path for path in shown if path.is_dir() and not path.is_symlink()]
-
-
-def interpreter() -> list[Path]:
-    """Where Python and its packages are, without the project that may lie around them."""
-    prefixes = {
-        Path(sys.prefix),
-        Path(sys.base_prefix).resolve(),
-        Path(sys.executable).resolve().parent.parent,
-    }
-    return sorted(p for p in prefixes if not any(p.is_relative_to(s) for s in SYSTEM))
 
 
 def _cuda_devices() -> list[str]:
@@ -170,7 +122,7 @@ def lacking() -> str | None:
         return "bubblewrap is not installed (no bwrap on PATH)"
     if not seccomp.is_known():
         return f"no filter of system calls is known for {os.uname().machine}"
-    view = View(readable=(), home=Path("/tmp/speedrun-home"))  # noqa: S108 - a mount point inside, never made outside
+    view = View(packages=(), readable=(), home=Path("/tmp/speedrun-home"))  # noqa: S108 - a mount point inside, never made outside
     descriptor = seccomp.to_file(seccomp.program())
     argv = command(view, [sys.executable, "-I", "-S", "-c", "pass"], descriptor)
     try:

@@ -29,8 +29,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What one sandboxed process gets to see besides the system and the interpreter."""
+    """What one sandboxed process gets to see besides the system's libraries and a compiler (software.py)."""
 
+    python: Path | None = None  # the interpreter; None: this one
+    packages: tuple[str, ...] | None = None  # distributions that are shown, with what they require; None: all
     readable: tuple[Path, ...]  # files and folders, read-only, at their own paths
     hidden: tuple[Path, ...] = ()  # folders shown empty even where the system's are seen, but for what is readable
     writable: tuple[Path, ...] = ()  # folders that keep what is written to them; only self-timed scripts get any

@@ -1,12 +1,13 @@
 """A sandboxed process tree and its limits, until its last process is dead."""
 
+import itertools
 import os
 import resource
 import subprocess
 import time
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import RunFailure
@@ -41,7 +42,8 @@ class ProcessTree:
 
     def __init__(self, level: str, view: View) -> None:
         """Raises RunFailure when the sandbox cannot be made."""
-        self.level, self.view, self.limits = level, view, view.limits.within_this_machine()
+        self.level, self.limits = level, view.limits.within_this_machine()
+        self.view = view if level == "namespaces" else replace(view, home=_own_home(view.home))
         self.strangers: set[int] = set()  # other children of ours, not of this tree
         self._process: subprocess.Popen[bytes] | None = None
         self._next_look_ns = 0
@@ -257,6 +259,18 @@ class ProcessTree:
             os.close(descriptor)
         self._fds = []
         self._group.close()
+
+
+def _own_home(folder: Path) -> Path:
+    """A fresh folder for one tree: what two evaluators could both write to is a channel, and ranks run before them.
+
+    Its name is short: below a long one the sockets of DataLoader workers have no room.
+    """
+    for number in itertools.count():
+        with suppress(FileExistsError):
+            (folder / str(number)).mkdir(parents=True)
+            return folder / str(number)
+    raise AssertionError("there is always another number")
 
 
 def _free_bytes(folder: Path) -> int:

@@ -34,7 +34,7 @@ from data.shards import read_shard
 from ..formats.weights import TensorSpec, WeightBuffer
 from ..sandbox.inside import Channel
 from ..system import clock
-from . import first_answer, probes, relabelling, shadow, windows
+from . import first_answer, probes, relabelling, shadow, standing_judge, windows
 from .examinee import MAX_LOGIT_BYTES, RING_BYTES, SLOTS, EvaluationError, Evaluator, Parcel, Shape
 from .first_answer import Opening
 from .losses import LossReader
@@ -231,13 +231,15 @@ def report(message: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Read the order from stdin, score, report."""
-    order = json.load(sys.stdin)
-    torch.set_num_threads(order["threads"])
-    try:
-        report({"kind": "score", "score": Judge(order).score()})
-    except EvaluationError as error:
-        report({"kind": "failed", "status": error.status, "sentence": str(error)})
+    """Say that all is imported; then score and report, order by order, until there are no more."""
+    control = socket.socket(fileno=int(sys.argv[2]))
+    report({"kind": "ready"})
+    while (order := standing_judge.receive(control)) is not None:
+        torch.set_num_threads(order["threads"])
+        try:
+            report({"kind": "score", "score": Judge(order).score()})
+        except EvaluationError as error:
+            report({"kind": "failed", "status": error.status, "sentence": str(error)})
 
 
 if __name__ == "__main__":

@@ -11,23 +11,23 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from ..errors import RunFailure
-from ..formats import layout
 from ..formats.logfile import LogFile
 from ..formats.observer import Observer
 from ..formats.run import Score
 from ..formats.weights import WeightBuffer
-from ..sandbox import evaluator, levels
+from ..sandbox import evaluator
 from ..sandbox.levels import View
 from ..sandbox.process_tree import ProcessTree
 from ..status import Status
 from ..system import clock, interrupts, processes
 from ..system.clock import NS
+from .standing_judge import StandingJudge, standing
 
 READ_BYTES = 2**16
 FRESH_PAIRS = 3  # of evaluators, at most: the first one and two more
@@ -39,7 +39,6 @@ KEPT_HEAP = {
     "MALLOC_TOP_PAD_": "67108864",
 }
 MAX_REPORT_BYTES = 64 * 2**20
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from harness.scoring.judge import main; main()"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,18 +95,27 @@ class _Report:
 class Scorer:
     """Scores weights, with the same settings for the final weights and for practice snapshots."""
 
-    def __init__(self, settings: EvaluatorSettings, log: LogFile, observer: Observer) -> None:
-        self._settings, self._log, self._observer = settings, log, observer
+    def __init__(
+        self, settings: EvaluatorSettings, log: LogFile, observer: Observer, judge: StandingJudge | None = None
+    ) -> None:
+        """judge: one that stood ready before the submission ran; None: each scoring has a fresh one."""
+        self._settings, self._log, self._observer, self._judge = settings, log, observer, judge
 
     def score(self, buffers: list[WeightBuffer], request: ScoreRequest, reserved: Sequence[WeightBuffer] = ()) -> Score:
         """reserved: the weights as they were at reserve(); none: no rehearsals, and no first answer is timed.
 
         Raises RunFailure when an evaluator or the judge fails, or the budget is spent.
         """
-        exam = _Exam(self._settings, request, FRESH_PAIRS if reserved else 1)
+        with nullcontext(self._judge) if self._judge else standing(self._settings.view.home) as judge:
+            return self._examine(judge, buffers, request, reserved)
+
+    def _examine(
+        self, judge: StandingJudge, buffers: list[WeightBuffer], request: ScoreRequest, reserved: Sequence[WeightBuffer]
+    ) -> Score:
+        exam = _Exam(self._settings, request, FRESH_PAIRS if reserved else 1, judge)
         try:
             exam.start_pair()
-            exam.start_judge(buffers, reserved)
+            exam.instruct_judge(buffers, reserved)
             return self._wait(exam)
         except RunFailure as failure:
             raise exam.explained(failure) from failure
@@ -118,6 +126,7 @@ class Scorer:
             for process in exam.processes:
                 self._end(process)
             exam.close()
+            self._keep(judge.process.stderr)
 
     def _wait(self, exam: "_Exam") -> Score:
         budget_s = exam.request.budget_s
@@ -138,13 +147,13 @@ class Scorer:
                     chunk = os.read(key.fd, READ_BYTES)
                     if not chunk:
                         selector.unregister(key.fileobj)
-                    if key.fileobj is not exam.judge.stdout:
+                    if key.fileobj is not exam.judge.process.stdout:
                         self._log.write(chunk)
                     elif chunk:
                         for message in report.feed(chunk):
                             self._heed(message, exam, selector)
                     else:
-                        code = exam.judge.wait()
+                        code = exam.judge.process.wait()
                         raise RunFailure(Status.JUDGE_FAILED, f"the judge ended without a score (exit {code})")
         return _verdict(report.final)
 
@@ -159,9 +168,14 @@ class Scorer:
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         """Keep the last words of a process that was killed, then let go of it."""
         process.wait()
-        for pipe in filter(None, (process.stdout, process.stderr)):
+        with process.stdout or nullcontext():
+            self._keep(process.stdout)
+
+    def _keep(self, pipe: IO[bytes] | None) -> None:
+        """What a pipe holds now goes into the log."""
+        if pipe is not None:
             os.set_blocking(pipe.fileno(), False)
-            with pipe, suppress(BlockingIOError):  # only outside a pid namespace can a writer live on
+            with suppress(BlockingIOError):  # only outside a pid namespace can a writer live on
                 while chunk := os.read(pipe.fileno(), READ_BYTES):
                     self._log.write(chunk)
 
@@ -169,8 +183,8 @@ class Scorer:
 class _Exam:
     """The processes of one scoring: the judge, and one pair of evaluators at a time."""
 
-    def __init__(self, settings: EvaluatorSettings, request: ScoreRequest, pairs: int) -> None:
-        self.settings, self.request = settings, request
+    def __init__(self, settings: EvaluatorSettings, request: ScoreRequest, pairs: int, judge: StandingJudge) -> None:
+        self.settings, self.request, self.judge = settings, request, judge
         self.trees: list[ProcessTree] = []
         self.processes: list[subprocess.Popen[bytes]] = []
         self.pair_trees: list[ProcessTree] = []
@@ -189,11 +203,9 @@ class _Exam:
             self._pair.append(self._start_evaluator(tree, sock))
             self.processes.append(self._pair[-1])
             sock.close()
-        self._name_strangers()
-
-    def _name_strangers(self) -> None:
         for tree, own in zip(self.pair_trees, self._pair, strict=True):
-            tree.strangers = {process.pid for process in self.processes if process is not own}
+            others = {process.pid for process in self.processes if process is not own}
+            tree.strangers = others | {self.judge.process.pid}
 
     def end_pair(self) -> None:
         """Kill the pair that was; what it detached where nothing contains it goes when scoring ends."""
@@ -228,7 +240,7 @@ class _Exam:
         finally:
             os.close(config_fd)
 
-    def start_judge(self, buffers: Sequence[WeightBuffer], reserved: Sequence[WeightBuffer]) -> None:
+    def instruct_judge(self, buffers: Sequence[WeightBuffer], reserved: Sequence[WeightBuffer]) -> None:
         request, sockets = self.request, [sock for pair in self._ours for sock in pair]
         order = {
             "val_path": str(request.val_path), "val_sha256": request.val_sha256, "val_tokens": request.val_tokens,
@@ -243,28 +255,15 @@ class _Exam:
             "weights": _listed(buffers), "reserved": _listed(reserved),
             "free_ns": request.free_ns, "budget_s": request.budget_s,
         }  # fmt: skip
-        argv = [sys.executable, "-I", "-c", _BOOT, str(layout.ROOT)]
         fds = [*(sock.fileno() for sock in sockets), *(buffer.fd for buffer in (*buffers, *reserved))]
-        with interrupts.deferred():
-            self.judge = subprocess.Popen(
-                argv, env=levels.clean_environment(self.settings.view.home),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                pass_fds=fds, start_new_session=True, preexec_fn=processes.die_with_parent,
-                cwd="/",  # ours may be gone by now
-            )  # fmt: skip
-        self.processes.append(self.judge)
-        self._name_strangers()
+        self.judge.order(order, fds)
         for sock in sockets:
             sock.close()
-        assert self.judge.stdin is not None
-        with suppress(BrokenPipeError):  # then it is gone, and its end is noticed where it is read
-            self.judge.stdin.write(json.dumps(order).encode())
-            self.judge.stdin.close()
 
     def watch_output(self, selector: selectors.BaseSelector) -> None:
         """Look at the pipes of whoever was started since the last time."""
         known = {key.fileobj for key in selector.get_map().values()}
-        for process in (*self._pair, self.judge):
+        for process in (*self._pair, self.judge.process):
             for pipe in filter(None, (process.stdout, process.stderr)):
                 if pipe not in known:
                     selector.register(pipe, selectors.EVENT_READ)

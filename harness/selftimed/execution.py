@@ -135,12 +135,12 @@ def _view(request: SelfTimedRequest, place: _ScriptWorkplace) -> View:
     caches = _caches()
     threads = {"OMP_NUM_THREADS": str(max(1, len(cores) // request.world_size))} if request.world_size > 1 else {}
     return View(
+        python=request.python,
         readable=(
             request.checkout.root,
             *(path for path in datasets if path.is_dir()),
             *linked_outside(request.checkout.root),
             *request.readable,
-            *_interpreter(request.python),
             *caches.values(),
         ),
         writable=(place.work,),
@@ -160,14 +160,6 @@ def _caches() -> dict[str, Path]:
     """What the caller has downloaded before and names in the environment: such scripts fetch it when they start."""
     named = {name: os.environ.get(name) for name in ("TIKTOKEN_CACHE_DIR", "HF_HUB_CACHE")}
     return {name: Path(path).resolve() for name, path in named.items() if path and Path(path).is_dir()}
-
-
-def _interpreter(python: Path | None) -> tuple[Path, ...]:
-    """The folders of another interpreter: its environment, and the installation that is made from."""
-    if python is None:
-        return ()
-    folders = {python.absolute().parent.parent, python.resolve().parent.parent}
-    return tuple(sorted(folder for folder in folders if folder != Path("/usr")))
 
 
 def _cores(request: SelfTimedRequest) -> set[int]:

@@ -104,6 +104,19 @@ def kill_all(pids: Iterable[int]) -> None:
             os.waitpid(pid, os.WNOHANG)
 
 
+_spared: set[int] = set()  # children of our own that outlive what they serve
+
+
+def spare(pid: int) -> None:
+    """Leave this child of ours alone when all others are killed: no submission has started it."""
+    _spared.add(pid)
+
+
+def spare_no_more(pid: int) -> None:
+    """The opposite."""
+    _spared.discard(pid)
+
+
 def kill_children() -> None:
     """SIGKILL every child with all its descendants, and whatever becomes an orphan of ours by that, until none is left.
 
@@ -124,7 +137,7 @@ def _stopped_tree() -> set[int]:
     """All our descendants, each sent SIGSTOP, deepest look until a look finds nobody new."""
     stopped: set[int] = set()
     for _ in range(STOP_LOOKS):
-        new = tree(os.getpid()) - stopped
+        new = tree(os.getpid()) - stopped - _spared.union(*map(tree, _spared))
         if not new:
             break
         for pid in new:
@@ -149,7 +162,7 @@ def _adopted() -> list[int]:
         lists = [Path(f"/proc/self/task/{task}/children").read_text() for task in os.listdir("/proc/self/task")]
     except OSError:
         return []
-    return [int(pid) for text in lists for pid in text.split()]
+    return [pid for text in lists for pid in map(int, text.split()) if pid not in _spared]
 
 
 def memory_bytes(pid: int, exactly: bool) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.sandbox import namespaces
+from harness.sandbox import software
 from harness.sandbox.levels import LEVELS
 
 pytestmark = pytest.mark.spread
@@ -72,7 +72,7 @@ class User:
         return [path.name for folder in (tmp, data) for path in folder.glob("speedrun-*") if path.is_dir()]
 
 
-NEEDS = sorted({ROOT, *(path.resolve() for path in namespaces.interpreter())})
+NEEDS = sorted({ROOT, *(path.resolve() for path in software.prefixes(None))})
 
 
 @pytest.fixture

@@ -1,0 +1,336 @@
+"""Software: which files of the system, the interpreter and its packages a sandbox shows.
+
+A whitelist, by folder and by kind of file: the interpreter, the packages a track allows with all they require, shared
+libraries, and what a compiler needs (torch.compile calls one). Documentation, tests, data, licences and whatever else
+is installed stay outside. Both sandboxes show the same files: `mounts` says it to bubblewrap, `nodes` to landlock.
+
+Natural language remains in what is needed: docstrings, comments, headers, messages in libraries. How much, and what it
+is worth: `python -m benchmarks.readable_text`.
+"""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from ..formats.environment import site_of
+
+LINKS = ("/bin", "/sbin", "/lib", "/lib64", "/lib32", "/usr/lib64")  # where they are links, they stay links
+LIBRARIES = ("/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/local/lib", "/usr/local/lib64")
+COMPILER = ("/usr/include", "/usr/local/include", "/usr/lib/gcc", "/usr/lib64/gcc", "/usr/libexec/gcc")
+COMMANDS = ("sh", "bash", "env", "true", "cat", "ls", "rm", "uname", "ldconfig", "gcc", "g++", "cc", "c++", "cpp", "as",
+            "ld", "ar", "make", "ninja", "nvidia-smi")  # fmt: skip
+COMMAND_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "hosts", "localtime", "nsswitch.conf", "passwd",
+       "group")  # fmt: skip
+HIDDEN_FOLDERS = re.compile(
+    r"docs?|examples|test-examples|share|man|locales?|fonts|licenses|plugin|install-tools|site-packages|dist-packages"
+    r"|idlelib|lib2to3|ensurepip|pydoc_data|turtledemo|tkinter|config-.*|model_dump"
+)
+"""Of an installation: documentation, and parts of Python that no training imports."""
+WITH_DATA = re.compile(r"tests?|data")
+"""Folders that are hidden whole where anything but code lies in them: one empty folder is cheaper than many files."""
+CODE = frozenset(
+    {".py", ".pyc", ".pyi", ".h", ".hh", ".hpp", ".cuh", ".c", ".cc", ".cpp", ".cu", ".inc", ".inl", ".tcc", ".def",
+     ".jinja", ".typed", ".bc", ".ptx", ".cubin", ".fatbin", ".a", ".o", ".la", ".spec", ".specs", ".ld", ".pxd",
+     ".pyx", ".exe", ".tmpl", ".template", ".bat", ".ini", ".cfg", ".in", ".g4", ".thrift", ".yaml", ".build", ".lock"}
+)  # fmt: skip
+PROSE = re.compile(r"(readme|licen[cs]e|copying|change(log|s)|news|authors|notice|todo)", re.IGNORECASE)
+DATA = frozenset(
+    {".txt", ".md", ".rst", ".html", ".json", ".csv", ".gz", ".xz", ".zip", ".dat", ".npy", ".npz", ".pt",
+     ".pdf", ".ttf", ".xml", ".svg", ".png"}
+)  # fmt: skip
+DIST_INFO = frozenset({"METADATA", "PKG-INFO", "entry_points.txt"})  # what importlib.metadata reads
+INFO = (".dist-info", ".egg-info")
+FOLDER_BYTES = "4096"  # the size of a folder that is shown empty
+Keep = Callable[[os.DirEntry[str]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A file or folder. shown: True, with all below it; False, with all below it; None: some of its children are."""
+
+    path: Path
+    shown: bool | None
+    link: str | None = None  # where a symbolic link leads
+    is_folder: bool = False
+    children: tuple["Node", ...] = ()
+
+
+def walk(folder: Path, keep: Keep) -> Node:
+    """A folder as a node. keep: whether a file is shown, and whether anything below a folder may be."""
+    children = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        path = Path(entry.path)
+        if entry.is_symlink():
+            children.append(Node(path, None, link=os.readlink(path)))
+        elif entry.is_dir():
+            below = walk(path, keep) if keep(entry) else Node(path, False, is_folder=True)
+            whole = below.shown is True or not WITH_DATA.fullmatch(entry.name)
+            children.append(below if whole else Node(path, False, is_folder=True))
+        else:
+            children.append(Node(path, keep(entry)))
+    return together(folder, children)
+
+
+def together(folder: Path, children: list[Node]) -> Node:
+    """The folder of these children; one whose children are all shown, or all hidden, needs none of them."""
+    states = {child.shown for child in children if child.link is None}
+    if states <= {True} or states == {False}:
+        return Node(folder, states <= {True}, is_folder=True)
+    return Node(folder, None, is_folder=True, children=tuple(children))
+
+
+def is_code(entry: os.DirEntry[str]) -> bool:
+    """What a program is made of; executables have no suffix."""
+    if entry.is_dir():
+        return HIDDEN_FOLDERS.fullmatch(entry.name) is None
+    suffix = os.path.splitext(entry.name)[1]
+    if suffix in CODE or ".so" in entry.name:
+        return True
+    return suffix not in DATA and not PROSE.match(entry.name) and bool(entry.stat().st_mode & 0o111)
+
+
+def is_of_python(entry: os.DirEntry[str]) -> bool:
+    """Of the standard library: its tests are the larger half of it."""
+    return is_code(entry) and not (entry.is_dir() and entry.name == "test")
+
+
+def is_of_a_compiler(entry: os.DirEntry[str]) -> bool:
+    """Headers, of which C++'s own have no suffix, and programs."""
+    if entry.is_dir():
+        return HIDDEN_FOLDERS.fullmatch(entry.name) is None
+    return os.path.splitext(entry.name)[1] not in DATA and not PROSE.match(entry.name)
+
+
+def libraries(folder: Path) -> Node:
+    """A folder of shared libraries, what a linker adds to programs, and folders of nothing but these."""
+    children = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        path = Path(entry.path)
+        if entry.is_symlink():
+            children.append(Node(path, None, link=os.readlink(path)))
+        elif entry.is_dir() and "-linux-gnu" in entry.name:
+            children.append(libraries(path))
+        elif entry.is_dir():
+            children.append(Node(path, _holds_libraries_only(path), is_folder=True))
+        else:
+            children.append(Node(path, not PROSE.match(entry.name) and os.path.splitext(entry.name)[1] not in DATA))
+    return together(folder, children)
+
+
+def _holds_libraries_only(folder: Path) -> bool:
+    found = False
+    for parent, _, names in os.walk(folder):
+        if not all(".so" in name or name.endswith((".a", ".o")) for name in names) and "ldscripts" not in parent:
+            return False
+        found = found or bool(names)
+    return found
+
+
+@cache
+def nodes(python: Path | None, packages: tuple[str, ...] | None) -> tuple[Node, ...]:
+    """Everything that is shown of the system and of an interpreter (None: this one) with these distributions.
+
+    packages: names, as of PyPI, with what they require; None: all that are installed, and the interpreter whole.
+    """
+    return (*_system(), *(_whole(python) if packages is None else _python(python, packages)))
+
+
+@cache
+def _system() -> tuple[Node, ...]:
+    return (*_libraries(), *_compiler(), *_commands())
+
+
+def _libraries() -> Iterator[Node]:
+    for name in LIBRARIES:
+        if os.path.isdir(name) and not os.path.islink(name):
+            yield libraries(Path(name))
+
+
+def _compiler() -> Iterator[Node]:
+    folders = [Path(name) for name in COMPILER]
+    if shutil.which("g++") is None:
+        folders += [path.resolve() for path in Path("/usr/lib").glob("llvm-*")]
+    for folder in folders:
+        if folder.is_dir() and not folder.is_symlink():
+            yield walk(folder, is_of_a_compiler)
+
+
+def _commands() -> Iterator[Node]:
+    """Programs, with the links that lead to them."""
+    known: set[Path] = set()
+    for folder in COMMAND_FOLDERS:
+        for name in COMMANDS:
+            if not os.path.islink(folder):
+                yield from _chain(Path(folder, name), known)
+
+
+def _chain(path: Path, known: set[Path]) -> Iterator[Node]:
+    """A file, by whatever links it goes."""
+    while path not in known and os.path.lexists(path):
+        known.add(path)
+        if not path.is_symlink():
+            yield Node(path, True)
+            return
+        target = os.readlink(path)
+        yield Node(path, None, link=target)
+        path = Path(os.path.normpath(path.parent / target))
+
+
+def prefixes(python: Path | None) -> tuple[Path, Path]:
+    """An interpreter's environment, and the installation that is made from."""
+    if python is None:
+        return Path(sys.prefix), Path(sys.executable).resolve().parent.parent
+    return python.absolute().parent.parent, python.resolve().parent.parent
+
+
+def _whole(python: Path | None) -> Iterator[Node]:
+    folders = set(prefixes(python)) | ({Path(sys.base_prefix).resolve()} if python is None else set())
+    for folder in sorted(folders):
+        if not any(folder != other and folder.is_relative_to(other) for other in folders) and folder != Path("/usr"):
+            yield Node(folder, True, is_folder=True)
+    if Path("/usr") in folders:
+        for folder in (*sorted(Path("/usr/lib").glob("python3*")), *sorted(Path("/usr/local/lib").glob("python3*"))):
+            yield Node(folder, True, is_folder=True)
+        yield from _interpreter_files(Path("/usr"))
+
+
+def _python(python: Path | None, packages: tuple[str, ...]) -> Iterator[Node]:
+    prefix, base = prefixes(python)
+    yield from _interpreter_files(prefix)
+    if base != prefix:
+        yield from _interpreter_files(base)
+    for library in sorted((base / "lib").glob("python3.*")):
+        if (library / "os.py").is_file():
+            yield walk(library, is_of_python)
+    for headers in sorted((base / "include").glob("python3.*")) if base != Path("/usr") else ():
+        yield walk(headers, is_of_a_compiler)
+    for site in sites(python):
+        yield _site(site, packages)
+
+
+def _interpreter_files(prefix: Path) -> Iterator[Node]:
+    known: set[Path] = set()
+    for program in sorted((prefix / "bin").glob("python*")):
+        if re.fullmatch(r"python[\d.]*", program.name):
+            yield from _chain(program, known)
+    for library in sorted((prefix / "lib").glob("libpython*")) if prefix != Path("/usr") else ():
+        yield from _chain(library, known)
+    if (prefix / "pyvenv.cfg").is_file():
+        yield Node(prefix / "pyvenv.cfg", True)
+        yield from (Node(prefix / name, None, link=os.readlink(prefix / name)) for name in ("lib64",)
+                    if (prefix / name).is_symlink())  # fmt: skip
+
+
+def sites(python: Path | None) -> list[Path]:
+    """The folders an interpreter's packages lie in, but for those of a user's home."""
+    if python is not None:
+        return [site_of(python)]
+    prefixes = (sys.prefix, sys.base_prefix)
+    places = [Path(p) for p in sys.path if Path(p).name in ("site-packages", "dist-packages") and Path(p).is_dir()]
+    return list(dict.fromkeys(p for p in places if any(p.is_relative_to(prefix) for prefix in prefixes)))
+
+
+def _site(site: Path, packages: Iterable[str]) -> Node:
+    """A folder of packages: the modules of these distributions and what tells their versions."""
+    named, wanted = {normalised(name) for name in packages}, set[str]()
+    for distribution in closure(packages, site):
+        told = normalised(distribution.metadata["Name"]) in named
+        wanted |= {name for name in top_level(distribution) if told or not name.endswith(INFO)}
+    children = []
+    for entry in sorted(os.scandir(site), key=lambda entry: entry.name):
+        path = Path(entry.path)
+        if entry.name not in wanted:
+            children.append(Node(path, False, is_folder=entry.is_dir()))
+        elif entry.is_dir():
+            info = entry.name.endswith(INFO)
+            children.append(walk(path, (lambda file: file.name in DIST_INFO) if info else is_code))
+        else:
+            children.append(Node(path, is_code(entry)))
+    return together(site, children)
+
+
+def closure(packages: Iterable[str], site: Path) -> list[metadata.Distribution]:
+    """The distributions of these names in a folder and what they require, but for extras; those that are there."""
+    installed = {normalised(d.metadata["Name"]): d for d in metadata.distributions(path=[str(site)])}
+    found: dict[str, metadata.Distribution] = {}
+    open_names = [normalised(name) for name in packages]
+    while open_names:
+        name = open_names.pop()
+        if name in found or name not in installed:
+            continue
+        found[name] = installed[name]
+        for requirement in installed[name].requires or ():
+            if "extra ==" not in requirement and (match := re.match(r"[\w.-]+", requirement)):
+                open_names.append(normalised(match[0]))
+    return [found[name] for name in sorted(found)]
+
+
+def normalised(name: str) -> str:
+    """A distribution's name as PyPI compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def top_level(distribution: metadata.Distribution) -> set[str]:
+    """First parts of the paths of its files; without a list of files, its modules as it names them."""
+    if distribution.files is not None:
+        return {str(file).partition("/")[0] for file in distribution.files} - {"..", "__pycache__"}
+    named = (distribution.read_text("top_level.txt") or normalised(distribution.metadata["Name"])).split()
+    return {form for name in named for form in (name, name.replace("-", "_"), f"{name}.py")}
+
+
+# ---------------------------------------------------------------------------------------------------------- bubblewrap
+
+
+@dataclass(frozen=True, slots=True)
+class _Mounts:
+    """Arguments for bubblewrap, and about how many tenths of a millisecond they take it."""
+
+    cost: int = 0
+    arguments: tuple[str, ...] = ()
+
+    def __add__(self, other: "_Mounts") -> "_Mounts":
+        return _Mounts(self.cost + other.cost, self.arguments + other.arguments)
+
+
+@cache
+def mounts(python: Path | None, packages: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Arguments that show `nodes`, in order, by the cheapest mounts."""
+    links = [name for name in LINKS if os.path.islink(name)]
+    arguments = [argument for name in links for argument in ("--symlink", os.readlink(name), name)]
+    for node in nodes(python, packages):
+        arguments += _ways(node)[1].arguments
+    for name in ETC:
+        arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+    return tuple(arguments)
+
+
+def _ways(node: Node) -> tuple[_Mounts, _Mounts]:
+    """The cheapest way to show a node where the folder around it is shown, and where it is not.
+
+    A bind mount costs bubblewrap a look at all mounts before it; an empty folder, a tenth of that.
+    """
+    path = str(node.path)
+    bind = _Mounts(10, ("--ro-bind", path, path))
+    if node.link is not None:
+        return _Mounts(), _Mounts(0, ("--symlink", node.link, path))
+    if node.shown:
+        return _Mounts(), bind
+    empty = _Mounts(2, ("--size", FOLDER_BYTES, "--tmpfs", path))
+    if node.shown is False:
+        return (empty if node.is_folder else _Mounts(10, ("--ro-bind", os.devnull, path))), _Mounts()
+    inside, alone = _Mounts(), _Mounts(0, ("--dir", path))
+    for child in node.children:
+        around, without = _ways(child)
+        inside, alone = inside + around, alone + without
+    return min(inside, empty + alone, key=_cost), min(bind + inside, alone, key=_cost)
+
+
+def _cost(mounts: _Mounts) -> int:
+    return mounts.cost

@@ -1,0 +1,116 @@
+"""A standing judge: the judge's process, which has imported all it needs before the ranks of a run start.
+
+At sandbox level `process` a submission can rewrite whatever its user may write, these modules and torch among them.
+What was read before it started is in memory by then. Orders, with the descriptors they speak of, come over a socket.
+"""
+
+import json
+import os
+import selectors
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunFailure
+from ..formats import layout
+from ..sandbox import levels
+from ..status import Status
+from ..system import clock, interrupts, processes
+from ..system.clock import NS
+
+READY = b'{"kind": "ready"}\n'
+READY_S = 300.0  # imports of torch on a machine that does much else
+MAX_FDS = 253  # the kernel's SCM_MAX_FD: evaluators' sockets, and two descriptors a rank
+_LENGTH = struct.Struct(">I")
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from harness.scoring.judge import main; main()"
+
+
+@dataclass(frozen=True, slots=True)
+class StandingJudge:
+    """A judge that waits for orders; its reports come on its stdout."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+
+    def order(self, order: dict[str, Any], fds: Sequence[int]) -> None:
+        """Hand over an order and copies of the descriptors that it names by our numbers."""
+        if len(fds) > MAX_FDS:
+            raise RunFailure(Status.JUDGE_FAILED, f"expected at most {MAX_FDS} descriptors, found {len(fds)}")
+        text = json.dumps({**order, "fds": list(fds)}).encode()
+        with suppress(BrokenPipeError, ConnectionResetError):  # then it is gone, and that is noticed where it is read
+            socket.send_fds(self.control, [_LENGTH.pack(len(text))], list(fds))
+            self.control.sendall(text)
+
+
+@contextmanager
+def standing(home: Path) -> Iterator[StandingJudge]:
+    """A judge, ready, and none afterwards. home: HOME of its environment. Raises RunFailure."""
+    ours, theirs = socket.socketpair()
+    with theirs, interrupts.deferred():
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-c", _BOOT, str(layout.ROOT), str(theirs.fileno())],
+            env=levels.clean_environment(home),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            pass_fds=(theirs.fileno(),), start_new_session=True, preexec_fn=processes.die_with_parent,
+            cwd="/",  # ours may be gone by then
+        )  # fmt: skip
+        processes.spare(process.pid)
+    try:
+        _wait_until_ready(process)
+        yield StandingJudge(process, ours)
+    finally:
+        processes.spare_no_more(process.pid)
+        process.kill()
+        process.wait()
+        ours.close()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdout is not None
+    deadline_ns, said = clock.now_ns() + int(READY_S * NS), b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while not said.endswith(READY):
+            left_s = (deadline_ns - clock.now_ns()) / NS
+            interrupts.insist()
+            if left_s <= 0:
+                raise RunFailure(Status.JUDGE_FAILED, f"the judge was not ready within {READY_S:g} s")
+            if selector.select(min(left_s, 1.0)):
+                chunk = os.read(process.stdout.fileno(), len(READY) - len(said))
+                if not chunk:
+                    raise RunFailure(Status.JUDGE_FAILED, f"the judge ended before it was ready: {_last_line(process)}")
+                said += chunk
+
+
+def _last_line(process: subprocess.Popen[bytes]) -> str:
+    assert process.stderr is not None
+    lines = process.stderr.read().decode(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else f"exit {process.wait()}"
+
+
+def receive(control: socket.socket) -> dict[str, Any] | None:
+    """The judge's side: the next order, with its own numbers of the descriptors; None when there are no more."""
+    head, fds, _, _ = socket.recv_fds(control, _LENGTH.size, MAX_FDS)
+    while head and len(head) < _LENGTH.size:
+        head += control.recv(_LENGTH.size - len(head))
+    if not head:
+        return None
+    (size,) = _LENGTH.unpack(head)
+    text = bytearray()
+    while len(text) < size:
+        text += control.recv(size - len(text))
+    order: dict[str, Any] = json.loads(bytes(text))
+    known = dict(zip(order.pop("fds"), fds, strict=True))
+    order["pairs"] = [[known[fd] for fd in pair] for pair in order["pairs"]]
+    for part in (*order["weights"], *order.get("reserved", [])):
+        part["fd"] = known[part["fd"]]
+    return order
