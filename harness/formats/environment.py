@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import os
 import platform
 import re
@@ -18,6 +19,8 @@ from pydantic import BaseModel, ConfigDict
 
 from . import layout
 
+OURS = "speedrun-referee"  # in a distribution's metadata
+_OF_INSTALLERS = ("/INSTALLER", "/REQUESTED", "/direct_url.json")
 _GPU_FIELDS = {
     "name": "name", "uuid": "uuid", "driver_version": "driver", "memory.total": "memory_mib",
     "power.limit": "power_limit_w", "clocks.max.sm": "max_sm_clock_mhz", "ecc.mode.current": "ecc",
@@ -51,6 +54,7 @@ class Environment(BaseModel):
     kernel: str
     commit: str | None  # of this checkout, with + when it has changes
     packages: dict[str, str]  # name -> version, everything installed
+    packages_sha256: str | None = None  # of all their files by their own lists of digests; None: not taken then
 
 
 def collect(python: Path | None = None) -> Environment:
@@ -70,6 +74,7 @@ def collect(python: Path | None = None) -> Environment:
         kernel=platform.release(),
         commit=_commit(),
         packages=_packages(installed),
+        packages_sha256=packages_digest(installed),
     )
 
 
@@ -153,6 +158,25 @@ def _packages(places: list[str] | None) -> dict[str, str]:
     installed = metadata.distributions(path=sys.path if places is None else places)
     found = {d.metadata["Name"]: d.version for d in installed if d.metadata["Name"]}
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def packages_digest(places: list[str] | None = None) -> str:
+    """SHA-256 over the files of all packages but ours, as their RECORD lists them: path and digest, sorted.
+
+    Tens of milliseconds: the lists are read, not the files, and files changed afterwards are not noticed. Left out is
+    what differs between machines with the same packages: scripts, which name an interpreter, and notes of installers.
+    """
+    lines = set()
+    for distribution in metadata.distributions(path=sys.path if places is None else places):
+        name = distribution.metadata["Name"]
+        if name == OURS:
+            continue
+        for line in (distribution.read_text("RECORD") or "").splitlines():
+            path, _, digest = line.rpartition(",")[0].rpartition(",")
+            if digest and not path.startswith("..") and not path.endswith(_OF_INSTALLERS):
+                lines.add(f"{path} {digest}")
+        lines.add(f"{name} {distribution.version}")
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
 def _cpu_model() -> str:

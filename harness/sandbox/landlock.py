@@ -66,7 +66,7 @@ def rules(view: View, version: int) -> list[tuple[Path, int]]:
     trees, lists = _seen(software.nodes(view.python, view.packages))
     trees += [Path("/etc") / name for name in software.ETC] + (PROC if view.evaluator else [Path("/proc")])
     found = [(path, look) for tree in trees for path in _without(tree, view.hidden)]
-    found += [(path, READ_DIR) for path in lists]
+    found += [(path, READ_DIR) for path in lists if path not in software.sites(view.python)]
     found += [(path, look) for path in view.readable]
     found += [(Path("/dev") / name, READ | WRITE | IOCTL & everything) for name in DEVICES]
     found += [(path, everything) for path in (view.home, *view.writable)]
@@ -81,7 +81,7 @@ def rules(view: View, version: int) -> list[tuple[Path, int]]:
 
 
 def _seen(nodes: Iterable[software.Node]) -> tuple[list[Path], list[Path]]:
-    """What is shown with all below it, and folders of which only a part is: what may be imported is looked for there."""
+    """What is shown with all below it, and folders of which a part is, which may be listed: imports look there."""
     trees, lists = [], []
     for node in nodes:
         if node.shown:

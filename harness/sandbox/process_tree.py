@@ -4,6 +4,7 @@ import itertools
 import os
 import resource
 import subprocess
+import sys
 import time
 from collections.abc import Collection
 from contextlib import suppress
@@ -14,7 +15,7 @@ from ..errors import RunFailure
 from ..status import Status
 from ..system import clock, interrupts, processes
 from ..system.clock import NS
-from . import cgroups, landlock, levels, namespaces, seccomp
+from . import cgroups, landlock, levels, namespaces, seccomp, software
 from .policy import View
 
 WATCH_S = 0.2  # between two looks, where the kernel does not hold a limit itself
@@ -43,7 +44,13 @@ class ProcessTree:
     def __init__(self, level: str, view: View) -> None:
         """Raises RunFailure when the sandbox cannot be made."""
         self.level, self.limits = level, view.limits.within_this_machine()
-        self.view = view if level == "namespaces" else replace(view, home=_own_home(view.home))
+        self.view, self._python = view, ""  # the interpreter in place of the one that is asked for
+        if level != "namespaces":
+            self.view = replace(view, home=_own_home(view.home))
+        if level == "landlock" and view.packages is not None:
+            folder = self.view.home.with_name(f"{self.view.home.name}-python")
+            self._python = str(software.make_environment(folder, view.python, view.packages))
+            self.view = replace(self.view, readable=(*view.readable, folder))
         self.strangers: set[int] = set()  # other children of ours, not of this tree
         self._process: subprocess.Popen[bytes] | None = None
         self._next_look_ns = 0
@@ -69,7 +76,12 @@ class ProcessTree:
     def start(self, argv: list[str], *, pass_fds: Collection[int] = ()) -> subprocess.Popen[bytes]:
         """Start argv inside, with its output on a pipe. Raises OSError when its file cannot be run."""
         gate = self._gate()
+        if self._python:
+            asked = str(self.view.python or sys.executable)
+            argv = [self._python if part == asked else part for part in argv]
         argv, environment = levels.command(self.level, self.view, argv, self._filter, gate)
+        if self._python:
+            environment["PATH"] = f"{os.path.dirname(self._python)}:{environment['PATH'].partition(':')[2]}"
         fds = (*pass_fds, *(() if self._filter is None else (self._filter,)), *(() if gate is None else gate.fds))
         try:
             with interrupts.deferred():

@@ -237,13 +237,40 @@ def sites(python: Path | None) -> list[Path]:
     return list(dict.fromkeys(p for p in places if any(p.is_relative_to(prefix) for prefix in prefixes)))
 
 
-def _site(site: Path, packages: Iterable[str]) -> Node:
-    """A folder of packages: the modules of these distributions and what tells their versions."""
-    named, wanted = {normalised(name) for name in packages}, set[str]()
+def make_environment(folder: Path, python: Path | None, packages: tuple[str, ...]) -> Path:
+    """A virtual environment of links to nothing but these distributions; returns its interpreter.
+
+    For a sandbox that hides no names: a module that is found but cannot be read would be no ImportError, and whoever
+    tries an optional package relies on that.
+    """
+    base = prefixes(python)[1]
+    library = next(path for path in sorted((base / "lib").glob("python3.*")) if (path / "os.py").is_file())
+    site, program = folder / "lib" / library.name / "site-packages", folder / "bin" / "python"
+    for place in (site, program.parent):
+        place.mkdir(parents=True)
+    program.symlink_to((python or Path(sys.executable)).resolve())
+    (program.parent / "python3").symlink_to("python")
+    (folder / "pyvenv.cfg").write_text(f"home = {base / 'bin'}\ninclude-system-site-packages = false\n")
+    for there in sites(python):
+        for name in sorted(_modules(there, packages)):
+            if (there / name).exists() and not (site / name).exists():
+                (site / name).symlink_to(there / name)
+    return program
+
+
+@cache
+def _modules(site: Path, packages: tuple[str, ...]) -> frozenset[str]:
+    """What these distributions have in a folder, and for those that are named themselves what tells their versions."""
+    named, found = {normalised(name) for name in packages}, set[str]()
     for distribution in closure(packages, site):
         told = normalised(distribution.metadata["Name"]) in named
-        wanted |= {name for name in top_level(distribution) if told or not name.endswith(INFO)}
-    children = []
+        found |= {name for name in top_level(distribution) if told or not name.endswith(INFO)}
+    return frozenset(found)
+
+
+def _site(site: Path, packages: tuple[str, ...]) -> Node:
+    """A folder of packages, of which these are shown."""
+    wanted, children = _modules(site, packages), []
     for entry in sorted(os.scandir(site), key=lambda entry: entry.name):
         path = Path(entry.path)
         if entry.name not in wanted:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,7 +72,7 @@ class Sight:
 
 @pytest.fixture
 def opt() -> Iterator[Path]:
-    """A data folder below /opt, which the sandbox otherwise shows."""
+    """A data folder below /opt."""
     if not os.access("/opt", os.W_OK):
         pytest.skip("cannot write to /opt")
     with tempfile.TemporaryDirectory(dir="/opt") as folder:
@@ -208,45 +209,64 @@ def test_a_weaker_level_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
     assert levels.choose(None) == LEVELS[0]
 
 
-LANGUAGE = """
+WALK = """
 import json, os, re, sys
 
-WORDS = re.compile(rb"[a-z]{2,12}[ ,.;]")
-PREFIXES = tuple({os.path.realpath(p) for p in (sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))})
-SKIPPED = ("/proc", "/sys", "/dev")  # of the kernel
+PROSE = re.compile(r"(?i)(readme|licen[cs]e|copying|changelog|changes|news|authors|notice)([.](txt|md|rst))?$")
+OF_NO_PROGRAM = tuple(".txt .md .rst .html .pdf .csv .npy .npz .pt .pth .ptl .gz .xz .zip .bz2 .dat .ttf .otf .woff .mo "
+                      ".dic .aff .json .jsonl .wav .png .pkl .safetensors .gguf".split())
+PLACES = ("/usr/share", "/usr/games", "/usr/src", "/usr/local/share", "/usr/local/man", "/usr/lib/locale", "/opt",
+          "/home", "/var", "/srv", "/mnt", "/media", "/boot", "/usr/lib/chromium", "/usr/lib/jvm", "@checkout@")
+PYTHON = tuple(prefix + "/" for prefix in {os.path.realpath(sys.base_prefix), "@prefix@"} - {"/usr"})
+KNOWN = (*PYTHON, "/usr/", "/lib", "/etc/", "/bin/", "@own@/", "/tmp/")
 
-def texts():
-    found = {}
+def readable():
     for folder, folders, names in os.walk("/"):
-        folders[:] = [f for f in folders if not os.path.join(folder, f).startswith(SKIPPED)
-                      and not os.path.realpath(os.path.join(folder, f)).startswith(PREFIXES)]
+        if folder == "/": folders[:] = [name for name in folders if name not in ("proc", "sys", "dev")]  # the kernel's
         for name in names:
             path = os.path.join(folder, name)
             try:
-                if os.path.islink(path) or os.stat(path).st_size < 1000: continue
-                with open(path, "rb") as file: head = file.read(20_000)
+                if not os.path.islink(path) and os.stat(path).st_size:
+                    with open(path, "rb"): yield path
             except OSError:
                 continue
-            if b"\\0" not in head and 6 * len(WORDS.findall(head)) > len(head) * 0.6:
-                found[path] = os.stat(path).st_size
-    return found
 
 def look(run=None):
-    print("TEXTS", json.dumps(texts()), flush=True)
+    found = [path for path in readable() if not path.startswith(("@own@/", "/tmp/"))]
+    code = [path for path in found if not path.startswith("/etc/") and "-info/" not in path]
+    told = {
+        "outside": [path for path in found if not path.startswith(KNOWN)],
+        "places": [path for path in found if path.startswith(PLACES) and not path.startswith(PYTHON)],
+        "prose": [path for path in code if PROSE.match(os.path.basename(path))],
+        "data": [path for path in code if path.endswith(OF_NO_PROGRAM)],
+        "packages": sorted({path.partition("/site-packages/")[2].partition("/")[0] for path in found}),
+        "torch": [path for path in found if path.endswith("/torch/__init__.py")],
+    }
+    os.write(1, f"READABLE {json.dumps({key: paths[:40] for key, paths in told.items()})}\\n".encode())
 """
-CODE = ("/usr/include", "/usr/lib", "/usr/libexec", "/usr/local/lib", "/usr/local/include", "/usr/local/cuda", "/opt",
-        "/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/share/zoneinfo")  # fmt: skip
-"""Shown because programs, packages and time zones lie there; what prose they hold is comments, and stays a limit."""
+NOT_ALLOWED = {"pytest", "hypothesis", "pandas", "scipy", "rich", "huggingface_hub", "tqdm", "pip", "harness"}
 
 
 @pytest.mark.parametrize("level", [level for level in LEVELS if level != "process"])
-def test_no_natural_language_but_that_of_code(speedrun: Any, tmp_path: Path, write_submission: Any, level: str) -> None:
-    """Text enough to train on before GO: word lists, manuals, licences, fortunes are not there."""
+def test_all_that_can_be_read_is_what_a_program_needs(
+    speedrun: Any, tmp_path: Path, write_submission: Any, level: str
+) -> None:
+    """A rank and both evaluators walk the whole file system: libraries, a compiler, Python, the allowed packages."""
     if level not in levels.available_levels():
         pytest.skip(f"no {level} on this machine")
-    script = write_submission(tmp_path, top=LANGUAGE, prepare="look(run)")
+    names = {"@own@": speedrun.temporary, "@checkout@": Path(__file__).parents[3] / "tests", "@prefix@": sys.prefix}
+    top = WALK
+    for name, value in names.items():
+        top = top.replace(name, str(value))
+    load = "global looked\nif not looked:\n    looked = True\n    look()"
+    script = write_submission(tmp_path, top=top + "\nlooked = False", prepare="look(run)", load=load)
     outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level)
     assert outcome.record["status"] == "complete", outcome.record["sentence"]
-    (line,) = [line for line in outcome.log.splitlines() if "TEXTS {" in line]
-    found = json.loads(line.partition("TEXTS ")[2])
-    assert [path for path in found if not path.startswith((*CODE, str(tmp_path)))] == []
+    lines = [line.partition("READABLE ")[2] for line in outcome.log.splitlines() if "READABLE {" in line]
+    assert len(lines) >= 3
+    for found in map(json.loads, lines):
+        assert {key: found[key] for key in ("outside", "places", "prose", "data")} == dict.fromkeys(
+            ("outside", "places", "prose", "data"), []
+        )
+        assert found["torch"]
+        assert NOT_ALLOWED.isdisjoint(found["packages"])
