@@ -65,6 +65,13 @@ class Neighbour(socketserver.BaseRequestHandler):
         self.request.sendall(self.server.table)  # type: ignore[attr-defined]
 
 
+def own_referee(folder: Path) -> Path:
+    """A copy of our packages, for exhibits that write to them."""
+    for package in ("data", "harness", "leaderboard"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
 @dataclass(slots=True)
 class Desk:
     """Where evidence is falsified: a contest of its own, invented campaigns, keys, and the real submit."""
@@ -123,7 +130,10 @@ def play(
         folder, world = tmp_path_factory.mktemp("exhibit"), make_speedrun()
         source = exhibit.path.read_text()
         data = world.data / "tales"
-        for name, content in (contraband | {"@data folder@": str(data.resolve())}).items():
+        root = ROOT if "@referee's files@" not in source else own_referee(folder / "referee")
+        for name, content in (
+            contraband | {"@data folder@": str(data.resolve()), "@referee's files@": str(root)}
+        ).items():
             source = source.replace(name, content)
         stage: dict[str, Any] = {}
         if "\ndef before(" in source or "\ndef after(" in source:  # what the owner of the machine does around the run
@@ -140,7 +150,7 @@ def play(
         command += ["--require-sandbox", level, *exhibit.arguments]
         outcomes: list[Any] = []
         for _ in range(exhibit.runs):
-            outcomes.append(world.end(world.start(*command, **exhibit.environment)))
+            outcomes.append(world.end(world.start(*command, cwd=root, **exhibit.environment)))
             assert world.leftovers() == []
         stage.get("after", bool)()
         return outcomes

@@ -1,8 +1,8 @@
 """Text of the machine itself.
 
 Looks for natural language before GO in what the system brings along, word lists, manuals, documentation, to train on it
-untimed. Folders of such texts are shown empty; what stays are the sources of Python and of the allowed packages, and
-whoever learns English from docstrings is welcome to that limit.
+untimed. Shown are libraries, a compiler, Python and the allowed packages, and nothing of these but code; docstrings,
+comments and headers stay, and whoever learns English from them is welcome to that limit.
 
 group: data
 catalogue: 6, 28
