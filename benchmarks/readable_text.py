@@ -2,9 +2,10 @@
 
     python -m benchmarks.readable_text [--worth shared/data/tinyshakespeare.txt]
 
-Bytes are counted per track (its allowed packages) over what `harness/sandbox/software.py` shows, and over what was shown
-before there was a whitelist: all of /usr but its folders of texts, /opt, the interpreter and its environment whole. Text
-is: docstrings and comments of Python, comments of C and C++, and lines of other readable files that look like sentences.
+Bytes are counted per track (its allowed packages) over what `harness/sandbox/software.py` shows, and over what was
+shown before there was a whitelist: all of /usr but its folders of texts, /opt, the interpreter and its environment
+whole. Text is: docstrings and comments of Python, comments of C and C++, and lines of other readable files that look
+like sentences.
 
 --worth: a mixture of byte n-grams of orders 0 to 5 (interpolated by Witten and Bell's rule) fitted on that text alone,
 its loss on the last tenth of a text in nats a byte, beside no text at all, and the first nine tenths of the same text.

@@ -1,9 +1,9 @@
 """A mixture fitted on held-out training text.
 
-Keeps the last of the training shards apart, fits on it how much the estimates of two, one and no words of context count,
-and mixes them so when it answers. It is no cheat here: nothing but training text is read, between GO and STOP, and the
-weights of the mixture cross with the others. What would be one is to fit them on text that is scored, in PREPARE or in
-an evaluator; neither holds any. So it passes, and its docstring says why.
+Keeps the end of the last training shard apart, fits on it how much the estimates with and without a word of context
+count, and mixes them so when it answers. It is no cheat here: nothing but training text is read, between GO and STOP,
+and the weights of the mixture cross with the others. What would be one is to fit them on text that is scored, in
+PREPARE or in an evaluator; neither holds any.
 
 group: model
 catalogue: 37, 46

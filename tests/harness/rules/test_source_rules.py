@@ -119,7 +119,8 @@ SEEN: dict[SourceRule, list[str | bytes]] = {
     ],
     "outside_path": [
         "open('/usr/share/dict/words')", "import os\nos.walk('/opt')", "p = '/op' + 't/x'", "p = f'/home/{name}/x'",
-        "p = '/'.join(('', 'usr', 'share'))", "p = ''.join(['/va', 'r/lib'])", "from pathlib import Path\nPath('/') / x",
+        "p = '/'.join(('', 'usr', 'share'))", "p = ''.join(['/va', 'r/lib'])",
+        "from pathlib import Path\nPath('/') / x",
         "import glob\nglob.glob('/*/words')", "open(b'/etc/motd')", "open('/somewhere/of-mine.bin')",
     ],
     "patched_counter": [

@@ -213,8 +213,8 @@ WALK = """
 import json, os, re, sys
 
 PROSE = re.compile(r"(?i)(readme|licen[cs]e|copying|changelog|changes|news|authors|notice)([.](txt|md|rst))?$")
-OF_NO_PROGRAM = tuple(".txt .md .rst .html .pdf .csv .npy .npz .pt .pth .ptl .gz .xz .zip .bz2 .dat .ttf .otf .woff .mo "
-                      ".dic .aff .json .jsonl .wav .png .pkl .safetensors .gguf".split())
+OF_NO_PROGRAM = tuple(".txt .md .rst .html .pdf .csv .npy .npz .pt .pth .ptl .gz .xz .zip .bz2 .dat .ttf .otf "
+                      ".woff .mo .dic .aff .json .jsonl .wav .png .pkl .safetensors .gguf".split())
 PLACES = ("/usr/share", "/usr/games", "/usr/src", "/usr/local/share", "/usr/local/man", "/usr/lib/locale", "/opt",
           "/home", "/var", "/srv", "/mnt", "/media", "/boot", "/usr/lib/chromium", "/usr/lib/jvm", "@checkout@")
 PYTHON = tuple(prefix + "/" for prefix in {os.path.realpath(sys.base_prefix), "@prefix@"} - {"/usr"})
