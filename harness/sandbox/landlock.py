@@ -82,7 +82,8 @@ def rules(view: View, version: int) -> list[tuple[Path, int]]:
 
 def _seen(nodes: Iterable[software.Node]) -> tuple[list[Path], list[Path]]:
     """What is shown with all below it, and folders of which a part is, which may be listed: imports look there."""
-    trees, lists = [], []
+    trees: list[Path] = []
+    lists: list[Path] = []
     for node in nodes:
         if node.shown:
             trees.append(node.path)
