@@ -18,6 +18,7 @@ from ..formats.load import MachineLoad
 from ..formats.logfile import Curve, LogFile
 from ..formats.messages import Failed, Go, Hello, Log, RankMessage, Reserve, Returned, Snapshot, SnapshotDone, Stop
 from ..formats.observer import Observer
+from ..formats.prepare import Work
 from ..formats.weights import WeightBuffer, plan
 from ..sandbox.process_tree import ProcessTree
 from ..status import Status
@@ -80,7 +81,7 @@ class Referee:
         self.orders = orders
         self.session = Session(orders.world_size, orders.weights_bytes)
         self.times = Times(clock.now_ns())
-        self.passes: dict[str, list[int]] = {"go": [], "stop": []}  # backward passes until then, of each rank that told
+        self.work: dict[str, list[Work]] = {"go": [], "stop": []}  # until then, of each rank that told
         self.prepare_cpu_ns: int | None = None  # of the tree, at GO; None: no account of it can be had
         self.snapshots = Snapshots()
         self.reserved: list[WeightBuffer] = []  # the weights as they were at GO: what evaluators rehearse on
@@ -229,7 +230,7 @@ class Referee:
 
     def _count(self, message: Go | Stop) -> None:
         if message.passes is not None:
-            self.passes[message.kind].append(message.passes)
+            self.work[message.kind].append(Work(passes=message.passes, tokens=message.tokens))
 
     def _on_hello(self, connection: Connection, message: Hello) -> None:
         if connection.rank is not None:
