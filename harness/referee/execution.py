@@ -159,6 +159,7 @@ def _workplace(request: Request, folder: RunFolder) -> Iterator[_Workplace]:
                 home=temporary / "home",
                 environment={"OMP_NUM_THREADS": str(threads)},
                 cuda=request.device == "cuda",
+                pinned=request.track.hardware.cpu_cores is not None,
                 limits=Limits(memory_bytes=request.track.budget.memory_bytes, processes=request.track.budget.processes),
             ),
         )

@@ -37,5 +37,6 @@ class View:
     home: Path  # an empty folder outside; inside, a fresh memory file system
     environment: dict[str, str] = field(default_factory=dict)
     cuda: bool = False
+    pinned: bool = False  # to the cores it is started on, which are the track's
     evaluator: bool = False  # then also shut what two evaluators could signal each other with
     limits: Limits = field(default_factory=Limits)

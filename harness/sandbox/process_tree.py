@@ -57,7 +57,7 @@ class ProcessTree:
 
     def _prepare(self) -> tuple[int | None, int | None]:
         if self.level == "namespaces":
-            self._fds.append(seccomp.to_file(seccomp.program(evaluator=self.view.evaluator)))
+            self._fds.append(seccomp.to_file(self._calls(only_streams=False)))
             return self._fds[0], None
         if self.level == "landlock":
             self._fds.append(landlock.make_ruleset(self.view))
@@ -97,7 +97,12 @@ class ProcessTree:
             value = most if hard == resource.RLIM_INFINITY else min(most, hard)
             resource.setrlimit(name, (value, value))
         if self._ruleset is not None:
-            landlock.enter(self._ruleset, seccomp.program(evaluator=self.view.evaluator, only_streams=True))
+            landlock.enter(self._ruleset, self._calls(only_streams=True))
+
+    def _calls(self, *, only_streams: bool) -> bytes:
+        """The filter of system calls."""
+        view = self.view
+        return seccomp.program(evaluator=view.evaluator, pinned=view.pinned, only_streams=only_streams)
 
     def _bounds(self) -> dict[int, int]:
         """Limits of each process. Never RLIMIT_AS: CUDA reserves far more addresses than memory."""
