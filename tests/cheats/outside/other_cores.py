@@ -7,7 +7,7 @@ catalogue: 25
 status: impossible
 ends: missed
 ends at process: missed
-holds: "refused: cores, priority" in log or record["sandbox"]["level"] == "process"
+holds: "refused: cores, priority" in log or record["sandbox"] == "process"
 track: cpu_cores=1
 """
 
