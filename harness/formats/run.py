@@ -238,10 +238,10 @@ class RunRecord(Section):
 
     @property
     def reached_target(self) -> bool | None:
-        """Whether val_loss is at or below the target; None without a score or a target."""
+        """Whether the tested loss is at or below the target; None without a score or a target."""
         if self.score is None or self.track.target_val_loss is None:
             return None
-        return self.score.val_loss <= self.track.target_val_loss
+        return self.score.tested_loss <= self.track.target_val_loss
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -260,10 +260,10 @@ class RunRecord(Section):
 
     @property
     def result(self) -> tuple[float, float] | None:
-        """Time (s) and loss (nats per token) of a run that counts and was measured; None of any other."""
+        """Time (s) and tested loss (nats per token) of a run that counts and was measured; None of any other."""
         if not self.counts or self.score is None or not self.time_ns:
             return None
-        return self.time_ns / NS, self.score.val_loss
+        return self.time_ns / NS, self.score.tested_loss
 
     @property
     def exit_code(self) -> ExitCode:

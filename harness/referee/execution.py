@@ -324,6 +324,7 @@ def _score_request(
         max_tokens=track.evaluation.max_tokens,
         max_batch_tokens=track.evaluation.max_batch_tokens,
         probe_pairs=track.evaluation.probe_pairs,
+        leak_standard_errors=track.evaluation.leak_standard_errors,
         shadow_tokens=shadow_tokens,
         shadow_source="fresh" if request.dataset.kind == "embedded" else "rest",
         language=None if state.language is None else bytes.fromhex(state.language),

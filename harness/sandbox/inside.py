@@ -113,8 +113,8 @@ def die_with_peer(sock: socket.socket) -> None:
 
 
 def import_submission(entry: str) -> ModuleType:
-    """Import the submission as the module its file name says, with its folder importable."""
-    path = Path(entry)
+    """Import the submission as the module its file name says, with its folder importable and left as it is."""
+    path, sys.dont_write_bytecode = Path(entry), True
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None

@@ -16,7 +16,7 @@ from harness.campaigns.evidence import derive
 from harness.formats.load import MachineLoad
 from harness.formats.run import Finding, Probes, RunRecord, Stamps, Weights
 from harness.formats.track import Track, WaivableRule, list_tracks, load_track
-from harness.rules import arm_rules, record_rules, run_rules
+from harness.rules import arm_rules, exam_rules, record_rules, run_rules
 from harness.rules.registry import RULES, check_rules, waive
 from harness.rules.source_rules import SOURCE_RULES
 from harness.status import Status
@@ -119,6 +119,22 @@ def change_score(**update: Any) -> Change:
     return lambda run: run.model_copy(update={"score": run.score and run.score.model_copy(update=update)})
 
 
+def change_probes(**update: Any) -> Change:
+    def changed(run: RunRecord) -> RunRecord:
+        assert run.score is not None
+        return change_score(probes=run.score.probes.model_copy(update=update))(run)
+
+    return changed
+
+
+def change_shadow(gap: float) -> Change:
+    def changed(run: RunRecord) -> RunRecord:
+        assert run.score is not None and run.score.shadow is not None
+        return change_score(shadow=run.score.shadow.model_copy(update={"gap": gap}))(run)
+
+    return changed
+
+
 def change_data(run: RunRecord) -> RunRecord:
     """Of a run that reads the dataset's own shards."""
     return run.model_copy(update={"data": {name: "0" * 64 for name in run.data}, "language": None, "text": None})
@@ -157,6 +173,11 @@ CASES: dict[str, list[Case]] = {
         Case(track={"evaluation": TINY.evaluation.model_copy(update={"max_tokens": 128})}),
         Case(edit=change_score(probes=Probes(pairs=0, max_abs_difference=0.0, mean_abs_difference=0.0))),
         Case(edit=change_score(probes=Probes(pairs=8, max_abs_difference=9.0, mean_abs_difference=1.0))),
+    ],
+    "shadow_gap_over_runs": [Case(edit=change_shadow(0.49)), Case(edit_baseline=change_shadow(0.49))],
+    "leak_over_runs": [
+        Case(edit=change_probes(last_gain=0.004, last_gain_standard_error=0.001)),
+        Case(edit_baseline=change_probes(state_gain=0.004, state_gain_standard_error=0.001)),
     ],
     "within_budget": [
         Case(edit=change(weights=Weights(sha256="a" * 64, bytes=10**9, tensors=1)), losses=(5.0,), times=FAST[:1],
@@ -402,7 +423,7 @@ def number(track: Track, key: str) -> object:
 def test_every_function_of_a_rule_is_in_the_table() -> None:
     public = {
         name
-        for module in (arm_rules, record_rules, run_rules)
+        for module in (arm_rules, exam_rules, record_rules, run_rules)
         for name, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", "") == module.__name__ and name.islower()
     }
