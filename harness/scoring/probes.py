@@ -23,7 +23,8 @@ more than the leak brings. What a model sees ahead shows at the last position be
 much easier that position is before the real suffix is estimated from all suffix pairs, and the upper bound of the
 estimate is added to the loss that is tested. Likewise for state: a model that learns while it is asked is better where
 it was asked later, so order and repeat pairs are compared in the order of their asking. A model that answers alike
-both times, as every one does whose arithmetic does not depend on the batch, pays nothing.
+both times, as every one does whose arithmetic does not depend on the batch, pays nothing (`python -m
+benchmarks.leak_exchange`). What stays is a large leak at very few positions: it is met or not.
 Limit: two evaluators on one machine can feel each other's load; no probe sees a message sent so.
 """
 

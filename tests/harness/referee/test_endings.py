@@ -44,7 +44,7 @@ def require_mounts() -> None:
         (signal.SIGTERM, "train", "terminated", 143),
         pytest.param(signal.SIGINT, "logits", "interrupted", 130, marks=SLOW),
         pytest.param(signal.SIGHUP, "prepare", "terminated", 143, marks=SLOW),  # a dropped ssh
-        (signal.SIGHUP, "train", "terminated", 143),
+        pytest.param(signal.SIGHUP, "train", "terminated", 143, marks=SLOW),
         pytest.param(signal.SIGHUP, "logits", "terminated", 143, marks=SLOW),
         pytest.param(signal.SIGQUIT, "prepare", "terminated", 143, marks=SLOW),
         pytest.param(signal.SIGQUIT, "train", "terminated", 143, marks=SLOW),
@@ -218,6 +218,7 @@ def test_what_a_supervisor_hands_down_changes_nothing(speedrun: Any, inherited: 
     assert speedrun.leftovers() == []
 
 
+@pytest.mark.slow
 def test_signals_that_a_supervisor_has_blocked_end_the_run(
     speedrun: Any, tmp_path: Path, write_submission: Any
 ) -> None:

@@ -118,8 +118,7 @@ CASES = [
 # One or two of each phase in `make test`; the others in the longer tests, and every message of the protocol, and what
 # becomes of it, in test_session.py and test_referee.py.
 SAMPLE = {
-    "syntax error", "no load", "exception of many lines", "over budget in PREPARE", "go called by one rank only",
-    "weights that stay writable", "NaN weights", "load raises",
+    "no load", "exception of many lines", "over budget in PREPARE", "go called by one rank only", "NaN weights",
 }  # fmt: skip
 
 

@@ -80,7 +80,9 @@ def test_without_own_frames_there_is_nothing(log: Path, text: str) -> None:
 RAISE = "def deeper(): return [][1]\ndeeper()"
 
 
-@pytest.mark.parametrize("part", ["prepare", "train", "load", "logits"])
+@pytest.mark.parametrize(
+    "part", ["train", "load", *(pytest.param(p, marks=pytest.mark.slow) for p in ("prepare", "logits"))]
+)
 def test_whoever_raises_is_shown_with_its_line_and_its_log(
     speedrun: Any, tmp_path: Path, write_submission: Any, part: str
 ) -> None:
