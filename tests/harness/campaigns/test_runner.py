@@ -516,12 +516,13 @@ def test_a_dry_run_says_whose_source_breaks_the_rules(
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_campaign_on_the_nano_track_killed_at_three_random_points(speedrun: Any, tmp_path: Path, until: Any) -> None:
-    """2 arms x 4 runs against the standing record, SIGKILL at three random points, taken up each time, closed."""
+    """2 arms x 4 runs of the reigning script, SIGKILL at three random points, taken up each time, closed."""
     rng = random.Random(13)  # points of the wall clock: where in a run they fall differs all the same
     script = tmp_path / "train_gpt.py"
     script.write_text((ROOT / "train_gpt.py").read_text() + "\n# the same, by another name\n")
     speedrun.data = ROOT / "data"
-    process = start(speedrun, "compare", script, "--runs", "4", "--track", "nano-2cpu")
+    same = ROOT / "train_gpt.py"  # and no record's: it chooses the numbers that this machine is quick with
+    process = start(speedrun, "compare", script, same, "--runs", "4", "--track", "nano-2cpu", "--anyway")
     for kill in range(3):
         until(lambda seen=2 * kill: len(attempts(speedrun)) > seen, "another attempt", seconds=600)
         time.sleep(rng.uniform(0, 10))
