@@ -3,6 +3,7 @@
 import hashlib
 import string
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
-from ..shards import MAGIC
+from ..files import replace_file
+from ..shards import MAGIC, read_shard
 
 LLAMA_MAGIC = 20240801  # llm.c's shards of 32-bit tokens
 LEAST_TOKENS = 256  # fewer are no stream of tokens, whatever else they are
@@ -25,6 +27,7 @@ _FOREIGN = {
 }  # fmt: skip
 _PRINTABLE = np.isin(np.arange(256), np.frombuffer(string.printable.encode(), np.uint8))
 _MOSTLY = 0.99
+_COMPARED_NAME = ".compared"
 
 Tokens = npt.NDArray[np.uint16]
 
@@ -77,6 +80,24 @@ def _other_numbers(head: bytes, size: int) -> str | None:
         if (zeros == 0).mean() >= _MOSTLY > (others == 0).mean():
             return "zeros in every second place, as numbers of four bytes have"
     return None
+
+
+def refuse_repeats_between(
+    paths: list[Path], sha256: dict[str, str], document_token: int | None, name: str, *, afresh: bool
+) -> None:
+    """The same for shards that lie in one folder, the first of them validation; `sha256` are their digests by name.
+
+    Documents are compared once for the same bytes: what came out well is remembered beside the shards, in a file that
+    is no evidence and that `afresh` looks past.
+    """
+    memory = paths[0].with_name(_COMPARED_NAME)
+    compared = hashlib.sha256(repr((document_token, [(path.name, sha256[path.name]) for path in paths])).encode())
+    with suppress(OSError):
+        if not afresh and memory.read_text(encoding="ascii", errors="replace").strip() == compared.hexdigest():
+            return
+    refuse_repeats(read_shard(paths[0]), [read_shard(path) for path in paths[1:]], document_token, name)
+    with suppress(OSError):  # the folder may be shared and read-only: then every call compares
+        replace_file(memory, [f"{compared.hexdigest()}\n".encode()])
 
 
 def refuse_repeats(val: Tokens, train: list[Tokens], document_token: int | None, name: str) -> None:

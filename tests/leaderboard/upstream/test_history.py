@@ -187,8 +187,9 @@ def test_what_breaks_the_schema_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         "surprise": {**good, "surprise": 1},
         "expected indices": {**good, "records": [{**good["records"][0], "runs": [10**6]}]},
         "run 0": {**good, "runs": [[*good["runs"][0][:8], 10**6, *good["runs"][0][9:]]]},
-        "schema_version": {**good, "schema_version": 3},
+        "schema_version": {**good, "schema_version": 4},
         "version 1 has no merged": {**good, "schema_version": 1, "scripts": [s[:2] for s in good["scripts"]]},
+        "version 2 has no shown": {**good, "schema_version": 2},
         "version 1 has no size": {**good, "schema_version": 1, "records": []},
         "Invalid JSON": "{",
     }
@@ -201,14 +202,14 @@ def test_what_breaks_the_schema_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_file_of_version_1_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     value = json.loads(layout.history_file("gpt2-medium-8xh100").read_text())
     old = value | {"schema_version": 1, "scripts": [script[:2] for script in value["scripts"]]}
-    old["records"] = [{key: row[key] for key in row if key != "merged"} for row in value["records"]]
+    old["records"] = [{key: row[key] for key in row if key not in ("merged", "shown")} for row in value["records"]]
     monkeypatch.setattr(layout, "history_file", lambda track: tmp_path / "history.json")
     (tmp_path / "history.json").write_text(json.dumps(old))
     found = read_history("gpt2-medium-8xh100")
     assert found is not None
     assert {record.merged for record in found.records} == {None}
     assert {script.files for script in found.scripts} == {0}
-    assert encode(found).startswith(b'{\n"schema_version": 2,')  # what is written is of the newest version
+    assert encode(found).startswith(b'{\n"schema_version": 3,')  # what is written is of the newest version
 
 
 def test_merge_days_stand_beside_the_dates_of_the_tables() -> None:
