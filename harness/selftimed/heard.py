@@ -8,6 +8,7 @@ validations are kept where they are few.
 import re
 from collections import Counter, deque
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -115,7 +116,7 @@ class Heard:
         if heard.form is not None:
             self._last_of[heard.form.kind, heard.form.anchor] = line
             if known is not None and heard.reading is not None:  # equal lines are two readings
-                heard = heard._replace(reading=Reading(*heard.reading))
+                heard = heard._replace(reading=copy(heard.reading))
         self._kept.append(heard)
 
     def _read_line(self, line: bytes) -> tuple[HeardLine | None, bytes | None]:

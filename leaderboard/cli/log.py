@@ -111,8 +111,8 @@ def _later_dict(result: LaterResult) -> dict[str, str | float | None]:
 
 
 def _reading_dict(point: Reading) -> dict[str, float | None]:
-    known = {name: value for name, value in point._asdict().items() if value is not None}
-    return {name: value if math.isfinite(value) else None for name, value in known.items()}
+    values = {name: getattr(point, name) for name in point.__dataclass_fields__}
+    return {name: value if math.isfinite(value) else None for name, value in values.items() if value is not None}
 
 
 def _print(console: Console, file: Path, found: TrainingLog, plot: bool) -> None:
