@@ -22,7 +22,6 @@ from .files import TEMPORARY_SUFFIX, FileName, locked, replace_file
 
 ROOT_VARIABLE = "SPEEDRUN_DATA"
 FIRST_SHARD = 1
-LEAST_TOKENS = 256  # of a shard that another can hold: fewer are equal by chance
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
 
@@ -198,6 +197,7 @@ def verify(
     """
     for path in missing_files(dataset, root, shards):
         raise DataError(f"{path}: expected a shard, found no file; {_remedy(dataset, shards)}.")
+    from .overlap import LEAST_TOKENS, refuse_repeats_between
     from .shards import read_header  # numpy: a tenth of a second that nobody pays to look at a manifest
 
     paths = _shard_paths(dataset, root, shards)
@@ -212,8 +212,6 @@ def verify(
     if twin is not None and token_counts[0] >= LEAST_TOKENS and not dataset.repeated_documents:
         raise DataError(f"{dataset.name}: expected training data without the validation shard, found it as {twin}.")
     if not dataset.repeated_documents and not _is_known_by_digest(dataset, root, paths):
-        from .tokenize.foreign import refuse_repeats_between
-
         refuse_repeats_between(paths, digests, dataset.document_token, dataset.name, afresh=afresh)
     _expect(dataset, paths[0], "token count", dataset.val_tokens or token_counts[0], token_counts[0])
     if dataset.train_tokens is not None and len(paths) == 1 + dataset.train_shards:

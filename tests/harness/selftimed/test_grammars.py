@@ -92,7 +92,7 @@ CHATTER = (
 UNREADABLE = (  # a number that stands where the loss belongs
     b"0x3", b"3,27", b"3.2.1", b"tensor(3.2)", b"None", b"-", b"", b"3.2e", b"9" * 40, b"1.#QNAX", b"***", b"3_1",
 )  # fmt: skip
-LOSS_AT = re.compile(rb"(?:(?:val|train|tel|trl)[_ ]?(?:loss)?|loss|bpb|BPB):? ?(-?[0-9][0-9.]*)")
+LOSS_AT = re.compile(rb"(?:(?:[vV]al|train|tel|trl)[_ ]?(?:[lL]oss)?|loss|bpb|BPB):? ?(-?[0-9][0-9.]*)")
 
 
 def said(reading: Reading) -> dict[str, Any]:
