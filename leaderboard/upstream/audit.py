@@ -14,7 +14,7 @@ from harness.formats import numbers
 from harness.formats.track import Track
 from harness.stats import significance
 
-from .history import Day, History, ImportedRecord, ImportedRun, Shown
+from .history import Day, History, ImportedRecord, ImportedRun, ShownByRuns
 
 TIME_TOLERANCE = 0.01  # share of the claimed time
 LOSS_TOLERANCE_NATS = 0.6e-4  # a claim of four decimals, rounded either way
@@ -74,10 +74,10 @@ def with_shown(history: History, track: Track) -> History:
     )
 
 
-def shown(record: ImportedRecord, row: AuditRow) -> Shown:
+def shown(record: ImportedRecord, row: AuditRow) -> ShownByRuns:
     """What a record is stored with: derived from its runs and its claim, never read from anywhere."""
     claim = record.claim
-    return Shown(
+    return ShownByRuns(
         runs=row.runs,
         time_s=_rounded(row.time_s),
         val_loss=_rounded(row.val_loss),

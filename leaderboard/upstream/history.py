@@ -134,7 +134,7 @@ class Lost(NamedTuple):
     why: str
 
 
-class Shown(HistorySection):
+class ShownByRuns(HistorySection):
     """What a record's own runs in this file show, and how far its claim is from that, as audit.py derives it.
 
     Stored so that a claim, a run or a rule that somebody edits no longer has what it is stored with.
@@ -173,7 +173,7 @@ class ImportedRecord(HistorySection):
     merged: Day | None = None  # UTC; `date` is what the table says
     baseline: tuple[int, ...] = ()  # runs of the record before it that lie beside its own
     stated: Stated | None = None
-    shown: Shown | None = None
+    shown: ShownByRuns | None = None
 
 
 class History(HistorySection):

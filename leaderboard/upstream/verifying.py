@@ -20,7 +20,7 @@ from harness.system import clock
 from harness.system.plainfile import read_plain
 
 from .audit import audit, shown
-from .history import MAX_HISTORY_BYTES, History, ImportedRecord, Shown, dangling, encode
+from .history import MAX_HISTORY_BYTES, History, ImportedRecord, ShownByRuns, dangling, encode
 from .open_claims import ClaimBoard, encode_claims
 
 FLAGS = ("time-differs", "loss-differs", "runs-differ")  # of the audit: a claim is not what its runs show
@@ -125,7 +125,7 @@ def _claims(track_dir: Path, history: History) -> Iterator[Finding]:
         )
 
 
-def _told(ours: Shown, other: Shown | None) -> str:
+def _told(ours: ShownByRuns, other: ShownByRuns | None) -> str:
     """What differs from the other, in words of the file."""
     values, others = ours.model_dump(), {} if other is None else other.model_dump()
     return (
