@@ -77,6 +77,12 @@ def test_what_is_no_lines_of_json_and_no_text_is_told(tmp_path: Path, name: str,
         tokenize(an_order(tmp_path, tmp_path / name), 1)
 
 
+def test_lines_of_json_whose_first_is_broken_are_no_prose(tmp_path: Path) -> None:
+    (tmp_path / "docs.txt").write_text('{"text": "half of\n' + '{"text": "A fox."}\n' * 9)
+    with pytest.raises(DataError, match=r"docs\.txt:1: expected a JSON object"):
+        tokenize(an_order(tmp_path, tmp_path / "docs.txt"), 1)
+
+
 def test_prose_in_braces_is_prose(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text('{"quoted" he said} and more, and more, and more of it\n')
     assert tokens_of(an_order(tmp_path, tmp_path / "a.txt"))[0] == gpt2.END_OF_TEXT
