@@ -1,7 +1,7 @@
 """Every record of this checkout holds: it reads, it is its own bytes, it did what its place says."""
 
-from pathlib import difflib
-import Path
+import difflib
+from pathlib import Path
 
 import pytest
 

@@ -41,6 +41,7 @@ class Settings(_Note):
     shard_tokens: int
     val_tokens: int
     duplicates: Literal["refuse", "drop", "keep"]
+    skip_bad: bool = False
 
 
 class Shard(_Note):
@@ -56,7 +57,8 @@ class Resumption(_Note):
     """Where the first unfinished shard begins: a batch, and how many of its tokens are in finished shards.
 
     The rest is what was known when that batch began: the digest of a document that goes on in it, whether that
-    began in validation, and how many training documents were found to be in validation too.
+    began in validation, how many training documents were found to be in validation too, and how many documents of each
+    input were left out.
     """
 
     source: int
@@ -66,6 +68,7 @@ class Resumption(_Note):
     open_digest: str
     open_in_val: bool
     repeated: int
+    skipped: dict[int, int] = {}
 
 
 class Journal(_Note):

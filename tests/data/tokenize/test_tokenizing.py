@@ -110,7 +110,7 @@ def test_streamed_text_is_the_same_documents_from_any_batch_on(texts: list[str],
         read = list(documents.read_batches([path], Position(), "##"))
         found: list[list[str]] = []
         for batch in read:
-            for index, text in enumerate(batch.texts()):
+            for index, text in batch.texts().items():
                 if index == 0 and batch.start.inside:
                     found[-1].append(text)
                 else:
@@ -170,10 +170,10 @@ def test_parquet_can_be_taken_up_at_every_batch(tmp_path: Path) -> None:
     texts = prose(3, 700)
     path = write_parquet(tmp_path / "in.parquet", texts, group=90)
     read = list(documents.read_batches([path], Position(), None))
-    assert [text for batch in read for text in batch.texts()] == texts
+    assert [text for batch in read for text in batch.texts().values()] == texts
     for batch in read:
         again = documents.read_batches([path], batch.start, None)
-        assert [text for b in again for text in b.texts()] == texts[batch.start.offset :]
+        assert [text for b in again for text in b.texts().values()] == texts[batch.start.offset :]
     assert documents.locate([path], read[-1], 0) == f"{path}, row {read[-1].start.offset + 1}"
 
 
