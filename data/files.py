@@ -85,6 +85,26 @@ def _open_lock(path: Path) -> BinaryIO:
         raise UserError(f"expected a folder to write to, found {error.strerror} at {path}") from error
 
 
+def is_locked(path: Path) -> bool | None:
+    """Whether somebody holds the lock file, in whatever container of this machine; None where that cannot be told.
+
+    The kernel knows, which gives the lock of the dead back. To ask takes it for a moment beside other askers.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def refused_lock(path: Path, error: OSError) -> str:
     """Half a sentence: a lock was wanted, and the file system (NFS, Lustre, FUSE) has none to give."""
     return f"expected a file system that can lock files, found that it refuses to at {path} ({error.strerror})"

@@ -190,6 +190,7 @@ def _sit(folder: Path, plan: Plan, start: Start, console: Console, *, resumed: b
         keep_weights=start.keep_weights,
         wait=start.wait is not False,
         on_wait=say_who_holds(console),
+        on_notice=lambda sentence: console.print(sentence, style="yellow", soft_wrap=True, markup=False),
     )
     count = f"{len(plan.slots)} run{'' if len(plan.slots) == 1 else 's'}"
     track = load_track(str(folder / layout.TRACK_FILE))

@@ -73,6 +73,10 @@ def leaderboard(
         _export(rows, contest, form, out)
     for sentence in board.broken:
         print(f"speedrun: left out: {printable(sentence)}", file=sys.stderr)
+    for folder, run in () if local == 0 else unjudged_runs(layout.runs_root()):
+        if run.track.name == contest.name:
+            told = f"{run.run_id}: {run.sentence}; if it is over, `speedrun close {folder}`"
+            print(f"speedrun: {printable(told)}", file=sys.stderr)
 
 
 def _show_claims(contest: Track, form: str, out: Path | None) -> None:
