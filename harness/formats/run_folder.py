@@ -72,6 +72,12 @@ class RunFolder:
         sync_folder(self.path)
         self._let_go()
 
+    def discard(self) -> None:
+        """Leave nothing: of a run that never had the machine there is nothing to tell."""
+        self._let_go()
+        self._begun.give_up()
+        scratch.remove_tree(self.path)
+
     def _reserve_space(self) -> None:
         """Its lock is a sign of life that other containers of this machine see, to whom our pid says nothing."""
         self._life = os.open(self.path / layout.RESERVE_FILE, os.O_CREAT | os.O_RDWR, 0o666)

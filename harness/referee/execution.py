@@ -42,8 +42,8 @@ PRACTICE_VAL_TOKENS = 2**17  # a snapshot is scored on so many targets at most
 def execute(request: Request, observer: Observer) -> tuple[RunRecord, Path]:
     """Run, score, record. Returns the closed record and its folder.
 
-    A run that fails is a record too, with the status that names what happened. Raises UserError or RunFailure only
-    when not even the folder of the run can be made.
+    A run that fails is a record too, with the status that names what happened; only of one that never had the machine
+    nothing is kept. Raises UserError or RunFailure only when not even the folder of the run can be made.
     """
     levels.check_level(request.require_sandbox)
     processes.adopt_orphans()
@@ -68,7 +68,10 @@ def execute(request: Request, observer: Observer) -> tuple[RunRecord, Path]:
         finally:
             _leave_nothing(request)
             record = closed(record, state, status, sentence, request.track)
-            folder.close(record)
+            if status == Status.MACHINE_BUSY and request.campaign is None:
+                folder.discard()
+            else:
+                folder.close(record)
     return record, folder.path
 
 
@@ -252,6 +255,7 @@ def _orders(request: Request, state: RunState, gate: DataGate, place: _Workplace
         train_s=track.budget.train_s,
         weights_bytes=track.budget.weights_bytes,
         practice=request.practice,
+        gpu_log=place.temporary / "gpus" if request.device == "cuda" else None,
     )
 
 

@@ -73,7 +73,8 @@ def remove_own() -> None:
         scratch.remove_own(place)
 
 
-def _fitting(level: str) -> Path:
+def fitting(level: str) -> Path:
+    """The place of a run's files at a level. Raises RunFailure where none will do."""
     problems = {}
     for place in places():
         problems[place] = problem(place, level)

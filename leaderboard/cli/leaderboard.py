@@ -15,6 +15,8 @@ from rich.text import Text
 
 from data.printing import printable
 from harness.errors import UserError
+from harness.formats import layout
+from harness.formats.run_folder import unjudged_runs
 from harness.formats.track import Track, default_track, load_track
 from harness.records.standings import Standing
 

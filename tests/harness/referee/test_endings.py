@@ -43,6 +43,8 @@ def require_mounts() -> None:
         (signal.SIGINT, "prepare", "interrupted", 130),
         (signal.SIGTERM, "train", "terminated", 143),
         pytest.param(signal.SIGINT, "logits", "interrupted", 130, marks=SLOW),
+        pytest.param(signal.SIGTERM, "prepare", "terminated", 143, marks=SLOW),
+        pytest.param(signal.SIGTERM, "logits", "terminated", 143, marks=SLOW),
         pytest.param(signal.SIGHUP, "prepare", "terminated", 143, marks=SLOW),  # a dropped ssh
         (signal.SIGHUP, "train", "terminated", 143),
         pytest.param(signal.SIGHUP, "logits", "terminated", 143, marks=SLOW),
@@ -127,6 +129,8 @@ def test_a_signal_that_was_lost_or_deferred_is_insisted_on() -> None:
     ("level", "part"),
     [
         ("namespaces", "train"),
+        pytest.param("namespaces", "prepare", marks=SLOW),
+        pytest.param("process", "prepare", marks=SLOW),
         pytest.param("process", "train", marks=SLOW),
         pytest.param("process", "logits", marks=SLOW),
     ],
@@ -195,7 +199,9 @@ def waits_for_a_lock(pid: int) -> bool:
 
 
 INHERITED = {
-    "closed descriptors": "for number in (0, 1, 2): os.close(number)",
+    "closed descriptors, umask 777": "for number in (0, 1, 2): os.close(number)\nos.umask(0o777)",
+    "umask 000": "os.umask(0)",
+    "umask 077": "os.umask(0o077)",
     "stderr closed": "os.close(2)",
     "stdin closed": "os.close(0)",
     "SIGCHLD ignored": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
@@ -215,7 +221,19 @@ def test_what_a_supervisor_hands_down_changes_nothing(speedrun: Any, inherited: 
     outcome = speedrun.end(speedrun.start(sys.executable, "-c", program, *argv))
     assert outcome.code == 0, outcome.stdout + outcome.stderr
     assert (outcome.record["status"], outcome.record["sandbox"]) == ("complete", available_levels()[0])
+    made = [outcome.folder, *outcome.folder.rglob("*")]
+    assert [path for path in made if path.stat().st_mode & 0o022] == [], "nobody else may write what was recorded"
     assert speedrun.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [(0o777, 0o077), (0o077, 0o077), (0, 0o022), (0o022, 0o022), (0o002, 0o002), (0o020, 0o022), (0o700, 0o022)],
+)
+def test_a_umask_leaves_us_our_files_and_everybody_nothing_to_write(given: int, used: int) -> None:
+    from harness.system.inheritance import usable
+
+    assert usable(given) == used
 
 
 def test_signals_that_a_supervisor_has_blocked_end_the_run(
@@ -278,6 +296,7 @@ def test_one_run_at_a_time(
     second = speedrun.end(speedrun.begin(BIGRAM, "--nproc", "1", "--json"))
     refused = json.loads(second.stdout)
     assert (refused["status"], second.code) == ("machine_busy", 5)
+    assert list(speedrun.runs.iterdir()) == [holder], "of what never had the machine nothing is kept"
     assert f"process {first.pid}" in refused["sentence"]
     third = speedrun.begin(BIGRAM, "--nproc", "1", "--wait", "--json")
     until(lambda: waits_for_a_lock(third.pid) or third.poll() is not None, "the third run to wait for the machine")
@@ -391,11 +410,47 @@ def test_a_signal_at_a_fork_ends_the_run_without_a_traceback(speedrun: Any) -> N
     assert "Traceback" not in outcome.stderr
 
 
-def test_a_long_path_of_temporary_files(speedrun: Any) -> None:
-    """The address of a Unix socket holds 107 bytes; a TMPDIR may have more."""
+SOCKET = """
+import multiprocessing, tempfile
+from multiprocessing.connection import Listener
+with Listener(family="AF_UNIX") as listener: print("a socket at", listener.address, flush=True)
+"""
+
+
+@pytest.mark.parametrize("level", ["landlock", *(pytest.param(name, marks=SLOW) for name in ("namespaces", "process"))])
+def test_a_long_path_of_temporary_files(speedrun: Any, tmp_path: Path, write_submission: Any, level: str) -> None:
+    """The address of a Unix socket holds 107 bytes; a TMPDIR may have more, and libraries open sockets below it."""
+    require(level)
     speedrun.temporary = speedrun.temporary / ("long" * 40)
     speedrun.temporary.mkdir()
-    assert speedrun.run(BIGRAM, "--nproc", "1").record["status"] == "complete"
+    script = write_submission(tmp_path, prepare=SOCKET)
+    outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level)
+    assert outcome.record["status"] == "complete", outcome.record["sentence"] + outcome.log[-2000:]
+    (place,) = re.findall("a socket at (.*)", outcome.log)
+    assert not os.path.exists(place)
+    mine = [path for path in Path("/tmp").glob("speedrun-*") if place.startswith(str(path))]
+    assert mine == []
+
+
+@pytest.mark.slow
+def test_temporary_files_go_where_code_can_be_executed(speedrun: Any, tmp_path: Path, write_submission: Any) -> None:
+    """TMPDIR on a disk mounted noexec; and everything so, which is refused before anything is started."""
+    require("landlock")
+    require_mounts()
+    script = write_submission(tmp_path, prepare="print('home is', os.environ['HOME'], flush=True)")
+    prelude = f"mount -t tmpfs -o noexec none {speedrun.temporary}"
+    outcome = in_a_mount_namespace(speedrun, prelude, script, TRACK, "--require-sandbox", "landlock")
+    assert outcome.record["status"] == "complete", outcome.stdout + outcome.stderr
+    assert str(speedrun.temporary) not in re.findall("home is (.*)", outcome.log)[0]
+    for folder in (speedrun.runs, speedrun.runs.with_name("inner")):
+        shutil.rmtree(folder)
+    prelude += " && mount -t tmpfs -o noexec none /tmp && mount -t tmpfs -o noexec none /var/tmp"
+    world = speedrun.temporary.parent
+    if world.is_relative_to("/tmp") or world.is_relative_to("/var/tmp"):
+        return  # what follows would hide this world from itself
+    refused = in_a_mount_namespace(speedrun, prelude, script, TRACK, "--require-sandbox", "landlock")
+    assert (refused.record["status"], refused.code) == ("machine_failed", 5)
+    assert "nothing there can be executed" in refused.record["sentence"]
 
 
 BEYOND_STOP = """
