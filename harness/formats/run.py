@@ -4,7 +4,7 @@ Schema history (never edited, only added to):
     1  2026-11  first version
     2  2026-11  `campaign`; windows may be summed in groups (`windows_per_sum`); one line per key
     3  2026-11  `charges`: time added for work outside the clock; `answers` of a score; `prepare`;
-                `load`: what else the machine did meanwhile
+                `load`: what else the machine did meanwhile, and the clock of its GPUs
                 `language` and `text`: on the embedded corpus every run speaks a language of its own
                 `owner` says on which host, in which pid namespace; status `machine_failed`
 """
