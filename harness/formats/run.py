@@ -25,7 +25,7 @@ from data.files import is_locked
 
 from ..errors import RecordError, RunFailure, first_problem
 from ..status import ExitCode, Status
-from ..system import processes, whereabouts
+from ..system import clock, processes, whereabouts
 from ..system.clock import NS
 from ..system.plainfile import read_plain
 from . import layout
@@ -309,22 +309,25 @@ def owner() -> Owner:
     )
 
 
-def is_gone(owner: Owner, life: Path) -> bool | None:
+def is_gone(owner: Owner, life: Path, started_at: datetime) -> bool | None:
     """Whether the owner of what says it is in progress has ended; None where nobody can tell from here.
 
     Its pid says so in its own pid namespace; in every other container of this boot, whether it still holds the lock of
-    `life`, a file that it locks as long as it lives.
+    `life`, a file that it locks as long as it lives. A name and a machine's number may be copies, as of one image: what
+    began after this boot was begun by another machine, and not by this one before it was restarted.
     """
     gone = owner.is_gone
+    if gone and owner.host is not None and owner.boot_id != whereabouts.boot_id() and started_at > clock.booted_at():
+        return None
     if gone is None and owner.boot_id == whereabouts.boot_id() and (locked := is_locked(life)) is not None:
         return not locked
     return gone
 
 
-def seen_from_here(owner: Owner, what: str, life: Path) -> tuple[Status, str] | None:
+def seen_from_here(owner: Owner, what: str, life: Path, started_at: datetime) -> tuple[Status, str] | None:
     """Status and sentence of `what` (a run, a script) that says it is in progress; None: it is, and lives beside us."""
     where = f"the {what} was started on {owner.host}, process {owner.pid}"
-    match is_gone(owner, life):
+    match is_gone(owner, life, started_at):
         case True:
             return Status.ABANDONED, f"the referee was killed before the {what} was over; nothing of it counts"
         case None:
@@ -341,7 +344,7 @@ def read_run(folder: Path) -> RunRecord:
         raise RecordError(f"{path}: {first_problem(error)}") from error
     if (
         record.status == Status.STARTED
-        and (seen := seen_from_here(record.owner, "run", folder / layout.RESERVE_FILE)) is not None
+        and (seen := seen_from_here(record.owner, "run", folder / layout.RESERVE_FILE, record.started_at)) is not None
     ):
         return record.model_copy(update=dict(zip(("status", "sentence"), seen, strict=True)))
     return record

@@ -138,7 +138,10 @@ def unjudged_runs(parent: Path) -> list[tuple[Path, RunRecord]]:
 
 def is_unjudged(folder: Path, record: RunRecord) -> bool:
     """Whether a run that says it is in progress may as well be over, for all that can be seen from here."""
-    return record.status == Status.STARTED and is_gone(record.owner, folder / layout.RESERVE_FILE) is None
+    return (
+        record.status == Status.STARTED
+        and is_gone(record.owner, folder / layout.RESERVE_FILE, record.started_at) is None
+    )
 
 
 def close_for(folder: Path, sentence: str) -> RunRecord:

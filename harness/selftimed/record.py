@@ -192,7 +192,8 @@ def read_self_timed(path: Path) -> SelfTimedRecord:
         raise RecordError(f"{path}: {first_problem(error)}") from error
     if (
         record.status == Status.STARTED
-        and (seen := seen_from_here(record.owner, "script", path.with_name(layout.RESERVE_FILE))) is not None
+        and (seen := seen_from_here(record.owner, "script", path.with_name(layout.RESERVE_FILE), record.started_at))
+        is not None
     ):
         return record.model_copy(update=dict(zip(("status", "sentence"), seen, strict=True)))
     return record

@@ -26,6 +26,11 @@ def wall_now() -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def booted_at() -> datetime:
+    """When this machine was booted, by its own wall clock, to the second."""
+    return datetime.fromtimestamp(_STARTED_NS // NS, UTC)
+
+
 def utc_now() -> datetime:
     """The time that labels runs, in UTC, to the second: wall_now, or ahead of it inside `not_before`."""
     return wall_now() + _ahead

@@ -41,7 +41,7 @@ def close(
         raise UserError(
             f"expected a run that says it is in progress, found that {folder.name} ended as {record.status}"
         )
-    gone = is_gone(record.owner, folder / layout.RESERVE_FILE)
+    gone = is_gone(record.owner, folder / layout.RESERVE_FILE, record.started_at)
     who = f"process {record.owner.pid} on {record.owner.host}"
     if gone is False:
         raise UserError(f"expected a run whose referee is gone, found it at work: {who}; end it there, by SIGTERM")

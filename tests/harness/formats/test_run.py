@@ -242,6 +242,10 @@ def test_a_run_of_this_machine_before_it_was_restarted_is_over(tmp_path: Path, m
     monkeypatch.setattr(whereabouts, "machine_id", lambda: "1" * 16)
     before = owner().model_copy(update={"boot_id": "the boot before"})
     assert read_run(a_folder(tmp_path, a_record(status=Status.STARTED, owner=before)).path).status == Status.ABANDONED
+    # another machine of the same name and number: copies of one image
+    now = a_record(status=Status.STARTED, owner=before, started_at=clock.utc_now())
+    folder = a_folder(tmp_path, now).path
+    assert (read_run(folder).status, is_unjudged(folder, now)) == (Status.STARTED, True)
 
 
 @pytest.mark.parametrize("part", ["folder", "first record", "half a record"])
