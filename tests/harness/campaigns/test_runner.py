@@ -439,11 +439,20 @@ Referee._fire = killed
 """
 
 
+SET_BACK = """
+import time
+right = time.time_ns
+time.time_ns = lambda: right() - 2 * 24 * 3600 * 10**9
+from harness.__main__ import main
+main()
+"""
+
+
 @pytest.mark.slow
 def test_a_comparison_killed_and_taken_up(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any, with_seeds: Any
 ) -> None:
-    """Four runs and one that was killed; through torchrun, sandbox and judge."""
+    """Four runs and one that was killed; through torchrun, sandbox and judge; the clock set back in between."""
     track = write_track(tmp_path, target_val_loss=7.0)
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -455,8 +464,9 @@ def test_a_comparison_killed_and_taken_up(
     assert (killed.code, len(attempts(speedrun))) == (-signal.SIGKILL, 2), killed.stderr
     (folder,) = speedrun.runs.glob("*")
     candidate.write_text("the campaign does not look at it again")
-    done = speedrun.end(start(speedrun, "run", "--resume", folder, "--json"))
+    done = speedrun.end(speedrun.start(python, dash_c, SET_BACK, "run", "--resume", folder, "--json"))
     assert done.code == 0, done.stderr
+    assert re.search(r"the machine's clock was (2 days|1 day, 23:).* behind what is entered", done.stderr)
     summary = json.loads(done.stdout)
     assert (summary["closed"], summary["stopped_by"]) == (True, None)
     assert "track_unknown" in {finding["id"] for finding in summary["findings"]}, "what submit would say"
@@ -470,6 +480,7 @@ def test_a_comparison_killed_and_taken_up(
     assert ours[0] != theirs[0], "but for a run that was tried again: its language is new"
     assert len(set(ours)) == 2
     bundle = read_bundle(folder)
+    assert bundle.findings == (), "on a clock that was set back by two days"
     assert len({attempt.run.language for attempt in bundle.attempts if attempt.counted}) == 3
     assert [attempt.run.status for attempt in bundle.attempts if not attempt.counted] == [Status.ABANDONED]
     assert len(list((folder / "runs").iterdir())) == 5
