@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from . import lockfile
 from .digests import Digest, Progress, measure
 from .errors import DataError
-from .files import TEMPORARY_SUFFIX, FileName, locked, replace_file
+from .files import TEMPORARY_SUFFIX, FileName, locked, read_small, replace_file
 
 ROOT_VARIABLE = "SPEEDRUN_DATA"
 FIRST_SHARD = 1
@@ -28,6 +28,7 @@ NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
 _PROJECT_ROOT = Path(__file__).resolve().parent
 _MANIFESTS = _PROJECT_ROOT / "manifests"
 _OWN_MANIFEST = "dataset.toml"
+MAX_MANIFEST_BYTES = 2**20
 _LOCK_NAME = ".lock"
 
 
@@ -121,9 +122,9 @@ def own_manifest_path(folder: Path) -> Path:
 def read_manifest(path: Path) -> Dataset:
     """Return the dataset that the manifest `path` describes; DataError if it breaks the schema."""
     try:
-        return Dataset.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Dataset.model_validate(tomllib.loads(read_small(path, MAX_MANIFEST_BYTES).decode()))
     except (OSError, ValueError, RecursionError) as error:  # of UTF-8, TOML, its numbers, its nesting, the schema
-        found = " ".join(str(error).split())
+        found = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise DataError(f"{path}: expected a manifest of schema 1, found {found}; mend the file.") from error
 
 

@@ -158,9 +158,13 @@ def _pieces(blocks: Iterator[str], separator: str | None, path: Path) -> Iterato
     """Yield (piece, whether its document ends with it); the pieces are those of gpt2.split_pieces."""
     text, at, finished = "", 0, False
     while not finished:
-        block = next(blocks, None)
-        finished = block is None
-        text, at = text[at:] + (block or ""), 0
+        # twice as much at a time, or an endless word is searched over and over
+        parts, wanted = [text[at:]], min(2 * (len(text) - at), MAX_LINE_BYTES)
+        while not finished and sum(map(len, parts)) <= wanted:
+            block = next(blocks, None)
+            finished = block is None
+            parts.append(block or "")
+        text, at = "".join(parts), 0
         while at < len(text):
             found = text.find(separator, at) if separator else -1
             end = found + len(separator or "") if found >= 0 else len(text) if finished else None

@@ -214,6 +214,8 @@ RULES = (
          "a neighbour that wakes for the baseline: a slowed baseline sells a fast candidate"),
     Rule(arm_rules.machine_differs_between_arms, "warning", None,
          "a busy neighbour of one arm"),
+    Rule(arm_rules.gpu_clocks_differ_between_arms, "warning", None,
+         "clocks or power limits that are lowered for the baseline"),
     Rule(record_rules.record_size, "error", "rules.record_bytes",
          "weights or tables handed in as evidence; a repository nobody can clone"),
 )  # fmt: skip

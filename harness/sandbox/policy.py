@@ -33,7 +33,7 @@ class View:
 
     readable: tuple[Path, ...]  # files and folders, read-only, at their own paths
     hidden: tuple[Path, ...] = ()  # folders shown empty even where the system's are seen, but for what is readable
-    writable: tuple[Path, ...] = ()  # folders that keep what is written to them; only self-timed scripts get any
+    writable: tuple[Path, ...] = ()  # keep what is written: of self-timed scripts; a TMPDIR of ranks
     home: Path  # an empty folder outside; inside, a fresh memory file system
     environment: dict[str, str] = field(default_factory=dict)
     cuda: bool = False

@@ -53,7 +53,7 @@ class ProcessTree:
         except OSError as error:
             self.close()
             raise RunFailure(Status.SANDBOX_FAILED, f"the {level} sandbox cannot be made: {error.strerror}") from error
-        self._free_bytes = _free_bytes(view.home)
+        self._free_bytes = self._free_now()
 
     def _prepare(self) -> tuple[int | None, int | None]:
         if self.level == "namespaces":
@@ -208,11 +208,14 @@ class ProcessTree:
 
     def _look_at_files(self) -> None:
         """Where home is a folder on a disk: cheap when the disk is no fuller than before."""
-        if self._free_bytes - _free_bytes(self.view.home) <= self.limits.scratch_bytes:
+        if self._free_bytes - self._free_now() <= self.limits.scratch_bytes:
             return
         found = sum(_folder_bytes(place) for place in (self.view.home, *self.view.writable))
         if found > self.limits.scratch_bytes:
             raise self._over(Status.SCRATCH_LIMIT, f"{found:,} bytes in its folder for files")
+
+    def _free_now(self) -> int:
+        return sum(_free_bytes(place) for place in (self.view.home, *self.view.writable))
 
     def _over(self, status: Status, found: str) -> RunFailure:
         most = {

@@ -167,6 +167,15 @@ class WatchedCampaign(Section):
 AnyWatched = WatchedRun | WatchedCampaign  # speedrun watch
 
 
+class ClosedRun(Section):
+    """speedrun close"""
+
+    run: str
+    folder: str
+    status: str
+    sentence: str
+
+
 # ------------------------------------------------------------------------------------------------------- others
 
 

@@ -250,6 +250,22 @@ def test_a_line_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         tokenize(Order(inputs=[tmp_path / "a.txt"], out=tmp_path / "out2"), 1)
 
 
+def test_an_endless_word_is_searched_in_linear_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """400 blocks without a blank: every character is looked at a few times, not once for every block behind it."""
+    looked, kept = [0], gpt2.piece_end
+
+    def counted(text: str, start: int, end: int) -> int | None:
+        looked[0] += end - start
+        return kept(text, start, end)
+
+    monkeypatch.setattr(gpt2, "piece_end", counted)
+    monkeypatch.setattr(gpt2, "PIECE_CHARACTERS", 100)
+    monkeypatch.setattr(documents, "BATCH_BYTES", 1000)
+    (tmp_path / "a.txt").write_bytes(b"x" * 400_000)
+    assert len(list(documents.read_batches([tmp_path / "a.txt"], Position(), None))) == 1
+    assert looked[0] < 4 * 400_000
+
+
 # Documents in validation and in training
 
 

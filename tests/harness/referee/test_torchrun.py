@@ -1,5 +1,6 @@
 """Started by torchrun, as a legacy script would be."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,17 +62,34 @@ def test_a_failing_submission_makes_torchrun_fail(speedrun: Any, tmp_path: Path,
     assert speedrun.leftovers() == []
 
 
+KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
 @pytest.mark.parametrize(
-    "part", ["prepare", pytest.param("train", marks=pytest.mark.slow), pytest.param("logits", marks=pytest.mark.slow)]
+    ("part", "number"),
+    [
+        ("prepare", signal.SIGKILL),
+        *(
+            pytest.param(part, number, marks=pytest.mark.slow)
+            for part in ("prepare", "train", "logits")
+            for number in KILLS
+            if (part, number) != ("prepare", signal.SIGKILL)
+        ),
+    ],
 )
-def test_sigkill_of_torchrun_ends_the_run(
-    speedrun: Any, tmp_path: Path, write_submission: Any, until: Callable[..., Any], part: str
+def test_whatever_kills_torchrun_ends_the_run(
+    speedrun: Any,
+    tmp_path: Path,
+    write_submission: Any,
+    until: Callable[..., Any],
+    part: str,
+    number: signal.Signals,
 ) -> None:
     """A batch system kills the launcher; nobody is left who holds the machine, and the record says what happened."""
     script = write_submission(tmp_path, **{part: "print('now waiting', flush=True)\ntime.sleep(600)"})
     launcher = begin(speedrun, WAYS[1], script)
     speedrun.wait_for("now waiting")
-    launcher.kill()
+    launcher.send_signal(number)
     outcome = speedrun.end(launcher)
     until(lambda: not speedrun.processes(), "the end of every process", saw=speedrun.logs)
     assert outcome.record["status"] == "terminated", outcome.record["sentence"]

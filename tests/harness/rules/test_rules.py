@@ -104,7 +104,7 @@ def change_times(**update: int) -> Change:
     return lambda run: run.model_copy(update={"phases": run.phases.model_copy(update=update)})
 
 
-def loaded(others_s: float, **more: int) -> Change:
+def loaded(others_s: float, **more: float) -> Change:
     """So much of two cores in ten seconds went to other processes."""
     counted = {"wall_ns": 10**10, "steal_ns": 0, "throttled_ns": 0, "waiting_ns": None} | more
     load = MachineLoad(cores=2, own_ns=10**9, referee_ns=0, others_ns=round(others_s * 1e9), **counted)
@@ -216,6 +216,10 @@ CASES: dict[str, list[Case]] = {
         ),
     ],
     "machine_differs_between_arms": [Case(edit=loaded(0), edit_baseline=loaded(5))],
+    "gpu_clocks_differ_between_arms": [
+        Case(edit=loaded(0, gpu_sm_mhz=1980.0), edit_baseline=loaded(0, gpu_sm_mhz=1410.0)),  # as much as the effect
+        Case(edit=loaded(0, gpu_sm_mhz=1980.0), edit_baseline=loaded(0, gpu_sm_mhz=300.0)),
+    ],
     "time_spread": [Case(times=(0.3, 0.6, 0.35, 0.5), rules={"time_spread": 0.1})],
     "baseline_in_its_own_interval": [
         Case(history_times=(1.5, 1.5), rules={"baseline_offset": 0.1}),
