@@ -26,7 +26,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 SourceRule = Literal[
     "unreadable_file", "hidden_text", "compile_flag", "dynamic_code", "decoded_literal", "blob", "number_table",
     "literal_budget", "source_budget", "foreign_import", "long_line", "environment_switch", "own_seed", "patched_clock",
-    "patched_counter", "before_go",
+    "patched_counter", "before_go", "outside_path",
 ]  # fmt: skip
 WaivableRule = SourceRule | Literal["sandbox_level", "uncounted_attempts"]  # no statistic and no digest is ever waived
 

@@ -19,6 +19,7 @@ from ..formats.track import Rules, SourceRule, Track
 from . import before_go_rules, literals
 from .counter_rules import reaches
 from .literals import Place
+from .path_rules import outside_paths
 from .source_tree import SourceFile, read_source
 
 MAX_SHOWN = 300  # characters of what a finding quotes
@@ -103,6 +104,10 @@ SOURCE_RULES: dict[SourceRule, SourceRuleText] = {
         sentence="what the referee counts is got at", number="rules.before_go_passes",
         expected="torch.autograd and `run` as they are, and no other frame or module of ours looked into",
         answers="training before GO that is not told"),
+    "outside_path": SourceRuleText(
+        sentence="paths of the machine", number=None,
+        expected="no absolute path in the source but of /proc, /sys, /dev and /tmp: shards come from `run`",
+        answers="text, weights or data of the machine that no track allows"),
     "before_go": SourceRuleText(
         sentence="text made, or long training, before go()", number="rules.before_go_passes",
         expected="a warm-up on run.warmup_shards in few passes",
@@ -168,6 +173,7 @@ def _of_file(source: SourceFile, rules: Rules, local: set[str]) -> Iterator[tupl
         "own_seed": _own_seeds(source),
         "patched_clock": _patches(source),
         "patched_counter": reaches(source),
+        "outside_path": outside_paths(source),
     }
     for rule, places in checks.items():
         yield from ((rule, place) for place in places)

@@ -117,6 +117,12 @@ SEEN: dict[SourceRule, list[str | bytes]] = {
         "import torch.nn.functional as F\nF.cross_entropy = f", "import time\nsetattr(time, 'monotonic', f)",
         "from torch import cuda\ncuda.Event.elapsed_time = f",
     ],
+    "outside_path": [
+        "open('/usr/share/dict/words')", "import os\nos.walk('/opt')", "p = '/op' + 't/x'", "p = f'/home/{name}/x'",
+        "p = '/'.join(('', 'usr', 'share'))", "p = ''.join(['/va', 'r/lib'])",
+        "from pathlib import Path\nPath('/') / x",
+        "import glob\nglob.glob('/*/words')", "open(b'/etc/motd')", "open('/somewhere/of-mine.bin')",
+    ],
     "patched_counter": [
         "run._passes.count = 0", "getattr(run, '_passes').count = 0", "import torch\ntorch.autograd.backward = f",
         "from torch import autograd\nautograd.grad = f", "import torch.autograd as a\nsetattr(a, 'backward', f)",
