@@ -221,7 +221,7 @@ def lost(campaign: Path, **where: Any) -> Path:
 
 
 def test_a_run_lost_with_its_host_is_told_everywhere_and_closed_by_hand(
-    campaign: Path, call: Call, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    campaign: Path, call: Call, clock: Clock, monkeypatch: pytest.MonkeyPatch, meets_schema: Callable[[str, Any], None]
 ) -> None:
     folder = lost(campaign, **ELSEWHERE)
     monkeypatch.setenv("SPEEDRUN_RUNS", str(campaign.parent))
@@ -234,7 +234,7 @@ def test_a_run_lost_with_its_host_is_told_everywhere_and_closed_by_hand(
     with pytest.raises(UserError, match=r"expected --yes, since nobody can see .* process \d+ on pod-7 is gone"):
         call(close, folder.name)
     assert read_run(folder).status == Status.STARTED
-    clock.steps = [lambda: call(close, folder.name, "--yes")]
+    clock.steps = [lambda: meets_schema("close-output", json.loads(call(close, folder.name, "--yes", "--json").stdout))]
     watched = call(watch, folder.name)
     assert (watched.exit_code, told in watched.stdout) == (6, True)
     assert "closed by hand" in watched.stdout
