@@ -239,7 +239,7 @@ CODE = ("/usr/include", "/usr/lib", "/usr/libexec", "/usr/local/lib", "/usr/loca
 """Shown because programs, packages and time zones lie there; what prose they hold is comments, and stays a limit."""
 
 
-@pytest.mark.parametrize("level", [level for level in LEVELS if level != "process"])
+@pytest.mark.parametrize("level", ["namespaces", pytest.param("landlock", marks=pytest.mark.slow)])
 def test_no_natural_language_but_that_of_code(speedrun: Any, tmp_path: Path, write_submission: Any, level: str) -> None:
     """Text enough to train on before GO: word lists, manuals, licences, fortunes are not there."""
     if level not in levels.available_levels():
