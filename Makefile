@@ -30,10 +30,10 @@ test: install lint  ## what to run before every commit: minutes
 	$(BIN)/speedrun verify records
 	$(PYTEST) $(SPREAD) -m "not slow and not gpu"
 
-test-rest: install  ## the longer tests that .ci/run adds: all exhibits, sandbox levels, whole campaigns
-	$(PYTEST) $(SPREAD) -m "slow and not every_level and not gpu"
+test-rest: install  ## the longer tests that .ci/run adds: a sample of exhibits, whole campaigns, real pip
+	$(PYTEST) $(SPREAD) -m "slow and not exhaustive and not gpu"
 
-test-all: install lint  ## both, all exhibits at all sandbox levels, with new examples for property tests, and with the GPU where there is one
+test-all: install lint  ## everything: all exhibits at all sandbox levels, new examples for property tests, and with the GPU where there is one
 	$(PYTEST) $(SPREAD) --hypothesis-profile=explore
 
 lint: install  ## format check, linter, type checker

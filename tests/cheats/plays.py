@@ -11,9 +11,8 @@ from tests.cheats.museum import Exhibit
 def plays(exhibits: list[Exhibit], each: int = 1) -> list[Any]:
     """Parameters (exhibit, level).
 
-    The sample of `make test`: the first `each` of every group, the levels taking turns. The longer tests: every
-    exhibit at the best level, and wherever it says of a level that it ends otherwise there, and a third of the others;
-    an honest one at every level. What is left is marked `every_level`.
+    The sample of `make test`: the first `each` of every group, the levels taking turns. The longer tests: every third
+    exhibit at the best level, and honest ones at all levels in turn. What is left is marked `exhaustive`.
     """
     groups: dict[str, list[Exhibit]] = {}
     for exhibit in exhibits:
@@ -24,9 +23,9 @@ def plays(exhibits: list[Exhibit], each: int = 1) -> list[Any]:
     def marks(exhibit: Exhibit, turn: int, level: str) -> list[pytest.MarkDecorator]:
         if sample.get(exhibit.name) == level:
             return []
-        said = level == LEVELS[0] or level in exhibit.ends or exhibit.status == "honest"
-        more = said or LEVELS[turn % len(LEVELS)] == level
-        return [pytest.mark.slow] if more else [pytest.mark.slow, pytest.mark.every_level]
+        honest = exhibit.status == "honest"
+        more = level == LEVELS[turn % len(LEVELS)] if honest else level == LEVELS[0] and turn % 3 == 0
+        return [pytest.mark.slow] if more else [pytest.mark.slow, pytest.mark.exhaustive]
 
     return [
         pytest.param(exhibit, level, id=f"{level}-{exhibit.name}", marks=marks(exhibit, turn, level))

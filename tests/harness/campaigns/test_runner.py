@@ -567,6 +567,7 @@ def test_a_dry_run_says_whose_source_breaks_the_rules(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
 def test_a_campaign_on_the_nano_track_killed_at_three_random_points(speedrun: Any, tmp_path: Path, until: Any) -> None:
     """2 arms x 4 runs of the reigning script, SIGKILL at three random points, taken up each time, closed."""
@@ -595,6 +596,7 @@ def test_a_campaign_on_the_nano_track_killed_at_three_random_points(speedrun: An
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
 def test_a_slower_script_is_found_and_two_equal_ones_are_not_told_apart(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any

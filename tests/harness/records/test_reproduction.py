@@ -219,6 +219,7 @@ def test_a_record_is_reproduced_end_to_end_here(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(3600)
 def test_a_record_of_this_checkout_is_reproduced_in_a_new_environment(speedrun: Any) -> None:
     """Takes the network (or wheels at hand) for pip, and minutes. Three runs can be too few to say.

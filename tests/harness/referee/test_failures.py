@@ -122,12 +122,16 @@ SAMPLE = {
 }  # fmt: skip
 
 
+def marks(case: Case, turn: int) -> list[pytest.MarkDecorator]:
+    """Every second case that is not in the sample is one of the longer tests, all are of test-all."""
+    if case.name in SAMPLE:
+        return []
+    return [pytest.mark.slow] if turn % 2 else [pytest.mark.slow, pytest.mark.exhaustive]
+
+
 @pytest.mark.parametrize(
     "case",
-    [
-        pytest.param(case, id=case.name.replace(" ", "-"), marks=[] if case.name in SAMPLE else [pytest.mark.slow])
-        for case in CASES
-    ],
+    [pytest.param(case, id=case.name.replace(" ", "-"), marks=marks(case, turn)) for turn, case in enumerate(CASES)],
 )
 def test_failure_is_recorded_and_leaves_nothing(
     case: Case, speedrun: Any, tmp_path: Path, write_track: Callable[..., Path], write_submission: Callable[..., Path]
