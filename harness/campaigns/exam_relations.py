@@ -8,7 +8,7 @@ import re
 import statistics
 from collections.abc import Iterator
 
-from ..formats.run import Probes, Score
+from ..formats.run import Score
 from ..scoring import probes
 from ..scoring.findings import findings
 from ..scoring.tally import MAX_SUMS
@@ -78,10 +78,14 @@ def leak_is_not_charged(facts: RunFacts) -> Iterator[Contradiction]:
             f"{expected!r}",
             f"{score.leak_nats!r}",
         )
-    again = max((r.max_abs_difference for r in (found.order, found.repeat) if r is not None), default=0.0)
+    repeats = [one for one in (found.order, found.repeat) if one is not None]
+    again, state_pairs = (
+        max((one.max_abs_difference for one in repeats), default=0.0),
+        sum(one.pairs for one in repeats),
+    )
     for name, gain, error, most, pairs in (
         ("last", last, found.last_gain_standard_error, found.max_abs_difference, found.pairs),
-        ("state", state, found.state_gain_standard_error, again, _state_pairs(found)),
+        ("state", state, found.state_gain_standard_error, again, state_pairs),
     ):
         if gain is not None and abs(gain) > most * (1 + ARITHMETIC):
             yield (
@@ -91,10 +95,6 @@ def leak_is_not_charged(facts: RunFacts) -> Iterator[Contradiction]:
             )
         if gain is not None and ((error is None) != (pairs < 2) or (error is not None and not 0 <= error <= most * 2)):
             yield f"{the_run(run)}: the error of its {name} gain does not fit", f"of {pairs} pairs", f"{error!r}"
-
-
-def _state_pairs(found: Probes) -> int:
-    return sum(repeats.pairs for repeats in (found.order, found.repeat) if repeats is not None)
 
 
 def gap_is_no_difference(facts: RunFacts) -> Iterator[Contradiction]:

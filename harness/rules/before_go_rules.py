@@ -56,12 +56,17 @@ def _signs(source: SourceFile, node: ast.AST, training: set[str], most_passes: i
 
 
 def _training(bodies: dict[str, list[tuple[SourceFile, list[ast.AST]]]]) -> set[str]:
-    """Names of functions behind which a backward pass is taken."""
-    nodes = {name: [node for _, body in found for node in body] for name, found in bodies.items()}
-    names = {name: {_last(node) for node in found} for name, found in nodes.items()}
+    """Names of functions behind which a backward pass is taken; every mention is followed once."""
+    mentions: dict[str, set[str]] = {}  # of a function's name: the functions whose bodies hold it
+    for name, found in bodies.items():
+        for used in {_last(node) for _, body in found for node in body} & bodies.keys():
+            mentions.setdefault(used, set()).add(name)
     training = {name for name, found in bodies.items() if any(_trains(source, body) for source, body in found)}
-    while more := {name for name, used in names.items() if name not in training and used & training}:
+    waiting = list(training)
+    while waiting:
+        more = mentions.get(waiting.pop(), set()) - training
         training |= more
+        waiting += more
     return training
 
 
