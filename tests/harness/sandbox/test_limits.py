@@ -345,7 +345,8 @@ RUNS = [
      {"memory_bytes": 1_500_000_000}, "memory_limit"),
     ("memory hog in SCORE", {"logits": HOG.replace("bytearray(16 * 2**20)", "torch.ones(2**23)")},
      {"memory_bytes": 2_000_000_000}, "memory_limit"),
-    ("disk filler", {"train": FILLER}, {"memory_bytes": 1_000_000_000}, "complete"),
+    # three places of a quarter each, and the rest for the rank itself
+    ("disk filler", {"train": FILLER}, {"memory_bytes": 2_000_000_000}, "complete"),
     ("log flooder", {"train": "for _ in range(3000): print('x' * 1000, flush=True)"}, {}, "complete"),
     ("sleeper", {"train": "time.sleep(600)"}, {"train_s": 1}, "train_timeout"),
 ]  # fmt: skip
