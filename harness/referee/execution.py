@@ -266,9 +266,9 @@ def _warmup_speech(state: RunState) -> Speech | None:
         return None
     secret, labels = os.urandom(SECRET_BYTES), state.relabelling
 
-    def speak(number: int, count: int) -> npt.NDArray[np.uint16]:
-        tokens = spoken.warmup_text(secret, number, count)
-        return tokens if labels is None else labels.tokens(tokens)
+    def speak(shards: int, count: int) -> list[npt.NDArray[np.uint16]]:
+        texts = spoken.warmup_texts(secret, shards, count)
+        return texts if labels is None else [labels.tokens(tokens) for tokens in texts]
 
     return speak
 

@@ -125,7 +125,7 @@ def test_what_a_submission_sees(
     for found in sight.everywhere:
         assert found["environment"].keys().isdisjoint({"HIDDEN_MARK", "SPEEDRUN_DATA", "SPEEDRUN_RUNS", "PYTHONPATH"})
         own = "/tmp/" if level == "namespaces" else f"{speedrun.temporary}/speedrun-"  # a fresh one of its own
-        assert f'{found["environment"]["TMPDIR"]}/'.startswith(own)
+        assert f"{found['environment']['TMPDIR']}/".startswith(own)
     for found in sight.evaluators:
         assert "SPEEDRUN_SOCKET" not in found["environment"]
         assert not [target for target in found["fds"] if "memfd:weights" in target]  # but copies
