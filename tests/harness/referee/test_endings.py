@@ -21,7 +21,6 @@ TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
 LEVELS = ("namespaces", "landlock", "process")
 SLOW = pytest.mark.slow
-pytestmark = pytest.mark.spread
 WAIT = "print('now waiting', flush=True)\ntime.sleep(600)"
 
 
@@ -71,6 +70,7 @@ def test_a_signal_ends_the_run_and_is_recorded(
     assert speedrun.leftovers() == []
 
 
+@pytest.mark.slow
 def test_a_run_behind_nohup_outlives_its_terminal(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any
 ) -> None:
@@ -211,9 +211,8 @@ INHERITED = {
 }
 
 
-@pytest.mark.parametrize(
-    "inherited", [pytest.param(name, marks=SLOW) if n else name for n, name in enumerate(INHERITED)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("inherited", INHERITED)
 def test_what_a_supervisor_hands_down_changes_nothing(speedrun: Any, inherited: str) -> None:
     """The run is complete, at the sandbox level it has anyhow."""
     from harness.sandbox.levels import available_levels
@@ -264,6 +263,7 @@ def test_a_weaker_sandbox_says_why(speedrun: Any, tmp_path: Path) -> None:
     assert "No permissions to create a new namespace" in outcome.stderr
 
 
+@pytest.mark.slow
 def test_a_run_in_another_container_is_left_alone(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any
 ) -> None:
@@ -349,6 +349,7 @@ def in_a_mount_namespace(speedrun: Any, prelude: str, script: Path, track: Path,
     return speedrun.end(speedrun.start("unshare", "-rm", "bash", "-c", command))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_recorded(speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any) -> None:
     """The log finds no space, and somebody takes every byte that becomes free."""
     require_mounts()
@@ -446,7 +447,8 @@ with Listener(family="AF_UNIX") as listener: print("a socket at", listener.addre
 """
 
 
-@pytest.mark.parametrize("level", ["landlock", *(pytest.param(name, marks=SLOW) for name in ("namespaces", "process"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
 def test_a_long_path_of_temporary_files(speedrun: Any, tmp_path: Path, write_submission: Any, level: str) -> None:
     """The address of a Unix socket holds 107 bytes; a TMPDIR may have more, and libraries open sockets below it."""
     require(level)

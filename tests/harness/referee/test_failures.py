@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.spread
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Case:

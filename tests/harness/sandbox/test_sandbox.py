@@ -14,7 +14,6 @@ from harness.sandbox import levels
 from harness.sandbox.levels import LEVELS, View
 from harness.status import Status
 
-pytestmark = pytest.mark.spread
 ONE_LEVEL_HERE = (LEVELS[0], *(pytest.param(level, marks=pytest.mark.slow) for level in LEVELS[1:]))
 LOOK = """
 import glob, json, socket
@@ -248,7 +247,8 @@ CODE = ("/usr/include", "/usr/lib", "/usr/libexec", "/usr/local/lib", "/usr/loca
 """Shown because programs, packages and time zones lie there; what prose they hold is comments, and stays a limit."""
 
 
-@pytest.mark.parametrize("level", ["namespaces", pytest.param("landlock", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["namespaces", "landlock"])
 def test_no_natural_language_but_that_of_code(speedrun: Any, tmp_path: Path, write_submission: Any, level: str) -> None:
     """Text enough to train on before GO: word lists, manuals, licences, fortunes are not there."""
     if level not in levels.available_levels():
