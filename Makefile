@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -q
 WORKERS ?= 3
 # tests at a time; `make test SPREAD="-p no:xdist"` runs them one after the other
-SPREAD ?= --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+SPREAD ?= --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install demo test test-rest test-all lint format bench clean
 .DEFAULT_GOAL := help
@@ -30,10 +30,10 @@ test: install lint  ## what to run before every commit: minutes
 	$(BIN)/speedrun verify records
 	$(PYTEST) $(SPREAD) -m "not slow and not gpu"
 
-test-rest: install  ## the longer tests that .ci/run adds: all exhibits at all sandbox levels, whole campaigns
-	$(PYTEST) $(SPREAD) -m "slow and not gpu"
+test-rest: install  ## the longer tests that .ci/run adds: a sample of exhibits, whole campaigns, real pip
+	$(PYTEST) $(SPREAD) -m "slow and not exhaustive and not gpu"
 
-test-all: install lint  ## both, with new examples for property tests, and with the GPU where there is one
+test-all: install lint  ## everything: all exhibits at all sandbox levels, new examples for property tests, and with the GPU where there is one
 	$(PYTEST) $(SPREAD) --hypothesis-profile=explore
 
 lint: install  ## format check, linter, type checker

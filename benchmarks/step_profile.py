@@ -64,6 +64,8 @@ def train(
     """Run the script for so many steps; seconds from GO to STOP."""
     import torch
 
+    sys.dont_write_bytecode = True  # a record has no files but those of its manifest
+
     spec = importlib.util.spec_from_file_location("script", path)
     assert spec is not None
     assert spec.loader is not None

@@ -11,24 +11,24 @@ import re
 import tomllib
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from . import lockfile
 from .digests import Digest, Progress, measure
 from .errors import DataError
-from .files import TEMPORARY_SUFFIX, FileName, locked, replace_file
+from .files import TEMPORARY_SUFFIX, FileName, locked, read_small, replace_file
 
 ROOT_VARIABLE = "SPEEDRUN_DATA"
 FIRST_SHARD = 1
-LEAST_TOKENS = 256  # of a shard that another can hold: fewer are equal by chance
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
 
 _PROJECT_ROOT = Path(__file__).resolve().parent
 _MANIFESTS = _PROJECT_ROOT / "manifests"
 _OWN_MANIFEST = "dataset.toml"
+MAX_MANIFEST_BYTES = 2**20
 _LOCK_NAME = ".lock"
 
 
@@ -67,6 +67,10 @@ class Dataset(BaseModel):
     val_bytes: int | None = Field(default=None, ge=0)
     repeated_documents: int | None = Field(default=None, ge=0)
     """Training documents that also occur in validation and were kept on demand."""
+    skipped_documents: int | None = Field(default=None, ge=0)
+    """Documents of the inputs that could not be decoded or encoded and were left out on demand."""
+    skipped: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """How many of them each input had, by its name."""
     sha256: dict[FileName, Digest] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -118,19 +122,20 @@ def own_manifest_path(folder: Path) -> Path:
 def read_manifest(path: Path) -> Dataset:
     """Return the dataset that the manifest `path` describes; DataError if it breaks the schema."""
     try:
-        return Dataset.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Dataset.model_validate(tomllib.loads(read_small(path, MAX_MANIFEST_BYTES).decode()))
     except (OSError, ValueError, RecursionError) as error:  # of UTF-8, TOML, its numbers, its nesting, the schema
-        found = " ".join(str(error).split())
+        found = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise DataError(f"{path}: expected a manifest of schema 1, found {found}; mend the file.") from error
 
 
 def write_manifest(path: Path, dataset: Dataset) -> None:
     """Write `dataset` to `path`, atomically; what is None stays out."""
     fields = dataset.model_dump(exclude_none=True)
-    digests: dict[str, str] = fields.pop("sha256")
+    tables: dict[str, dict[str, str | int]] = {key: fields.pop(key) for key in ("skipped", "sha256")}
     lines = [f"{key} = {_toml(value)}" for key, value in fields.items()]
-    if digests:
-        lines += ["", "[sha256]", *(f"{_toml(name)} = {_toml(sha256)}" for name, sha256 in digests.items())]
+    for key, table in tables.items():
+        if table:
+            lines += ["", f"[{key}]", *(f"{_toml(name)} = {_toml(value)}" for name, value in table.items())]
     replace_file(path, ["\n".join([*lines, ""]).encode()])
 
 
@@ -187,10 +192,13 @@ def verify(
     Headers, lengths, token counts and digests must be what the manifest and the lock file say; what both leave
     open is measured, returned, and pinned in the lock file, so that a later difference is an error. Digests are
     remembered with each file's size and mtime_ns, so that only changed files are hashed again, or all with
-    `afresh`. Raises DataError naming the file, what was expected and what was found.
+    `afresh`. Of shards whose bytes nobody but this machine vouches for, documents are compared too: training data must
+    not hold those of validation, unless the manifest says how many it does. Raises DataError naming the file, what was
+    expected and what was found.
     """
     for path in missing_files(dataset, root, shards):
         raise DataError(f"{path}: expected a shard, found no file; {_remedy(dataset, shards)}.")
+    from .overlap import LEAST_TOKENS, refuse_repeats_between
     from .shards import read_header  # numpy: a tenth of a second that nobody pays to look at a manifest
 
     paths = _shard_paths(dataset, root, shards)
@@ -204,6 +212,8 @@ def verify(
     twin = next((path.name for path in paths[1:] if digests[path.name] == digests[paths[0].name]), None)
     if twin is not None and token_counts[0] >= LEAST_TOKENS and not dataset.repeated_documents:
         raise DataError(f"{dataset.name}: expected training data without the validation shard, found it as {twin}.")
+    if not dataset.repeated_documents and not _is_known_by_digest(dataset, root, paths):
+        refuse_repeats_between(paths, digests, dataset.document_token, dataset.name, afresh=afresh)
     _expect(dataset, paths[0], "token count", dataset.val_tokens or token_counts[0], token_counts[0])
     if dataset.train_tokens is not None and len(paths) == 1 + dataset.train_shards:
         _expect(dataset, root / dataset.name, "training tokens", dataset.train_tokens, sum(token_counts[1:]))
@@ -263,6 +273,15 @@ def _hold_to_pins(dataset: Dataset, root: Path, paths: list[Path], digests: dict
     unseen = [path for path in paths if path.name not in lock.files and path.name not in dataset.sha256]
     if unseen:
         lockfile.pin_from_disk(root, dataset.name, {path: digests[path.name] for path in unseen})
+
+
+def _is_known_by_digest(dataset: Dataset, root: Path, paths: list[Path]) -> bool:
+    """Whether the bytes are those that we built, or that the Hub or a manifest of ours states."""
+    if dataset.kind == "embedded":
+        return True
+    stated = dataset.sha256.keys() if manifest_path(dataset.name).is_file() else set()
+    pins = lockfile.read_lock(root, dataset.name).files
+    return all(path.name in stated or (path.name in pins and pins[path.name].origin == "hub") for path in paths)
 
 
 def _expect(dataset: Dataset, path: Path, what: str, expected: object, found: object) -> None:

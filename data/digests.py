@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from .errors import DataError
-from .files import replace_file
+from .files import read_small, replace_file
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Progress = Callable[[int, int], None]
@@ -109,7 +109,7 @@ def _unreadable(path: Path, error: OSError) -> DataError:
 
 def _read_cache(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_small(path))
     except (OSError, ValueError, RecursionError):  # absent or torn: measure again
         return {}
     return content if isinstance(content, dict) else {}

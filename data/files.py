@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
@@ -14,6 +15,7 @@ from pydantic import AfterValidator
 from .errors import UserError
 
 TEMPORARY_SUFFIX = ".tmp"
+MAX_SMALL_BYTES = 2**24  # of manifests, lock files, journals, caches
 
 
 def _plain_file_name(name: str) -> str:
@@ -46,6 +48,20 @@ def replace_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def read_small(path: Path, max_bytes: int = MAX_SMALL_BYTES) -> bytes:
+    """The content of a file of ours that somebody may have put another thing in the place of.
+
+    Raises OSError as the operating system does, and for a pipe, which would never end, a device, or more bytes.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "a special file", str(path))
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"more than {max_bytes:,} bytes", str(path))
+    return content
 
 
 def write_output(path: Path, parts: Iterable[bytes | memoryview]) -> None:
@@ -83,6 +99,26 @@ def _open_lock(path: Path) -> BinaryIO:
         return open(path, "ab", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK, 0o666))
     except OSError as error:
         raise UserError(f"expected a folder to write to, found {error.strerror} at {path}") from error
+
+
+def is_locked(path: Path) -> bool | None:
+    """Whether somebody holds the lock file, in whatever container of this machine; None where that cannot be told.
+
+    The kernel knows, which gives the lock of the dead back. To ask takes it for a moment beside other askers.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def refused_lock(path: Path, error: OSError) -> str:

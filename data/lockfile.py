@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .digests import Digest
 from .errors import DataError, UserError
-from .files import FileName, locked, replace_file
+from .files import FileName, locked, read_small, replace_file
 
 _GUARD_NAME = ".pins.lock"
 
@@ -47,7 +47,7 @@ def read_lock(root: Path, name: str) -> Lock:
     """Return the lock of the dataset `name`, an empty one where there is none; DataError if it is broken."""
     path = lock_path(root, name)
     try:
-        return Lock.model_validate_json(path.read_bytes())
+        return Lock.model_validate_json(read_small(path))
     except FileNotFoundError:
         return Lock()
     except (OSError, ValidationError) as error:

@@ -60,6 +60,7 @@ GROUPS = {
         "show": ("leaderboard.cli.show:show", "Show everything about one record"),
         "plot": ("leaderboard.cli.plot:app", "Draw progress, loss curves or noise"),
         "watch": ("leaderboard.cli.watch:watch", "Follow a run in progress"),
+        "close": ("leaderboard.cli.close:close", "Close a run that was lost with its host or its container"),
         "site": ("leaderboard.cli.site:app", "Build the leaderboard as a web site, or serve it"),
         "readme": ("leaderboard.cli.readme:readme", "Write the tables between README.md's markers"),
         "log": ("leaderboard.cli.log:log", "Say what is in a training log of any known kind"),

@@ -45,6 +45,12 @@ from harness.system import clock
 
 TINY = Path(__file__).resolve().parent / "tracks" / "tiny" / "track.toml"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+NO_GAIN = {
+    "last_gain": 0.0,
+    "last_gain_standard_error": 0.0,
+    "state_gain": 0.0,
+    "state_gain_standard_error": 0.0,
+}
 SECRET = bytes(range(32))  # of all invented campaigns' languages
 SOURCES: dict[Arm, dict[str, str]] = {
     "candidate": {"train_gpt.py": "def train(run): ...\ndef load(weights, device): ...\n"},
@@ -261,10 +267,9 @@ def a_score(track: Track, loss: float, rng: random.Random) -> Score:
     sums = [loss * n * (1 + rng.uniform(-0.05, 0.05)) for n in counts]
     sums = [part + loss * n - math.fsum(sums) * n / count for part, n in zip(sums, counts, strict=True)]
     loss_sum = math.fsum(sums)
-    pairs = min(track.evaluation.probe_pairs, windows)
-    again = Repeats(
-        pairs=min(-(-track.evaluation.probe_pairs // 4), windows), max_abs_difference=1e-6, mean_abs_difference=1e-7
-    )
+    wanted = track.evaluation.probe_pairs
+    pairs = wanted if track.evaluation.leak_standard_errors else min(wanted, windows)
+    again = Repeats(pairs=min(-(-wanted // 4), windows), max_abs_difference=1e-6, mean_abs_difference=1e-7)
     return Score(
         val_loss=round(loss_sum / count, 7),
         loss_sum=loss_sum,
@@ -273,7 +278,14 @@ def a_score(track: Track, loss: float, rng: random.Random) -> Score:
         eval_ns=10**9,
         windows=Windows(tokens=tokens, windows_per_sum=per_sum, loss_sums=sums, counts=counts),
         answers=QUICK,
-        probes=Probes(pairs=pairs, max_abs_difference=1e-6, mean_abs_difference=1e-7, order=again, repeat=again),
+        probes=Probes(
+            pairs=pairs,
+            max_abs_difference=1e-6,
+            mean_abs_difference=1e-7,
+            order=again,
+            repeat=again,
+            **(NO_GAIN if pairs > 1 and again.pairs else {}),
+        ),
         shadow=_a_shadow(track, loss_sum / count, tokens, rng),
     )
 

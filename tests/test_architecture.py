@@ -15,14 +15,14 @@ PACKAGES = ("data", "harness", "leaderboard")
 # The front door is the highest: its lazy table names commands of every package, and nothing names it.
 FLOORS = (
     "data.printing", "data.errors", "data.files", "data.digests", "data.shards", "data.corpus", "data.lockfile",
-    "data.datasets", "data.hub", "data.tokenize",
+    "data.overlap", "data.datasets", "data.hub", "data.tokenize",
     "harness.status", "harness.errors", "harness.system", "harness.formats", "harness.sandbox", "harness.scoring",
     "harness.referee", "harness.selftimed", "harness.stats", "harness.campaigns", "harness.rules", "harness.records",
     "harness.cli",
     "leaderboard.upstream", "leaderboard.board", "leaderboard.text", "leaderboard.site", "leaderboard.cli",
     "harness.__main__",
 )  # fmt: skip
-LOOSE = {"data": 7, "harness": 4, "leaderboard": 0}  # how many modules may lie in no package of these
+LOOSE = {"data": 8, "harness": 4, "leaderboard": 0}  # how many modules may lie in no package of these
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "core", "misc"}
 SANDBOXED = {"harness.sandbox.inside", "harness.sandbox.evaluator"}  # must stand alone: they go into the sandbox
 MAX_FUNCTION_LINES = 60

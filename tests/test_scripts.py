@@ -39,6 +39,7 @@ one_script_here = pytest.mark.parametrize(
 
 
 def import_script(path: Path) -> Any:
+    sys.dont_write_bytecode = True  # a record has no files but those of its manifest
     spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}".replace("-", "_"), path)
     assert spec is not None
     assert spec.loader is not None

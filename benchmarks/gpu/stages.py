@@ -45,6 +45,7 @@ def main() -> None:
 
 
 def import_script(path: Path) -> ModuleType:
+    sys.dont_write_bytecode = True  # a record has no files but those of its manifest
     spec = importlib.util.spec_from_file_location("measured_script", path)
     assert spec is not None
     assert spec.loader is not None

@@ -16,7 +16,7 @@ EXAM_TOKENS = {"cuda": 2_097_152, "cpu": 16_384}
 WHOLE_EXAM = {
     "scored": 10_485_760,
     "shadow": 1_048_576,
-    "copies": 32 + 8 + 8,
+    "copies": 256 + 64 + 64,
 }  # of gpt2-small-*: tokens, tokens, windows
 
 

@@ -27,23 +27,33 @@ class Narrator:
 
     def draw(self, rows: Rows, weights: Integers) -> Integers:
         """Choose per row an index with probability proportional to `weights`, int64 [K] or [len(rows), K]."""
-        totals = np.cumsum(np.broadcast_to(weights, (rows.size, weights.shape[-1])), axis=1)
-        points = below(self._keys[rows], self._counters[rows], totals[:, -1])
-        self._counters[rows] += np.uint64(1)
-        chosen: Integers = (totals <= points[:, None]).sum(axis=1)
-        lines = np.arange(rows.size)
-        weight = weights[chosen] if weights.ndim == 1 else weights[lines, chosen]
-        self._due[rows] += np.log(totals[:, -1] / weight)
+        if not rows.size:
+            return np.empty(0, np.int64)
+        totals = np.cumsum(weights, axis=-1)
+        counters = self._counters[rows]
+        points = below(self._keys[rows], counters, totals[..., -1])
+        self._counters[rows] = counters + np.uint64(1)
+        chosen: Integers
+        if weights.ndim == 1:
+            chosen = np.searchsorted(totals, points, side="right")
+            weight = weights[chosen]
+        else:
+            chosen = (totals <= points[:, None]).sum(axis=1)
+            weight = weights[np.arange(rows.size), chosen]
+        self._due[rows] += np.log(totals[..., -1] / weight)
         return chosen
 
     def say(self, rows: Rows, *tokens: int | Integers) -> None:
         """Append tokens to the rows' documents; each is one token for all or int64 [len(rows)]."""
+        if not rows.size:
+            return
+        at = self.lengths[rows]
+        self._nats[rows, at] = self._due[rows]  # the tokens behind the first cost nothing, as the page begins
+        self._due[rows] = 0.0
         for token in tokens:
-            at = self.lengths[rows]
             self._tokens[rows, at] = token
-            self._nats[rows, at] = self._due[rows]
-            self._due[rows] = 0.0
-            self.lengths[rows] = at + 1
+            at = at + 1
+        self.lengths[rows] = at
 
     def turn(self, rows: Rows, starts: Integers) -> None:
         """Tell backwards what the rows' documents hold from their `starts`, intp [len(rows)], on; costs go along."""
@@ -56,12 +66,13 @@ class Narrator:
         self._tokens[lines, forwards] = self._tokens[lines, backwards]
         self._nats[lines, forwards] = self._nats[lines, backwards]
 
-    def pages(self) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float32]]:
-        """Return all documents in order, end to end: tokens uint16 [N] and nats float32 [N].
+    def pages(self, rows: slice) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float32]]:
+        """Return the documents of these rows in order, end to end: tokens uint16 [N] and nats float32 [N].
 
         What is still due is the choice to end there, which shows in the start of the document that follows; each
         document pays for its own end on its first token.
         """
-        self._nats[:, 0] += self._due
-        written = np.arange(self._tokens.shape[1]) < self.lengths[:, None]
-        return self._tokens[written], self._nats[written]
+        nats = self._nats[rows]
+        nats[:, 0] += self._due[rows]
+        written = np.arange(nats.shape[1]) < self.lengths[rows, None]
+        return self._tokens[rows][written], nats[written]

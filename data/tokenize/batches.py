@@ -30,7 +30,8 @@ class Batch:
     """Some documents in a row of one input, not yet parsed.
 
     `lengths` are the bytes of each text in `payload`, or None for lines of JSON. With `open_end` the last document
-    goes on in the next batch. `consumed` is how many bytes of the input are behind its end.
+    goes on in the next batch. `consumed` is how many bytes of the input are behind its end, `missing` are the indices
+    of rows without a text. With `skip_bad` documents that are none are left out and told by their indices.
     """
 
     start: Position
@@ -38,13 +39,38 @@ class Batch:
     lengths: tuple[int, ...] | None
     open_end: bool = False
     consumed: int = 0
+    missing: tuple[int, ...] = ()
+    skip_bad: bool = False
 
-    def texts(self) -> list[str]:
-        """Return the documents; MalformedError with the index of the line or row that is none."""
+    def texts(self) -> dict[int, str]:
+        """Return the documents by index; MalformedError with the index of the line or row that is none."""
+        texts = {}
+        for index, raw in enumerate(self._raw()):
+            try:
+                if index in self.missing:
+                    raise MalformedError(index, TEXT_FIELD, "null")
+                texts[index] = _parse(index, raw) if self.lengths is None else _decode(index, raw)
+            except MalformedError:
+                if not self.may_skip(index):
+                    raise
+        return texts
+
+    def may_skip(self, index: int) -> bool:
+        """Whether a document may be left out: one that all of lies in this batch, where that was asked for."""
+        return self.skip_bad and not (self.start.inside and index == 0) and not (self.open_end and index == self._last)
+
+    def count(self) -> int:
+        """Return how many documents there are, those that are none among them."""
+        return sum(1 for _ in self._raw())
+
+    @property
+    def _last(self) -> int:
+        return -1 if self.lengths is None else len(self.lengths) - 1
+
+    def _raw(self) -> Iterator[bytes]:
         if self.lengths is None:
-            return [_parse(index, line) for index, line in enumerate(_lines(self.payload))]
-        bounds = accumulate(self.lengths, initial=0)
-        return [_decode(index, self.payload[a:b]) for index, (a, b) in enumerate(pairwise(bounds))]
+            return _lines(self.payload)
+        return (self.payload[a:b] for a, b in pairwise(accumulate(self.lengths, initial=0)))
 
     def line_of(self, index: int) -> int:
         """Return the line, counted from 0 within the payload, that document number `index` begins on."""

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import DataError
-from ..files import TEMPORARY_SUFFIX, replace_file, sync_folder
+from ..files import TEMPORARY_SUFFIX, read_small, replace_file, sync_folder
 from ..shards import HEADER_BYTES, MAX_TOKENS, make_header
 from . import gpt2
 from .gpt2 import Tokens
@@ -41,6 +41,7 @@ class Settings(_Note):
     shard_tokens: int
     val_tokens: int
     duplicates: Literal["refuse", "drop", "keep"]
+    skip_bad: bool = False
 
 
 class Shard(_Note):
@@ -56,7 +57,8 @@ class Resumption(_Note):
     """Where the first unfinished shard begins: a batch, and how many of its tokens are in finished shards.
 
     The rest is what was known when that batch began: the digest of a document that goes on in it, whether that
-    began in validation, and how many training documents were found to be in validation too.
+    began in validation, how many training documents were found to be in validation too, and how many documents of each
+    input were left out.
     """
 
     source: int
@@ -66,6 +68,7 @@ class Resumption(_Note):
     open_digest: str
     open_in_val: bool
     repeated: int
+    skipped: dict[int, int] = {}
 
 
 class Journal(_Note):
@@ -81,12 +84,12 @@ def read_journal(folder: Path, settings: Settings) -> Journal | None:
     """Return what an earlier process noted in `folder`; DataError where it worked on something else."""
     path = folder / _JOURNAL_NAME
     try:
-        journal = Journal.model_validate_json(path.read_bytes())
+        journal = Journal.model_validate_json(read_small(path))
     except FileNotFoundError:
         if any(folder.glob("*.bin")):
             raise DataError(f"{folder}: expected an empty folder, found shards; choose another --out.") from None
         return None
-    except ValidationError as error:
+    except (OSError, ValidationError) as error:
         raise DataError(f"{path}: expected a journal of this program, found another; choose another --out.") from error
     if journal.settings != settings:
         raise DataError(

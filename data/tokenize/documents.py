@@ -7,6 +7,7 @@ of a document; any other, such as a blank line, belongs to the document it ends.
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import DataError
@@ -17,7 +18,10 @@ from .kinds import MAX_LINE_BYTES, kind_of
 BATCH_BYTES = 2**19
 
 _MARK = re.compile(r"\s*(?:<\|\w+\|>|</?s>|\[(?:EOS|SEP|EOT)\])\s*")
-_END_OF_TEXT = "<|endoftext|>"
+_END_OF_TEXT = b"<|endoftext|>"
+_KEPT = "surrogateescape"  # bytes that are no UTF-8 become lone surrogates, and themselves again
+_BROKEN = re.compile("[\udc80-\udcff]")
+_NO_TEXT = b"\xff"
 
 
 def is_mark(separator: str | None) -> bool:
@@ -26,12 +30,17 @@ def is_mark(separator: str | None) -> bool:
 
 
 def read_batches(
-    inputs: list[Path], start: Position, separator: str | None, *, keep_marks: bool = False
+    inputs: list[Path],
+    start: Position,
+    separator: str | None,
+    *,
+    keep_marks: bool = False,
+    skip_bad: bool = False,
 ) -> Iterator[Batch]:
     """Yield the batches of `inputs` from the batch that begins at `start` on.
 
     Raises DataError naming the file, and the line where there is one; for `<|endoftext|>` in the text of a text file
-    too, unless `keep_marks`.
+    too, unless `keep_marks`. With `skip_bad` the batches say that documents which are none may be left out.
     """
     for source in range(start.source, len(inputs)):
         begin = start if source == start.source else Position(source=source)
@@ -39,11 +48,12 @@ def read_batches(
         try:
             kind = kind_of(path)
             if kind == "parquet":
-                yield from parquet.read_batches(path, begin)
+                batches = parquet.read_batches(path, begin)
             elif kind == "lines":
-                yield from _jsonl_batches(path, begin)
+                batches = _jsonl_batches(path, begin)
             else:
-                yield from _text_batches(path, begin, separator, keep_marks)
+                batches = _text_batches(path, begin, separator, keep_marks, skip_bad)
+            yield from (replace(batch, skip_bad=True) for batch in batches) if skip_bad else batches
         except OSError as error:
             raise DataError(
                 f"{path}: expected a readable file, found '{error.strerror or error}'; name files."
@@ -84,22 +94,24 @@ def _jsonl_batches(path: Path, start: Position) -> Iterator[Batch]:
             yield Batch(start=position, payload=payload, lengths=None, consumed=offset)
 
 
-def _text_batches(path: Path, start: Position, separator: str | None, keep_marks: bool) -> Iterator[Batch]:
+def _text_batches(
+    path: Path, start: Position, separator: str | None, keep_marks: bool, skip_bad: bool
+) -> Iterator[Batch]:
     """Documents, gathered until a batch is full; a piece that is not the end of its document ends the batch."""
     offset, inside, first_inside = start.offset, start.inside, start.inside
     texts: list[bytes] = []
-    begin, size, mark = offset, 0, separator if separator and is_mark(separator) else None
-    for text, ends in _pieces(_decoded(path, offset), separator, path):
-        whole = text.removesuffix(mark) if mark and ends else text
-        if _END_OF_TEXT in whole and not keep_marks:
-            raise _marked(path, offset, whole)
+    begin, size, mark = offset, 0, separator.encode() if separator and is_mark(separator) else None
+    for raw, ends, taken in _raw_pieces(path, offset, separator, skip_bad):
+        whole = raw.removesuffix(mark) if mark and ends else raw
+        if not keep_marks and _END_OF_TEXT in whole:
+            raise _marked(path, offset + whole.index(_END_OF_TEXT))
         if not texts:
             begin, first_inside, size = offset, inside, 0
-        offset += len(text.encode())
-        if mark and ends and not inside and not whole.strip():
+        offset += taken
+        if mark and ends and not inside and not whole.decode(errors="replace").strip():
             continue  # between two marks, or behind the last one, there is no document
-        texts.append(whole.encode())
-        size += len(texts[-1])
+        texts.append(whole)
+        size += len(whole)
         inside = not ends
         if size >= BATCH_BYTES or inside:
             yield _text_batch(Position(source=start.source, offset=begin, inside=first_inside), texts, inside, offset)
@@ -108,10 +120,31 @@ def _text_batches(path: Path, start: Position, separator: str | None, keep_marks
         yield _text_batch(Position(source=start.source, offset=begin, inside=first_inside), texts, inside, offset)
 
 
-def _marked(path: Path, offset: int, text: str) -> DataError:
-    line = _line_of(path, offset + len(text[: text.index(_END_OF_TEXT)].encode()))
+def _raw_pieces(path: Path, offset: int, separator: str | None, skip_bad: bool) -> Iterator[tuple[bytes, bool, int]]:
+    """Yield (piece, whether its document ends with it, bytes that it takes in the file).
+
+    With `skip_bad` a document that is no UTF-8 is one byte that is no text, however long it is: whoever makes tokens
+    leaves it out and counts it.
+    """
+    errors, broken = (_KEPT, _broken_documents(path, separator)) if skip_bad else ("strict", {})
+    dropping = dropped = 0
+    for text, ends in _pieces(_decoded(path, offset, errors), separator, path):
+        raw = text.encode(errors=errors)
+        dropping = broken.get(offset, dropping)
+        offset += len(raw)
+        if offset > dropping:
+            yield raw, ends, len(raw)
+            continue
+        dropped += len(raw)
+        if offset == dropping:
+            yield _NO_TEXT, True, dropped
+            dropped = 0
+
+
+def _marked(path: Path, offset: int) -> DataError:
+    mark = _END_OF_TEXT.decode()
     return DataError(
-        f"{path}:{line}: expected text, found the mark {_END_OF_TEXT} in it; give --separator '{_END_OF_TEXT}' where "
+        f"{path}:{_line_of(path, offset)}: expected text, found the mark {mark} in it; give --separator '{mark}' where "
         "it ends documents, or --keep-marks where it is text."
     )
 
@@ -125,9 +158,13 @@ def _pieces(blocks: Iterator[str], separator: str | None, path: Path) -> Iterato
     """Yield (piece, whether its document ends with it); the pieces are those of gpt2.split_pieces."""
     text, at, finished = "", 0, False
     while not finished:
-        block = next(blocks, None)
-        finished = block is None
-        text, at = text[at:] + (block or ""), 0
+        # twice as much at a time, or an endless word is searched over and over
+        parts, wanted = [text[at:]], min(2 * (len(text) - at), MAX_LINE_BYTES)
+        while not finished and sum(map(len, parts)) <= wanted:
+            block = next(blocks, None)
+            finished = block is None
+            parts.append(block or "")
+        text, at = "".join(parts), 0
         while at < len(text):
             found = text.find(separator, at) if separator else -1
             end = found + len(separator or "") if found >= 0 else len(text) if finished else None
@@ -145,7 +182,21 @@ def _pieces(blocks: Iterator[str], separator: str | None, path: Path) -> Iterato
             )
 
 
-def _decoded(path: Path, offset: int) -> Iterator[str]:
+def _broken_documents(path: Path, separator: str | None) -> dict[int, int]:
+    """Where the documents of a text file begin and end, in bytes, that are no UTF-8. Reads all of it."""
+    broken: dict[int, int] = {}
+    start = offset = 0
+    is_broken = False
+    for text, ends in _pieces(_decoded(path, 0, _KEPT), separator, path):
+        offset += len(text.encode(errors=_KEPT))
+        is_broken = is_broken or _BROKEN.search(text) is not None
+        if ends:
+            broken |= {start: offset} if is_broken else {}
+            start, is_broken = offset, False
+    return broken
+
+
+def _decoded(path: Path, offset: int, errors: str) -> Iterator[str]:
     """The file as text, block by block; characters that a block cuts wait for the next one."""
     with path.open("rb") as file:
         file.seek(offset)
@@ -153,10 +204,10 @@ def _decoded(path: Path, offset: int) -> Iterator[str]:
         while block := file.read(BATCH_BYTES):
             raw = rest + block
             whole, rest = _whole_characters(raw)
-            yield _decode_text(path, offset, whole)
+            yield _decode_text(path, offset, whole, errors)
             offset += len(whole)
         if rest:
-            yield _decode_text(path, offset, rest)
+            yield _decode_text(path, offset, rest, errors)
 
 
 def _whole_characters(raw: bytes) -> tuple[bytes, bytes]:
@@ -171,13 +222,14 @@ def _whole_characters(raw: bytes) -> tuple[bytes, bytes]:
     return raw, b""
 
 
-def _decode_text(path: Path, offset: int, raw: bytes) -> str:
+def _decode_text(path: Path, offset: int, raw: bytes, errors: str) -> str:
     try:
-        return raw.decode("utf-8")
+        return raw.decode("utf-8", errors)
     except UnicodeDecodeError as error:
         line = _line_of(path, offset + error.start)
         raise DataError(
-            f"{path}:{line}: expected UTF-8, found byte 0x{raw[error.start]:02x}; convert the file first."
+            f"{path}:{line}: expected UTF-8, found byte 0x{raw[error.start]:02x}; convert the file first, or "
+            "leave out such documents with --skip-bad."
         ) from error
 
 

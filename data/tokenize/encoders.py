@@ -32,38 +32,55 @@ _PIPE_BYTES = 2**20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Encoded:
-    """A batch as tokens, uint16 [N]; the digest of each of its texts; and how many bytes of text it holds."""
+    """A batch as tokens, uint16 [N]; the digest of each of its texts; and how many bytes of text it holds.
+
+    `indices` are those of its texts in the batch, `skipped` is how many documents of it were left out.
+    """
 
     tokens: Tokens
     digests: list[bytes]
     text_bytes: int
+    indices: list[int]
+    skipped: int
 
 
 def encode_batch(batch: Batch) -> Encoded:
     """Return the tokens of one batch. Raises batches.MalformedError, and DataError as gpt2 does."""
-    texts = batch.texts()
+    found = batch.texts()
+    skipped = batch.count() - len(found)
     try:
-        tokens = gpt2.encode_texts(texts, inside=batch.start.inside)
+        tokens = gpt2.encode_texts([*found.values()], inside=batch.start.inside)
     except ValueError as error:  # of tiktoken's regular expression
-        raise _unsplittable(texts, error) from error
+        unsplittable = _unsplittable(found, error)
+        if not batch.may_skip(unsplittable[0].index):
+            raise unsplittable[0] from error
+        for malformed in unsplittable:
+            if batch.may_skip(malformed.index):
+                del found[malformed.index]
+                skipped += 1
+        tokens = gpt2.encode_texts([*found.values()], inside=batch.start.inside)
+    texts = [*found.values()]
     raw = [text.encode() for text in texts]
     digests = [
         _digest(piece) if len(text) <= gpt2.PIECE_CHARACTERS else digest_text(text)
         for text, piece in zip(texts, raw, strict=True)
     ]
-    return Encoded(tokens=tokens, digests=digests, text_bytes=sum(map(len, raw)))
+    return Encoded(
+        tokens=tokens, digests=digests, text_bytes=sum(map(len, raw)), indices=[*found], skipped=skipped
+    )  # fmt: skip
 
 
-def _unsplittable(texts: list[str], error: ValueError) -> MalformedError:
-    """Which of the texts the tokenizer gave up at, and what is longest in it."""
-    for index, text in enumerate(texts):
+def _unsplittable(texts: dict[int, str], error: ValueError) -> list[MalformedError]:
+    """Which of the texts the tokenizer gave up at, and what is longest in each; at least one."""
+    given_up = []
+    for index, text in texts.items():
         try:
             gpt2.encode_texts([text])
         except ValueError:
             run = max((match[0] for match in _RUN.finditer(text)), key=len, default="")
             found = f"{len(run):,} times {run[:1]!r} in a row" if run else f"'{error}'"
-            return MalformedError(index, "text that GPT-2's tokenizer can split", found)
-    return MalformedError(0, "text that GPT-2's tokenizer can split", f"'{error}'")
+            given_up.append(MalformedError(index, "text that GPT-2's tokenizer can split", found))
+    return given_up or [MalformedError(next(iter(texts)), "text that GPT-2's tokenizer can split", f"'{error}'")]
 
 
 def digest_text(text: str) -> bytes:
@@ -110,7 +127,8 @@ def _next(
         return batch, encode()
     except MalformedError as error:
         raise DataError(
-            f"{place_of(batch, error.index)}: expected {error.expected}, found {error.found}; mend or drop it."
+            f"{place_of(batch, error.index)}: expected {error.expected}, found {error.found}; mend or drop it, or "
+            "leave out all such documents with --skip-bad."
         ) from error
 
 

@@ -1,19 +1,15 @@
-"""Token files of others: what is asked of bytes before they are taken for tokens, and of training beside validation."""
+"""Token files of others: what is asked of bytes before they are taken for tokens."""
 
-import hashlib
 import string
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import DataError
+from ..overlap import LEAST_TOKENS
 from ..shards import MAGIC
 
 LLAMA_MAGIC = 20240801  # llm.c's shards of 32-bit tokens
-LEAST_TOKENS = 256  # fewer are no stream of tokens, whatever else they are
 _HEAD_BYTES = 2**20
 _MODEL_MAGICS = {20240326, 20240327}  # llm.c's checkpoints
 _FOREIGN = {
@@ -25,8 +21,6 @@ _FOREIGN = {
 }  # fmt: skip
 _PRINTABLE = np.isin(np.arange(256), np.frombuffer(string.printable.encode(), np.uint8))
 _MOSTLY = 0.99
-
-Tokens = npt.NDArray[np.uint16]
 
 
 def expect_tokens(path: Path) -> None:
@@ -67,7 +61,7 @@ def _other_numbers(head: bytes, size: int) -> str | None:
         return f"{size:,} bytes"
     if _PRINTABLE[np.frombuffer(head, np.uint8)].mean() >= _MOSTLY:
         return "printable text"
-    if size < 2 * LEAST_TOKENS:
+    if size < 2 * LEAST_TOKENS:  # fewer are no stream of tokens, whatever else they are
         return f"{size // 2:,} numbers, fewer than a window takes"
     tokens = np.frombuffer(head[: len(head) // 2 * 2], "<u2")
     if (tokens == tokens[0]).all():
@@ -77,61 +71,3 @@ def _other_numbers(head: bytes, size: int) -> str | None:
         if (zeros == 0).mean() >= _MOSTLY > (others == 0).mean():
             return "zeros in every second place, as numbers of four bytes have"
     return None
-
-
-def refuse_repeats(val: Tokens, train: list[Tokens], document_token: int | None, name: str) -> None:
-    """Raise DataError where training data holds the validation data, as a whole or one of its documents."""
-    count, found = find_repeats(val, train, document_token)
-    if count:
-        raise DataError(
-            f"{name}: expected training data without the validation data, found {found}; leave them out, or import it "
-            "with --duplicates keep."
-        )
-
-
-def find_repeats(val: Tokens, train: list[Tokens], document_token: int | None) -> tuple[int, str]:
-    """How much of validation is in training too, and in words.
-
-    Without a `document_token` the text is one document, and its first and last tokens are looked for.
-    """
-    if val.size >= LEAST_TOKENS and any(part.size == val.size and bool((part == val).all()) for part in train):
-        return 1, "a training shard that is the validation shard"
-    if document_token is None:
-        ends = (val[:LEAST_TOKENS].tobytes(), val[-LEAST_TOKENS:].tobytes())
-        is_in = val.size >= LEAST_TOKENS and all(any(_holds(part, end) for part in train) for end in ends)
-        return int(is_in), "training data that holds the validation data"
-    known = {digest for digest, size in _documents([val], document_token) if size}
-    hits = sum(digest in known for digest, size in _documents(train, document_token) if size)
-    return hits, f"{hits:,} training documents that are in validation too"
-
-
-def _holds(part: Tokens, wanted: bytes) -> bool:
-    step, overlap = 2**24, len(wanted) // 2
-    for start in range(0, part.size, step):
-        block = part[start : start + step + overlap].tobytes()
-        at = block.find(wanted)
-        while at != -1:
-            if at % 2 == 0:
-                return True
-            at = block.find(wanted, at + 1)
-    return False
-
-
-def _documents(parts: Iterable[Tokens], document_token: int) -> Iterator[tuple[bytes, int]]:
-    """(digest, tokens) of every whole document; one goes on where the next part does not begin with its token.
-
-    What stands before the first token of a document, or behind the last one of the whole, may be cut: it is asked for
-    as it is.
-    """
-    open_sha, open_size = hashlib.sha256(), 0
-    for part in parts:
-        starts = np.flatnonzero(part == document_token).tolist()
-        for begin, end in pairwise([0, *starts, part.size]):
-            at = begin
-            if at < part.size and part[at] == document_token and (at > 0 or starts[:1] == [0]) and end > at:
-                yield open_sha.digest(), open_size
-                open_sha, open_size = hashlib.sha256(), 0
-                at += 1
-            open_sha.update(part[at:end].astype("<u2", copy=False).tobytes())
-            open_size += max(0, end - at)
-    yield open_sha.digest(), open_size

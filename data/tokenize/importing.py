@@ -19,9 +19,10 @@ from ..datasets import Dataset, write_manifest
 from ..digests import measure
 from ..errors import DataError
 from ..files import TEMPORARY_SUFFIX, locked
+from ..overlap import find_repeats, refuse_repeats
 from ..shards import MAGIC, make_header, read_shard, write_shard
 from . import gpt2
-from .foreign import LLAMA_MAGIC, expect_tokens, find_repeats, refuse_repeats
+from .foreign import LLAMA_MAGIC, expect_tokens
 from .order import SHARD_TOKENS
 
 TRAIN_SHARE = 0.9  # of the characters of a text, as nanoGPT splits it

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ Kind = Literal["text", "lines", "parquet"]
 
 MAX_LINE_BYTES = 2**26
 _HEAD_BYTES = 2**16
+_FIRST_LINES = 16
 _LINES_SUFFIXES = {".jsonl", ".ndjson"}
 _PACKED = {  # what they begin with
     b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip",
@@ -45,15 +47,17 @@ def kind_of(path: Path) -> Kind:
 
 
 def _is_line(path: Path, *, is_json: bool) -> bool:
-    """Whether the first line that is not blank is an object with a text. Raises DataError for another .json."""
+    """Whether one of the first lines is an object with a text: the very first may be broken. Raises DataError for
+    another .json."""
     with path.open("rb") as file:
-        line = next((line for line in iter(lambda: file.readline(MAX_LINE_BYTES), b"") if line.strip()), b"")
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        record = None
-    if isinstance(record, dict) and TEXT_FIELD in record:
-        return True
+        lines = (line for line in iter(lambda: file.readline(MAX_LINE_BYTES), b"") if line.strip())
+        for line in islice(lines, _FIRST_LINES):
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(record, dict) and TEXT_FIELD in record:
+                return True
     if is_json:
         raise DataError(
             f"{path}: expected one JSON object with a field `{TEXT_FIELD}` a line, found other JSON; write it so "

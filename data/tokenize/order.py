@@ -20,6 +20,7 @@ class Order:
 
     `separator` ends every document of a text file (it belongs to it unless it is a mark such as `<|endoftext|>`); None
     takes each file as one document. With `keep_marks` that mark is text where it stands in a text file.
+    With `skip_bad` documents that cannot be decoded or encoded are left out and counted, else they are errors.
     `val_tokens` is the size of the validation shard where no `val_inputs` fill it.
     """
 
@@ -31,6 +32,7 @@ class Order:
     val_tokens: int | None = None
     duplicates: Duplicates = "refuse"
     keep_marks: bool = False
+    skip_bad: bool = False
     title: str = "Tokenized here"
     licence: str = "unknown"
 
@@ -64,6 +66,7 @@ def settings_of(order: Order) -> Settings:
         shard_tokens=order.shard_tokens,
         val_tokens=order.val_tokens or order.shard_tokens,
         duplicates=order.duplicates,
+        skip_bad=order.skip_bad,
     )
 
 

@@ -31,7 +31,7 @@ def read_batches(path: Path, start: Position) -> Iterator[Batch]:
             if rows.num_rows:
                 consumed = size * row // file.metadata.num_rows
                 column = _plain(rows.column(0))
-                yield _rows_batch(path, Position(source=start.source, offset=first), column, consumed)
+                yield _rows_batch(Position(source=start.source, offset=first), column, consumed)
     finally:
         file.close()
 
@@ -79,15 +79,12 @@ def _plain(column: Any) -> Any:
     return column.cast(pa.large_string())
 
 
-def _rows_batch(path: Path, start: Position, column: Any, consumed: int) -> Batch:
+def _rows_batch(start: Position, column: Any, consumed: int) -> Batch:
     """The column's own bytes: no string is made here."""
-    if column.null_count:
-        nulls = column.is_null().to_pylist()
-        raise DataError(
-            f"{path}, row {start.offset + nulls.index(True) + 1}: expected {TEXT_FIELD}, found null; drop such rows."
-        )
+    missing = np.flatnonzero(column.is_null()).tolist() if column.null_count else ()
     _, offsets, values = column.buffers()
     wide = np.int64 if str(column.type) == "large_string" else np.int32
     bounds = np.frombuffer(offsets, wide)[column.offset : column.offset + len(column) + 1]
     payload = memoryview(values)[bounds[0] : bounds[-1]].tobytes() if values is not None else b""
-    return Batch(start=start, payload=payload, lengths=tuple(np.diff(bounds).tolist()), consumed=consumed)
+    lengths = tuple(np.diff(bounds).tolist())
+    return Batch(start=start, payload=payload, lengths=lengths, consumed=consumed, missing=tuple(missing))

@@ -7,6 +7,7 @@ asked otherwise: the loss would measure memory.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,6 +71,8 @@ class _Work:
         self._file: ShardFile | None = None
         self._repeats = RepeatedDocuments()
         self._before = (b"", False, 0)  # what _repeats knew at the start of the batch at hand
+        self._skipped: Counter[int] = Counter()  # documents left out, by input
+        self._skipped_before: dict[int, int] = {}
         self._start, self._skip = Position(), 0
 
     def run(self, workers: int, progress: Progress | None) -> Dataset:
@@ -82,7 +85,10 @@ class _Work:
         elif journal.resumption is not None:
             self._resume(journal.shards, journal.resumption)
         done = _Done([*self._settings.val_inputs, *self._settings.inputs], progress)
-        batches = read_batches(self._paths, self._start, self._order.separator, keep_marks=self._order.keep_marks)
+        order = self._order
+        batches = read_batches(
+            self._paths, self._start, order.separator, keep_marks=order.keep_marks, skip_bad=order.skip_bad
+        )
         try:
             for batch, encoded in encoders.encode_all(batches, workers, self._place_of):
                 self._take(batch, encoded)
@@ -97,17 +103,21 @@ class _Work:
         self._start = Position(source=at.source, offset=at.offset, inside=at.inside)
         self._skip = at.skip
         self._repeats = RepeatedDocuments(bytes.fromhex(at.open_digest), at.open_in_val, at.repeated)
+        self._skipped = Counter(at.skipped)
         if shards:
             self._repeats.load(self._order.out)
 
     def _take(self, batch: Batch, encoded: Encoded) -> None:
         self._before = (self._repeats.open_digest, self._repeats.open_in_val, self._repeats.count)
+        self._skipped_before = dict(self._skipped)
         if self._order.val_inputs and not self._shards and not self._is_val_source(batch):
             self._end_val_inputs(batch)
         tokens = self._without_repeats(batch, encoded)
         whole = tokens.size == encoded.tokens.size and self._skip == 0
         self._place(batch, tokens[self._skip :], self._skip, encoded.text_bytes if whole else None)
         self._skip = 0
+        if encoded.skipped:
+            self._skipped[batch.start.source] += encoded.skipped
 
     def _end_val_inputs(self, batch: Batch) -> None:
         if self._file is None:
@@ -157,6 +167,7 @@ class _Work:
             open_digest=open_digest.hex(),
             open_in_val=open_in_val,
             repeated=repeated,
+            skipped=self._skipped_before,
         )
         journal = Journal(settings=self._settings, shards=self._shards, resumption=resumption)
         cutting.write_journal(self._order.out, journal)
@@ -169,7 +180,7 @@ class _Work:
             return encoded.tokens
         in_two_batches = hits[0] == 0 and batch.start.inside
         if self._order.duplicates == "refuse" or (self._order.duplicates == "drop" and in_two_batches):
-            raise self._refusal(batch, hits[0])
+            raise self._refusal(batch, encoded.indices[hits[0]])
         if self._order.duplicates == "keep":
             return encoded.tokens
         starts = [*np.flatnonzero(encoded.tokens == gpt2.END_OF_TEXT).tolist(), encoded.tokens.size]
@@ -209,21 +220,28 @@ class _Work:
             self._file = None
         if len(self._shards) < 2:
             found = self._file.tokens if self._file else sum(shard.tokens for shard in self._shards)
+            left_out = f" ({self._skipped.total():,} documents were left out)" if self._skipped else ""
             raise DataError(
-                f"{out}: expected more tokens than the validation shard takes, found {found:,} in all; give more text "
-                "or a smaller --val-tokens."
+                f"{out}: expected more tokens than the validation shard takes, found {found:,} in all{left_out}; give "
+                "more text or a smaller --val-tokens."
             )
-        dataset = _describe(order, self._shards, self._repeats.count)
+        dataset = _describe(order, self._shards, self._repeats.count, self._skipped_by_name())
         write_manifest(own_manifest_path(out), dataset)
         cutting.write_journal(out, Journal(settings=self._settings, shards=self._shards, resumption=None))
         return dataset
+
+    def _skipped_by_name(self) -> dict[str, int]:
+        by_name: Counter[str] = Counter()
+        for source, count in sorted(self._skipped.items()):
+            by_name[self._paths[source].name] += count
+        return dict(by_name)
 
 
 def _shard_name(name: str, index: int) -> str:
     return f"{name}_{'train' if index else 'val'}_{index:06d}.bin"
 
 
-def _describe(order: Order, shards: list[Shard], repeated: int) -> Dataset:
+def _describe(order: Order, shards: list[Shard], repeated: int, skipped: dict[str, int]) -> Dataset:
     name, (val, *train) = order.out.name, shards
     return Dataset(
         schema_version=1,
@@ -244,6 +262,8 @@ def _describe(order: Order, shards: list[Shard], repeated: int) -> Dataset:
         val_documents=val.documents,
         val_bytes=val.bytes,
         repeated_documents=repeated if order.duplicates == "keep" else 0,
+        skipped_documents=sum(skipped.values()) if order.skip_bad else None,
+        skipped=skipped,
         sha256=digests.measure([order.out / shard.file for shard in shards]),
     )
 

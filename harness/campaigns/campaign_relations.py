@@ -47,7 +47,11 @@ def ledger_goes_back_in_time(facts: CampaignFacts) -> Iterator[Contradiction]:
             yield f"line {b.seq + 1} of the ledger is older than the one before it", f"{a.at} or later", f"{b.at}"
     latest = max((entry.at for entry in facts.ledger.entries), default=None)
     if latest is not None and latest > clock.utc_now() + AHEAD:
-        yield "the ledger is of the future", f"{clock.utc_now()} or earlier", f"{latest}"
+        yield (
+            "the ledger is of the future, or this machine's clock is behind",
+            f"{clock.utc_now()} or earlier",
+            f"{latest}",
+        )
 
 
 def plan_named_after_its_time(facts: CampaignFacts) -> Iterator[Contradiction]:

@@ -206,7 +206,7 @@ def _given(value: float | None) -> Assumption | None:
 
 def _margin(track: Track, standing: Group) -> Assumption:
     """How far below the target the standing record lies; upstream's habit where there is none."""
-    losses = [run.score.val_loss for run in standing if run.score is not None]
+    losses = [run.score.tested_loss for run in standing if run.score is not None]
     if losses and track.target_val_loss is not None:
         margin = track.target_val_loss - math.fsum(losses) / len(losses)
         if margin > 0:
@@ -261,7 +261,7 @@ def _sd_interval(degrees: int) -> tuple[float, float]:
 
 def _loss(run: RunRecord) -> float:
     assert run.score is not None
-    return run.score.val_loss
+    return run.score.tested_loss
 
 
 def _log_time(run: RunRecord) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..formats.run import Finding
-from . import campaign_relations, run_relations
+from . import campaign_relations, exam_relations, run_relations
 from .campaign_relations import CampaignFacts
 from .run_relations import Contradiction, RunFacts
 
@@ -46,16 +46,17 @@ OF_RUNS: tuple[tuple[Callable[[RunFacts], Iterator[Contradiction]], str, FixedBy
     (run_relations.prepared_more_than_its_cores, "charge of PREPARE, prepare_ns, cpu_cores", "physics"),
     (run_relations.beyond_a_limit, "phases, weights, budget", "the track"),
     (run_relations.curve_outside_the_run, "elapsed_ns of progress.jsonl, stamps", "physics"),
-    (run_relations.negative_loss, "losses, 0", "physics"),
-    (run_relations.mean_above_maximum, "mean and maximum of probes, pairs", "physics"),
-    (run_relations.gain_beyond_its_probes, "gain, its error, maximum, window", "physics"),
-    (run_relations.gap_is_no_difference, "gap, losses of shadow and scored text", "physics"),
-    (run_relations.gap_error_below_its_windows, "error of the gap, losses of windows", "physics"),
-    (run_relations.windows_are_not_the_tracks, "window, batch, sums, evaluation", "the track"),
-    (run_relations.fewer_probes_than_the_tracks, "pairs, probe_pairs", "the track"),
-    (run_relations.shadow_is_not_the_tracks, "shadow's count and source, shadow_tokens, dataset", "the track"),
-    (run_relations.untold_finding, "findings, score, tolerances", "the track"),
-    (run_relations.sentence_tells_another_loss, "sentence, val_loss", "the harness"),
+    (exam_relations.negative_loss, "losses, 0", "physics"),
+    (exam_relations.mean_above_maximum, "mean and maximum of probes, pairs", "physics"),
+    (exam_relations.gain_beyond_its_probes, "gain, its error, maximum, window", "physics"),
+    (exam_relations.leak_is_not_charged, "leak_nats, gains of the last position and of state, maxima", "the track"),
+    (exam_relations.gap_is_no_difference, "gap, losses of shadow and scored text", "physics"),
+    (exam_relations.gap_error_below_its_windows, "error of the gap, losses of windows", "physics"),
+    (exam_relations.windows_are_not_the_tracks, "window, batch, sums, evaluation", "the track"),
+    (exam_relations.fewer_probes_than_the_tracks, "pairs, probe_pairs", "the track"),
+    (exam_relations.shadow_is_not_the_tracks, "shadow's count and source, shadow_tokens, dataset", "the track"),
+    (exam_relations.untold_finding, "findings, score, tolerances", "the track"),
+    (exam_relations.sentence_tells_another_loss, "sentence, val_loss", "the harness"),
     (run_relations.machine_did_the_impossible, "load, train_ns, cores", "physics"),
     (run_relations.data_is_not_the_tracks, "shards read, shards of the dataset", "the track"),
     (run_relations.relabelling_without_digest, "relabelled, its digest", "the harness"),

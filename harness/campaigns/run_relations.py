@@ -4,20 +4,14 @@ The docstring of a relation says why it holds; the table is in relations.py. Wha
 its rounding to the second and its drift; nothing else bears anything.
 """
 
-import math
-import re
-import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from data.datasets import Dataset
 
-from ..formats.run import RunRecord, Score
+from ..formats.run import RunRecord
 from ..formats.track import Track
-from ..scoring import probes
-from ..scoring.findings import findings
-from ..scoring.tally import MAX_SUMS
 from ..status import Status
 from ..system.clock import NS
 
@@ -49,7 +43,8 @@ def least_wall_s(raw_ns: int) -> float:
     return raw_ns / NS * (1 - WALL_DRIFT) - WALL_SLACK_S
 
 
-def _name(run: RunRecord) -> str:
+def the_run(run: RunRecord) -> str:
+    """Of a run, in a sentence."""
     return f"run {run.run_id}"
 
 
@@ -60,7 +55,7 @@ def run_ends_before_it_begins(facts: RunFacts) -> Iterator[Contradiction]:
     """A run begins, and then it ends."""
     run = facts.run
     if run.finished_at is not None and wall_seconds(run.started_at, run.finished_at) < 0:
-        yield f"{_name(run)} ends before it begins", f"{run.started_at} or later", f"{run.finished_at}"
+        yield f"{the_run(run)} ends before it begins", f"{run.started_at} or later", f"{run.finished_at}"
 
 
 def run_named_after_its_start(facts: RunFacts) -> Iterator[Contradiction]:
@@ -68,7 +63,7 @@ def run_named_after_its_start(facts: RunFacts) -> Iterator[Contradiction]:
     run = facts.run
     named = named_at(run.run_id)
     if named is None or wall_seconds(named, run.started_at) < 0:
-        yield f"{_name(run)} begins before it was named", run.run_id[:20], f"{run.started_at}"
+        yield f"{the_run(run)} begins before it was named", run.run_id[:20], f"{run.started_at}"
 
 
 def named_at(run_id: str) -> datetime | None:
@@ -91,7 +86,7 @@ def stamps_out_of_order(facts: RunFacts) -> Iterator[Contradiction]:
     gap = stamps.go_ns is None and stamps.stop_ns is not None
     if gap or reached != sorted(reached) or (stamps.stop_ns is not None and stamps.stop_ns == stamps.go_ns):
         found = ", ".join(map(str, [*times, stamps.dead_ns]))
-        yield f"{_name(run)}: its stamps are in no order", "start, GO, STOP and death one after the other", found
+        yield f"{the_run(run)}: its stamps are in no order", "start, GO, STOP and death one after the other", found
 
 
 def complete_run_lacks_times(facts: RunFacts) -> Iterator[Contradiction]:
@@ -106,7 +101,7 @@ def complete_run_lacks_times(facts: RunFacts) -> Iterator[Contradiction]:
     }
     missing = [name for name, value in phases.items() if not value]
     if missing:
-        yield f"{_name(run)} is complete and lacks times", "every phase of a run", ", ".join(missing)
+        yield f"{the_run(run)} is complete and lacks times", "every phase of a run", ", ".join(missing)
 
 
 def run_shorter_than_its_phases(facts: RunFacts) -> Iterator[Contradiction]:
@@ -118,7 +113,7 @@ def run_shorter_than_its_phases(facts: RunFacts) -> Iterator[Contradiction]:
     least_s = least_wall_s(last_ns - stamps.start_ns + (run.phases.score_ns or 0))
     found_s = wall_seconds(run.started_at, run.finished_at)
     if found_s < least_s:
-        sentence = f"{_name(run)} took less time on the wall clock than its phases"
+        sentence = f"{the_run(run)} took less time on the wall clock than its phases"
         yield sentence, f"at least {least_s:.1f} s from its start to its end", f"{found_s:.0f} s"
 
 
@@ -131,9 +126,9 @@ def exam_longer_than_scoring(facts: RunFacts) -> Iterator[Contradiction]:
     parts |= {charge.kind: charge.measured_ns for charge in run.charges if charge.kind != "prepare"}
     for name, took_ns in parts.items():
         if took_ns > score_ns * (1 + WALL_DRIFT):  # the judge's clock is slewed
-            yield f"{_name(run)}: {name} took longer than all of scoring", f"at most {score_ns} ns", f"{took_ns} ns"
+            yield f"{the_run(run)}: {name} took longer than all of scoring", f"at most {score_ns} ns", f"{took_ns} ns"
     if run.score is not None and run.score.eval_ns == 0:
-        yield f"{_name(run)}: the exam took no time", "more than 0 ns", "0 ns"
+        yield f"{the_run(run)}: the exam took no time", "more than 0 ns", "0 ns"
 
 
 def prepared_more_than_its_cores(facts: RunFacts) -> Iterator[Contradiction]:
@@ -143,7 +138,7 @@ def prepared_more_than_its_cores(facts: RunFacts) -> Iterator[Contradiction]:
         most_ns = (prepare_ns or 0) * run.environment.cpu_cores + NS
         if charge.kind == "prepare" and charge.measured_ns > most_ns:
             yield (
-                f"{_name(run)}: PREPARE had more processor time than its cores gave",
+                f"{the_run(run)}: PREPARE had more processor time than its cores gave",
                 f"at most {most_ns} ns",
                 (f"{charge.measured_ns} ns"),
             )
@@ -158,10 +153,10 @@ def beyond_a_limit(facts: RunFacts) -> Iterator[Contradiction]:
     for phase, limit_s in limits_s.items():
         took_s = (getattr(run.phases, f"{phase}_ns") or 0) / NS
         if took_s > limit_s + LIMIT_SLACK_S:
-            yield f"{_name(run)} was complete beyond a limit", f"{phase} of at most {limit_s:g} s", f"{took_s:.3f} s"
+            yield f"{the_run(run)} was complete beyond a limit", f"{phase} of at most {limit_s:g} s", f"{took_s:.3f} s"
     if run.weights is not None and run.weights.bytes > track.budget.weights_bytes:
         expected = f"weights of at most {track.budget.weights_bytes} bytes"
-        yield f"{_name(run)} was complete beyond a limit", expected, f"{run.weights.bytes}"
+        yield f"{the_run(run)} was complete beyond a limit", expected, f"{run.weights.bytes}"
 
 
 def curve_outside_the_run(facts: RunFacts) -> Iterator[Contradiction]:
@@ -171,163 +166,11 @@ def curve_outside_the_run(facts: RunFacts) -> Iterator[Contradiction]:
     if not elapsed:
         return
     if elapsed != sorted(elapsed) or elapsed[0] < 0:
-        yield f"{_name(run)}: its curve goes back in time", "points one after the other", "others"
+        yield f"{the_run(run)}: its curve goes back in time", "points one after the other", "others"
     if run.status == Status.COMPLETE and stamps is not None and stamps.go_ns is not None and stamps.dead_ns is not None:
         most_ns = stamps.dead_ns - stamps.go_ns
         if max(elapsed) > most_ns:
-            yield f"{_name(run)}: its curve goes on after its end", f"at most {most_ns} ns", f"{max(elapsed)} ns"
-
-
-def negative_loss(facts: RunFacts) -> Iterator[Contradiction]:
-    """A loss is minus the logarithm of a probability, so no sum of losses is negative."""
-    run, score = facts.run, facts.run.score
-    if score is None:
-        return
-    least = min(score.windows.loss_sums, default=0.0)
-    parts = {"val_loss": score.val_loss, "loss_sum": score.loss_sum, "a window": least}
-    if score.shadow is not None:
-        parts["the shadow text"] = score.shadow.val_loss
-    for name, loss in parts.items():
-        if loss < 0:
-            yield f"{_name(run)} has a negative loss: {name}", "0 nats or more", repr(loss)
-
-
-def mean_above_maximum(facts: RunFacts) -> Iterator[Contradiction]:
-    """The mean of sizes lies between 0 and their maximum; of no pairs both are 0."""
-    run, score = facts.run, facts.run.score
-    if score is None:
-        return
-    found = score.probes
-    for name, sizes in (("suffix", found), ("order", found.order), ("repeat", found.repeat)):
-        if sizes is None:
-            continue
-        mean, most = sizes.mean_abs_difference, sizes.max_abs_difference
-        if not 0 <= mean <= most * (1 + ARITHMETIC) or (sizes.pairs <= 0 and most != 0) or sizes.pairs < 0:
-            sentence = f"{_name(run)}: the mean of its {name} probes does not fit their maximum"
-            yield sentence, f"0 to {most!r} nats in {sizes.pairs} pairs", f"{mean!r}"
-
-
-def gain_beyond_its_probes(facts: RunFacts) -> Iterator[Contradiction]:
-    """A gain over a prefix is at most its tokens times the largest difference of one; two pairs have an error."""
-    run, score = facts.run, facts.run.score
-    if score is None or score.probes.gain is None:
-        return
-    found, error = score.probes, score.probes.gain_standard_error
-    most = found.max_abs_difference * score.windows.tokens * (1 + ARITHMETIC)
-    if abs(score.probes.gain) > most:
-        yield f"{_name(run)}: its gain is beyond what its probes differ by", f"at most {most!r}", f"{found.gain!r}"
-    if (error is None) != (found.pairs < 2) or (error is not None and not 0 <= error <= most * 2):
-        yield f"{_name(run)}: the standard error of its gain does not fit", f"of {found.pairs} pairs", f"{error!r}"
-
-
-def gap_is_no_difference(facts: RunFacts) -> Iterator[Contradiction]:
-    """The shadow gap is the loss of the shadow text minus that of the scored text, to seven digits."""
-    run, score = facts.run, facts.run.score
-    if score is None or score.shadow is None:
-        return
-    shadow = score.shadow
-    expected = shadow.val_loss - score.loss_sum / max(1, score.count)
-    if abs(shadow.gap - expected) > ROUNDED:
-        yield f"{_name(run)}: its shadow gap is not the difference of its losses", f"{expected:.7f}", f"{shadow.gap!r}"
-
-
-def gap_error_below_its_windows(facts: RunFacts) -> Iterator[Contradiction]:
-    """The gap's standard error is at least what the scored windows alone give, and is there with two windows a side."""
-    run, score = facts.run, facts.run.score
-    if score is None or score.shadow is None or len(score.windows.counts) != len(score.windows.loss_sums):
-        return
-    error, tokens = score.shadow.standard_error, max(1, score.windows.tokens)
-    several = min(_windows(score), -(-score.shadow.count // tokens)) >= 2
-    if (error is None) == several or (error is not None and error < 0):
-        sentence = f"{_name(run)}: the standard error of its shadow gap does not fit its windows"
-        yield sentence, "one, where both sides have two windows", repr(error)
-    elif error is not None and score.windows.windows_per_sum == 1 and min(score.windows.counts, default=0) > 0:
-        means = [part / count for part, count in zip(score.windows.loss_sums, score.windows.counts, strict=True)]
-        least = statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else 0.0
-        if error < least * (1 - ARITHMETIC):
-            sentence = f"{_name(run)}: its shadow gap is surer than its windows allow"
-            yield sentence, f"a standard error of at least {least!r}", repr(error)
-
-
-def _windows(score: Score) -> int:
-    return -(-score.count // max(1, score.windows.tokens))
-
-
-def windows_are_not_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:
-    """Windows and batches are within the track's limits, and summed in as many groups as the judge makes of them."""
-    run, score, track = facts.run, facts.run.score, facts.track
-    if score is None:
-        return
-    tokens, batch = score.windows.tokens, score.eval_batch
-    if tokens < 1 or batch < 1:
-        yield f"{_name(run)} had windows or batches of nothing", "1 or more", f"{tokens} tokens, batches of {batch}"
-        return
-    per_sum = -(-_windows(score) // MAX_SUMS)
-    if score.windows.windows_per_sum != per_sum:
-        sentence = f"{_name(run)}: its windows are not summed as the judge sums them"
-        yield sentence, f"{per_sum} a sum", f"{score.windows.windows_per_sum}"
-    if track is None:
-        return
-    evaluation = track.evaluation
-    if tokens > min(evaluation.max_tokens, track.data.val_tokens):
-        yield f"{_name(run)} had longer windows than the track allows", f"at most {evaluation.max_tokens}", f"{tokens}"
-    if batch > 1 and tokens * batch > evaluation.max_batch_tokens:
-        expected = f"at most {evaluation.max_batch_tokens} tokens"
-        yield f"{_name(run)} had larger batches than the track allows", expected, f"{tokens * batch}"
-
-
-def fewer_probes_than_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:
-    """The judge draws as many suffix probes as the track says, and a quarter as many of order and of repetition."""
-    run, score, track = facts.run, facts.run.score, facts.track
-    if score is None or track is None:
-        return
-    wanted, windows, found = track.evaluation.probe_pairs, _windows(score), score.probes
-    state = min(-(-wanted // probes.SHARE_OF_STATE_PROBES), windows)
-    for name, expected, sizes in (
-        ("suffix", min(wanted, windows), found),
-        ("order", state, found.order),
-        ("repeat", state, found.repeat),
-    ):
-        pairs = 0 if sizes is None else sizes.pairs
-        if pairs < expected:
-            yield f"{_name(run)} was asked too few {name} probes", f"{expected} pairs", f"{pairs}"
-
-
-def shadow_is_not_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:
-    """Where track and dataset have shadow text, every exam has as much of it, of the dataset's kind; elsewhere none."""
-    run, score, track, dataset = facts.run, facts.run.score, facts.track, facts.dataset
-    if score is None or track is None or dataset is None or (dataset.kind != "embedded" and dataset.val_tokens is None):
-        return
-    tokens, wanted = max(1, score.windows.tokens), track.evaluation.shadow_tokens
-    if dataset.kind != "embedded":
-        room = max(0, (dataset.val_tokens or 0) - track.data.val_tokens - 2) // tokens
-        wanted = 0 if wanted == 0 else min(room, max(1, wanted // tokens)) * tokens
-    source = "fresh" if dataset.kind == "embedded" else "rest"
-    expected = f"{wanted} tokens, {source}" if wanted else "none"
-    found = f"{score.shadow.count} tokens, {score.shadow.source}" if score.shadow else "none"
-    if expected != found:
-        yield f"{_name(run)} was not asked the track's shadow text", expected, found
-
-
-def untold_finding(facts: RunFacts) -> Iterator[Contradiction]:
-    """What a score breaks of the track's limits stands among the run's findings, in either arm."""
-    run, score, track = facts.run, facts.run.score, facts.track
-    if score is None or track is None or run.practice:
-        return
-    told = {finding.id for finding in run.errors}
-    untold = sorted({finding.id for finding in findings(score, track.evaluation)} - told)
-    if untold:
-        yield f"{_name(run)} does not tell what its score shows", "findings of its score", ", ".join(untold)
-
-
-def sentence_tells_another_loss(facts: RunFacts) -> Iterator[Contradiction]:
-    """The sentence of a complete run tells its loss, to the digits it has."""
-    run, score = facts.run, facts.run.score
-    said = re.search(r"\bval_loss (-?\d+\.(\d+))", run.sentence)
-    if run.status != Status.COMPLETE or score is None or said is None:
-        return
-    if abs(float(said[1]) - score.val_loss) > 0.51 * 10.0 ** -len(said[2]):
-        yield f"{_name(run)}: its sentence tells another loss", f"{score.val_loss}", said[1]
+            yield f"{the_run(run)}: its curve goes on after its end", f"at most {most_ns} ns", f"{max(elapsed)} ns"
 
 
 def machine_did_the_impossible(facts: RunFacts) -> Iterator[Contradiction]:
@@ -337,16 +180,20 @@ def machine_did_the_impossible(facts: RunFacts) -> Iterator[Contradiction]:
         return
     if run.phases.train_ns is not None and load.wall_ns < run.phases.train_ns:
         yield (
-            f"{_name(run)}: its load is of less time than its training",
+            f"{the_run(run)}: its load is of less time than its training",
             f"{run.phases.train_ns} ns",
             f"{load.wall_ns} ns",
         )
     if load.cores > run.environment.cpu_cores:
-        yield f"{_name(run)}: its load is of more cores than there are", f"{run.environment.cpu_cores}", f"{load.cores}"
+        yield (
+            f"{the_run(run)}: its load is of more cores than there are",
+            f"{run.environment.cpu_cores}",
+            f"{load.cores}",
+        )
     most_ns = load.cores * (load.wall_ns + COUNTER_SLACK_NS)
     if load.others_ns + load.steal_ns > most_ns:
         found = f"{load.others_ns + load.steal_ns} ns"
-        yield f"{_name(run)}: others had more of its cores than there was", f"at most {most_ns} ns", found
+        yield f"{the_run(run)}: others had more of its cores than there was", f"at most {most_ns} ns", found
 
 
 def data_is_not_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:
@@ -358,7 +205,7 @@ def data_is_not_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:
     if run.data.keys() != expected:
         wrong = sorted(run.data.keys() ^ expected)
         yield (
-            f"{_name(run)} had other shards than its track",
+            f"{the_run(run)} had other shards than its track",
             f"{len(expected)} shards",
             f"{len(wrong)} wrong, {wrong[0]}",
         )
@@ -369,7 +216,7 @@ def relabelling_without_digest(facts: RunFacts) -> Iterator[Contradiction]:
     run = facts.run
     named = run.relabelling_sha256 is not None
     if (named and not run.relabelled) or (run.relabelled and not named and run.status == Status.COMPLETE):
-        yield f"{_name(run)}: relabelled and its digest do not fit", f"{run.relabelled}", f"{named}"
+        yield f"{the_run(run)}: relabelled and its digest do not fit", f"{run.relabelled}", f"{named}"
 
 
 def impossible_machine(facts: RunFacts) -> Iterator[Contradiction]:
@@ -382,11 +229,15 @@ def impossible_machine(facts: RunFacts) -> Iterator[Contradiction]:
         ("GPUs that differ", len({gpu.uuid for gpu in world.gpus}) < len(world.gpus), f"{len(world.gpus)}"),
     ):
         if wrong:
-            yield f"{_name(run)} tells of an impossible machine", what, found
+            yield f"{the_run(run)} tells of an impossible machine", what, found
 
 
 def empty_weights(facts: RunFacts) -> Iterator[Contradiction]:
     """Weights that were handed over are tensors with bytes."""
     run, weights = facts.run, facts.run.weights
     if weights is not None and (weights.tensors < 1 or weights.bytes < 1):
-        yield f"{_name(run)} handed over nothing", "a tensor with a byte", f"{weights.tensors} of {weights.bytes} bytes"
+        yield (
+            f"{the_run(run)} handed over nothing",
+            "a tensor with a byte",
+            f"{weights.tensors} of {weights.bytes} bytes",
+        )

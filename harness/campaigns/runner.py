@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -27,14 +28,16 @@ from ..referee.execution import execute
 from ..referee.run_state import Request
 from ..sandbox import levels
 from ..status import Status
-from ..system import clock
+from ..system import clock, whereabouts
 from ..system.interrupts import Interrupts
 from ..system.plainfile import read_plain
 from . import comparable
 from .bundle import file_digests, source_findings
 from .campaign import ArmPlan, Plan, Slot, fills_slot
+from .campaign_relations import times_of
 from .languages import draw_secret, forget_secret, language_secret, pair_of, read_secret
 from .ledger import Ledger, StateMachine, Writer, create_ledger, open_ledger, read_ledger
+from .run_relations import WALL_DRIFT
 
 
 class CampaignObserver(Protocol):
@@ -55,6 +58,7 @@ class Options:
     keep_weights: bool = False
     wait: bool = True  # for another run that holds the machine
     on_wait: Callable[[str], None] = lambda _: None  # told who holds the machine
+    on_notice: Callable[[str], None] = lambda _: None  # told what a person should know
     python: Path | None = None  # of the sandbox's own environment, which the referee and the judge do not share
 
 
@@ -104,13 +108,17 @@ def run_campaign(folder: Path, options: Options, watcher: CampaignObserver, resu
     Ends early when a run is stopped by a signal, by the machine or by the referee: `CampaignResult.stopped_by`. Raises
     UserError, before anything is started, where machine, track or sources are no longer what the campaign began with.
     """
-    with Interrupts() as interrupts, open_ledger(folder) as (ledger, writer):
+    with (
+        Interrupts() as interrupts,
+        open_ledger(folder) as (ledger, writer),
+        clock.not_before(_reached(folder, ledger)) as set_back,
+    ):
         with interrupts.raised():
             conductor = _Runner(folder, options, watcher, ledger, writer)
             if ledger.closed:
                 forget_secret(folder)
                 return CampaignResult(folder, None)
-            conductor.take_up(resumed)
+            conductor.take_up(resumed, set_back)
         while (slot := conductor.next_slot) is not None:
             with conductor.machine_held(interrupts):
                 with interrupts.raised():
@@ -120,6 +128,32 @@ def run_campaign(folder: Path, options: Options, watcher: CampaignObserver, resu
                 return CampaignResult(folder, run)
         conductor.close()
     return CampaignResult(folder, None)
+
+
+def _reached(folder: Path, ledger: Ledger) -> datetime:
+    """The moment a campaign has come to by its own times: no later line or run may show less.
+
+    Since a run of this boot the raw clock says how much has passed at least, whatever was done to the wall clock.
+    """
+    moments = [entry.at for entry in ledger.entries]
+    for entry, _ in () if ledger.closed else ledger.attempts:
+        run = _read_attempt(folder, entry.run_id)
+        if run is None:
+            continue
+        moments.append(run.finished_at or run.started_at)
+        if (times := times_of(run)) is not None:
+            start_ns, reached_ns = times
+            if run.owner.boot_id == whereabouts.boot_id():
+                reached_ns = max(reached_ns, clock.now_ns())
+            passed_s = (reached_ns - start_ns) / clock.NS * (1 - WALL_DRIFT)
+            moments.append(run.started_at + timedelta(seconds=passed_s))
+    return max(moments)
+
+
+def _read_attempt(folder: Path, run_id: str) -> RunRecord | None:
+    """None: killed before its first run.json."""
+    place = folder / layout.RECORD_RUNS_DIR / run_id
+    return read_run(place) if (place / layout.RUN_FILE).exists() else None
 
 
 def open_campaigns(parent: Path) -> list[tuple[Path, Plan, int]]:
@@ -160,13 +194,17 @@ class _Runner:
         slots = self.plan.slots
         return slots[self.state.filled] if self.state.filled < len(slots) else None
 
-    def take_up(self, resumed: bool) -> None:
+    def take_up(self, resumed: bool, set_back: timedelta) -> None:
         """Settle what was left open before, and look at what it finished."""
         close_abandoned(self._runs, alone=True)  # we hold the ledger
-        if resumed or self.ledger.attempts:
-            self.writer.resumed(f"taken up with {self.state.filled} of {len(self.plan.slots)} slots filled")
+        told = ""
+        if set_back:
+            told = f"; the machine's clock was {set_back} behind what is entered, and times go on from there"
+            self.options.on_notice(f"{told[2:]}; set the clock right")
+        if resumed or self.ledger.attempts or told:
+            self.writer.resumed(f"taken up with {self.state.filled} of {len(self.plan.slots)} slots filled{told}")
         for entry, outcome in self.ledger.attempts:
-            run, slot = self._read(entry.run_id), self.plan.slots[entry.slot]
+            run, slot = _read_attempt(self.folder, entry.run_id), self.plan.slots[entry.slot]
             status = outcome.status if outcome else run.status if run else Status.ABANDONED
             if outcome is None:
                 self._enter(slot, entry.run_id, status)
@@ -236,10 +274,6 @@ class _Runner:
     @property
     def _runs(self) -> Path:
         return self.folder / layout.RECORD_RUNS_DIR
-
-    def _read(self, run_id: str) -> RunRecord | None:
-        """None: killed before its first run.json."""
-        return read_run(self._runs / run_id) if (self._runs / run_id / layout.RUN_FILE).exists() else None
 
     def _enter(self, slot: Slot, run_id: str, status: Status) -> None:
         self.writer.outcome(slot.index, run_id, status, file_digests(self._runs / run_id))

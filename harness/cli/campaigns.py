@@ -17,6 +17,7 @@ from data import datasets
 from ..campaigns.bundle import read_bundle
 from ..campaigns.campaign import Plan, Purpose, make_plan
 from ..campaigns.forecast import Assumption, Wishes, alike, forecast
+from ..campaigns.ledger import read_ledger
 from ..campaigns.runner import Options, begin, open_campaigns, run_campaign
 from ..campaigns.scoreboard import Scoreboard
 from ..campaigns.summary import CampaignSummary, summarise
@@ -190,6 +191,7 @@ def _sit(folder: Path, plan: Plan, start: Start, console: Console, *, resumed: b
         keep_weights=start.keep_weights,
         wait=start.wait is not False,
         on_wait=say_who_holds(console),
+        on_notice=lambda sentence: console.print(sentence, style="yellow", soft_wrap=True, markup=False),
     )
     count = f"{len(plan.slots)} run{'' if len(plan.slots) == 1 else 's'}"
     track = load_track(str(folder / layout.TRACK_FILE))
@@ -203,9 +205,10 @@ def _sit(folder: Path, plan: Plan, start: Start, console: Console, *, resumed: b
     except RunFailure as failure:
         raise RunFailure(failure.status, f"{failure.sentence}; {_how_to_go_on(folder)}") from failure
     stopped_by = None if result.stopped_by is None else result.stopped_by.status
-    summary = summarise(read_bundle(folder), track, stopped_by)
-    if summary.closed and plan.purpose != "reproduce" and reproduced is None:
-        summary = replace(summary, findings=foreseen_findings(folder))
+    with clock.not_before(read_ledger(folder / layout.LEDGER_FILE).entries[-1].at):  # a clock behind has been told of
+        summary = summarise(read_bundle(folder), track, stopped_by)
+        if summary.closed and plan.purpose != "reproduce" and reproduced is None:
+            summary = replace(summary, findings=foreseen_findings(folder))
     if start.as_json:
         sys.stdout.write(TypeAdapter(CampaignSummary).dump_json(summary, indent=1).decode() + "\n")
     else:

@@ -97,21 +97,10 @@ def prepare(name: Name, as_json: AsJson = False) -> None:
     with progress_bar("building", Console(stderr=True), as_json) as bar:
         datasets.prepare(dataset, root, advancing(bar, dataset.name))
     digests = datasets.verify(dataset, root)
-    if dataset.kind == "local" and not dataset.repeated_documents:
-        _refuse_repeats(dataset, root)
     if as_json:
         print(json.dumps(_report(dataset, root, digests), indent=1))
     else:
         _show_verified(dataset, root, digests)
-
-
-def _refuse_repeats(dataset: Dataset, root: Path) -> None:
-    """A folder of one's own may be made by anything: training data that holds the validation data is found here."""
-    from data.shards import read_shard
-    from data.tokenize.foreign import refuse_repeats
-
-    train = [read_shard(path) for path in datasets.train_paths(dataset, root)]
-    refuse_repeats(read_shard(datasets.val_path(dataset, root)), train, dataset.document_token, dataset.name)
 
 
 @app.command()

@@ -66,6 +66,9 @@ def tokenize(
     keep_marks: Annotated[
         bool, typer.Option("--keep-marks", help="`<|endoftext|>` inside a text file is text, not a mark.")
     ] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out documents that cannot be decoded or encoded, and count them.")
+    ] = False,
     workers: Annotated[
         int | None, typer.Option("--workers", help="Processes; as many as cores by default.", min=1)
     ] = None,
@@ -77,6 +80,10 @@ def tokenize(
 
     What a file holds decides how it is read, not its name: JSON lines, Parquet, else text. --separator '<|endoftext|>'
     leaves the mark out of the documents; any other separator belongs to the document it ends.
+
+    A document that is no UTF-8, no JSON object with a text, null, or more than the tokenizer can split is an error that
+    names its file and line (row, in Parquet). --skip-bad leaves such documents out; how many of which file stands in
+    what is printed and in the dataset's own manifest.
 
     The bytes do not depend on --workers. A killed run goes on after its last whole shard. Training documents that
     also occur in validation are refused.
@@ -93,6 +100,7 @@ def tokenize(
         val_tokens=None if val_tokens is None else parse_tokens(val_tokens),
         duplicates=duplicates.value,
         keep_marks=keep_marks,
+        skip_bad=skip_bad,
         title=title,
         licence=licence,
     )
@@ -140,3 +148,6 @@ def _show(dataset: Dataset, root: Path, seconds: float, as_json: bool) -> None:
         + (f", {documents:,} documents" if documents else "")
         + f", under {root / dataset.name} ({numbers.fixed_seconds(seconds, 1)})"
     )
+    if dataset.skipped_documents is not None:
+        files = ", ".join(f"{count:,} of {visible(name)}" for name, count in dataset.skipped.items())
+        print(f"{dataset.skipped_documents:,} documents could not be read and were left out{files and ': ' + files}")

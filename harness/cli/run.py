@@ -210,6 +210,9 @@ def _show(record: RunRecord, folder: Path, console: Console) -> None:
         console.print(f"  step {point.step:>6}  {at}  val_loss {numbers.loss(point.val_loss)}")
     if record.log_truncated:
         console.print(f"  [yellow]its log[/] {LOG_CUT}", soft_wrap=True, highlight=False)
+    if not folder.exists():
+        console.print("  nothing was started, and nothing is kept of it", style="dim")
+        return
     kind = "practice" if record.practice else "relabelled run" if record.relabelled else "local run"
     console.print(
         f"  {kind} of {escape(record.submission.entry)} {record.submission.sha256[:8]}, seed {record.seed}, "

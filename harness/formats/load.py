@@ -24,6 +24,7 @@ class MachineLoad(BaseModel):
     steal_ns: Counted  # the hypervisor gave to other machines
     throttled_ns: Counted | None  # the scheduler held the referee's own group back, for its quota
     waiting_ns: Counted | None  # some process was ready and had no core: the run queue, of the whole machine
+    gpu_sm_mhz: Annotated[float, Field(gt=0)] | None = None  # mean clock of all GPUs; None: no GPU, or none that says
 
     @property
     def available(self) -> float:

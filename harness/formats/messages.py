@@ -35,11 +35,13 @@ class Reserve(Message):
 class Go(Message):
     kind: Literal["go"]
     passes: Count | None = None  # backward passes so far, by the rank's own count
+    tokens: Count | None = None  # in them
 
 
 class Stop(Message):
     kind: Literal["stop"]
     passes: Count | None = None  # since go
+    tokens: Count | None = None
 
 
 class Log(Message):

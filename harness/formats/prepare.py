@@ -13,6 +13,7 @@ class Work(Section):
     """Training as the ranks' own interpreters count it, all ranks together. A submission that wants to can hide it."""
 
     passes: Count  # backward passes of torch: what every step of an optimizer needs
+    tokens: Count | None = None  # in them; after GO as if every pass were as large as the first; None: not counted
 
 
 class Prepare(Section):

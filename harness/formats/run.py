@@ -4,7 +4,7 @@ Schema history (never edited, only added to):
     1  2026-11  first version
     2  2026-11  `campaign`; windows may be summed in groups (`windows_per_sum`); one line per key
     3  2026-11  `charges`: time added for work outside the clock; `answers` of a score; `prepare`;
-                `load`: what else the machine did meanwhile
+                `load`: what else the machine did meanwhile, and the clock of its GPUs
                 `language` and `text`: on the embedded corpus every run speaks a language of its own
                 `owner` says on which host, in which pid namespace; status `machine_failed`
 """
@@ -21,9 +21,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError
 
+from data.files import is_locked
+
 from ..errors import RecordError, RunFailure, first_problem
 from ..status import ExitCode, Status
-from ..system import processes, whereabouts
+from ..system import clock, processes, whereabouts
 from ..system.clock import NS
 from ..system.plainfile import read_plain
 from . import layout
@@ -238,10 +240,10 @@ class RunRecord(Section):
 
     @property
     def reached_target(self) -> bool | None:
-        """Whether val_loss is at or below the target; None without a score or a target."""
+        """Whether the tested loss is at or below the target; None without a score or a target."""
         if self.score is None or self.track.target_val_loss is None:
             return None
-        return self.score.val_loss <= self.track.target_val_loss
+        return self.score.tested_loss <= self.track.target_val_loss
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -260,10 +262,10 @@ class RunRecord(Section):
 
     @property
     def result(self) -> tuple[float, float] | None:
-        """Time (s) and loss (nats per token) of a run that counts and was measured; None of any other."""
+        """Time (s) and tested loss (nats per token) of a run that counts and was measured; None of any other."""
         if not self.counts or self.score is None or not self.time_ns:
             return None
-        return self.time_ns / NS, self.score.val_loss
+        return self.time_ns / NS, self.score.tested_loss
 
     @property
     def exit_code(self) -> ExitCode:
@@ -307,15 +309,30 @@ def owner() -> Owner:
     )
 
 
-def seen_from_here(owner: Owner, what: str) -> tuple[Status, str] | None:
-    """Status and sentence of `what` (a run, a script) that says it is in progress; None: it is, and its owner lives."""
-    match owner.is_gone:
+def is_gone(owner: Owner, life: Path, started_at: datetime) -> bool | None:
+    """Whether the owner of what says it is in progress has ended; None where nobody can tell from here.
+
+    Its pid says so in its own pid namespace; in every other container of this boot, whether it still holds the lock of
+    `life`, a file that it locks as long as it lives. A name and a machine's number may be copies, as of one image: what
+    began after this boot was begun by another machine, and not by this one before it was restarted.
+    """
+    gone = owner.is_gone
+    if gone and owner.host is not None and owner.boot_id != whereabouts.boot_id() and started_at > clock.booted_at():
+        return None
+    if gone is None and owner.boot_id == whereabouts.boot_id() and (locked := is_locked(life)) is not None:
+        return not locked
+    return gone
+
+
+def seen_from_here(owner: Owner, what: str, life: Path, started_at: datetime) -> tuple[Status, str] | None:
+    """Status and sentence of `what` (a run, a script) that says it is in progress; None: it is, and lives beside us."""
+    where = f"the {what} was started on {owner.host}, process {owner.pid}"
+    match is_gone(owner, life, started_at):
         case True:
             return Status.ABANDONED, f"the referee was killed before the {what} was over; nothing of it counts"
         case None:
-            where = f"on {owner.host}, process {owner.pid}"
-            return Status.STARTED, f"the {what} was started {where}; only there can be told whether it is in progress"
-    return None
+            return Status.STARTED, f"{where}; only there can be told whether it is in progress"
+    return None if owner.is_gone is False else (Status.STARTED, f"{where} of another container, and is in progress")
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -325,7 +342,10 @@ def read_run(folder: Path) -> RunRecord:
         record = RunRecord.model_validate_json(read_plain(path, MAX_RUN_BYTES, RecordError))
     except ValidationError as error:
         raise RecordError(f"{path}: {first_problem(error)}") from error
-    if record.status == Status.STARTED and (seen := seen_from_here(record.owner, "run")) is not None:
+    if (
+        record.status == Status.STARTED
+        and (seen := seen_from_here(record.owner, "run", folder / layout.RESERVE_FILE, record.started_at)) is not None
+    ):
         return record.model_copy(update=dict(zip(("status", "sentence"), seen, strict=True)))
     return record
 

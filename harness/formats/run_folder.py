@@ -1,5 +1,6 @@
 """The folder of a run being made: it appears with its first run.json, and closes with its last, also on a full disk."""
 
+import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from ..status import Status
 from ..system import clock, scratch
 from ..system.scratch import Begun
 from . import layout
-from .run import RunRecord, encode_run, full_disk_is_a_failure, read_run
+from .run import RunRecord, encode_run, full_disk_is_a_failure, is_gone, read_run
 
 RESERVE_BYTES = 8 * 2**20  # more than any run.json: the closing record must fit on a full disk
 
@@ -27,6 +28,7 @@ class RunFolder:
         """Raises UserError where nothing can be written, RunFailure where there is no space."""
         self.run_id = run_id
         self.saved: RunRecord | None = None  # what run.json says by now
+        self._life: int | None = None  # the reserve, locked as long as we live
         self._begun = begin_folder(parent, run_id)
         try:
             with full_disk_is_a_failure():
@@ -68,13 +70,29 @@ class RunFolder:
         reserve.replace(self.path / layout.RUN_FILE)
         self._begun.appear()
         sync_folder(self.path)
+        self._let_go()
+
+    def discard(self) -> None:
+        """Leave nothing: of a run that never had the machine there is nothing to tell."""
+        self._let_go()
+        self._begun.give_up()
+        scratch.remove_tree(self.path)
 
     def _reserve_space(self) -> None:
-        descriptor = os.open(self.path / layout.RESERVE_FILE, os.O_CREAT | os.O_WRONLY, 0o666)
+        """Its lock is a sign of life that other containers of this machine see, to whom our pid says nothing."""
+        self._life = os.open(self.path / layout.RESERVE_FILE, os.O_CREAT | os.O_RDWR, 0o666)
         try:
-            os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
-        finally:
-            os.close(descriptor)
+            os.posix_fallocate(self._life, 0, RESERVE_BYTES)
+            with suppress(OSError):  # a file system without locks: then nobody elsewhere can tell
+                fcntl.flock(self._life, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        if self._life is not None:
+            os.close(self._life)
+            self._life = None
 
 
 def begin_folder(parent: Path, name: str) -> Begun:
@@ -93,8 +111,8 @@ def unwritable(parent: Path, error: OSError) -> UserError:
 def close_abandoned(parent: Path, *, alone: bool = False) -> None:
     """Write `abandoned` into runs whose referee is gone, and give back their reserved space and what was half written.
 
-    A run whose referee cannot be judged from here (another host, another container) is left alone, unless `alone`: the
-    caller holds what that referee would have to hold.
+    A run whose referee cannot be judged from here (another host) is left alone, unless `alone`: the caller holds what
+    that referee would have to hold.
     """
     scratch.sweep(parent)
     for folder in layout.local_run_dirs(parent):
@@ -102,12 +120,38 @@ def close_abandoned(parent: Path, *, alone: bool = False) -> None:
             continue
         with suppress(RecordError, OSError):
             record = read_run(folder)
-            if record.status == Status.STARTED and alone and record.owner.is_gone is None:
-                sentence = "whoever conducted it is gone; nothing of it counts"
-                record = record.model_copy(update={"status": Status.ABANDONED, "sentence": sentence})
             if record.status == Status.ABANDONED:
-                (folder / layout.RESERVE_FILE).unlink(missing_ok=True)
-                for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-                    leftover.unlink(missing_ok=True)
-                closed = record.model_copy(update={"finished_at": clock.utc_now()})
-                replace_file(folder / layout.RUN_FILE, [encode_run(closed)])
+                close_for(folder, record.sentence)
+            elif record.status == Status.STARTED and alone and record.owner.is_gone is None:
+                close_for(folder, "whoever conducted it is gone; nothing of it counts")
+
+
+def unjudged_runs(parent: Path) -> list[tuple[Path, RunRecord]]:
+    """Runs that say they are in progress, and of which nobody here can tell."""
+    found = []
+    for folder in layout.local_run_dirs(parent):
+        with suppress(RecordError):
+            if (folder / layout.RESERVE_FILE).exists() and is_unjudged(folder, record := read_run(folder)):
+                found.append((folder, record))
+    return found
+
+
+def is_unjudged(folder: Path, record: RunRecord) -> bool:
+    """Whether a run that says it is in progress may as well be over, for all that can be seen from here."""
+    return (
+        record.status == Status.STARTED
+        and is_gone(record.owner, folder / layout.RESERVE_FILE, record.started_at) is None
+    )
+
+
+def close_for(folder: Path, sentence: str) -> RunRecord:
+    """Close a run in place of its referee, which is gone: `abandoned`, for this reason. Raises RecordError, OSError."""
+    record = read_run(folder)
+    ended_at = max(record.started_at, clock.utc_now())  # whatever was done to the clock in between
+    told = {"status": Status.ABANDONED, "sentence": sentence, "finished_at": ended_at}
+    closed = record.model_copy(update=told)
+    (folder / layout.RESERVE_FILE).unlink(missing_ok=True)
+    for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        leftover.unlink(missing_ok=True)
+    replace_file(folder / layout.RUN_FILE, [encode_run(closed)])
+    return closed

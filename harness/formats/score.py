@@ -33,6 +33,10 @@ class Probes(Section):
     mean_abs_difference: float
     gain: float | None = None  # nats by which a prefix is easier before its real suffix, mean over the pairs
     gain_standard_error: float | None = None
+    last_gain: float | None = None  # the same of the last position before the cut alone; None: older rules
+    last_gain_standard_error: float | None = None
+    state_gain: float | None = None  # nats per token by which order and repeat pairs are easier where asked later
+    state_gain_standard_error: float | None = None
     order: Repeats | None = None  # among other windows, by the other evaluator
     repeat: Repeats | None = None  # by the same evaluator
 
@@ -50,6 +54,7 @@ class Shadow(Section):
 
 class Score(Section):
     val_loss: float  # nats per token, rounded to 7 digits from loss_sum / count
+    leak_nats: float = 0.0  # charged: the most that later tokens or earlier windows gave, as far as the probes can tell
     loss_sum: float  # fp64
     count: int
     eval_batch: int
@@ -58,3 +63,8 @@ class Score(Section):
     probes: Probes
     shadow: Shadow | None = None  # None: this dataset or track has none
     answers: Answers | None = None  # how long they took; None: nothing is charged (practice, self-timed, older rules)
+
+    @property
+    def tested_loss(self) -> float:
+        """What targets and statistics take: val_loss and what was charged, nats per token."""
+        return self.val_loss + self.leak_nats

@@ -26,7 +26,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 SourceRule = Literal[
     "unreadable_file", "hidden_text", "compile_flag", "dynamic_code", "decoded_literal", "blob", "number_table",
     "literal_budget", "source_budget", "foreign_import", "long_line", "environment_switch", "own_seed", "patched_clock",
-    "patched_counter", "outside_path",
+    "patched_counter", "before_go", "outside_path",
 ]  # fmt: skip
 WaivableRule = SourceRule | Literal["sandbox_level", "uncounted_attempts"]  # no statistic and no digest is ever waived
 
@@ -68,6 +68,7 @@ class Evaluation(TrackSection):
     max_batch_tokens: Positive  # most tokens in one batch
     probe_pairs: Annotated[int, Field(ge=0)] = 32
     probe_tolerance_nats: PositiveSeconds = 0.05  # largest |difference| of one token's loss within a pair
+    leak_standard_errors: NotNegative = 0.0  # above what probes show of a leak lies what is charged; 0: nothing is
     shadow_tokens: Annotated[int, Field(ge=0)] = 0  # asked like the rest, not scored; 0: no shadow text
     shadow_tolerance_nats: PositiveSeconds = 0.1  # largest gap: six standard errors of an honest model or more
     repeat_tolerance_nats: PositiveSeconds = 0.001  # of first windows asked again: |difference| of one token's loss

@@ -6,6 +6,7 @@ wheels. What a record had and the lock has not is a difference, listed and not i
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ class Wheels:
     """What would be installed, as lines for pip with their hashes, and what of a record would not be."""
 
     requirements: tuple[str, ...]
-    left_out: tuple[str, ...]  # name==version
+    left_out: tuple[str, ...]  # name==version, or a name alone where any would do
 
 
 def lock_path(track_dir: Path, torch: str) -> Path:
@@ -40,15 +41,31 @@ def wheels_for(track_dir: Path, lock: EnvironmentLock) -> Wheels:
     if torch is None or "/" in torch:
         raise UserError("expected torch among the packages of the record, found none; use --here")
     path = lock_path(track_dir, torch)
-    if not path.is_file():
-        sentence = f"expected wheels by hash for torch {torch} at {path}, found no such file"
-        raise UserError(f"{sentence}; use --here, or have the track's maintainers add them")
-    known = read_wheel_lock(path)
+    known = _known(path, torch)
     chosen = {name: line for name, line in known.items() if line.startswith(f"{name}=={lock.packages.get(name)} ")}
     if "torch" not in chosen:
         raise UserError(f"expected torch {torch} in {path}, found another")
     left_out = tuple(f"{name}=={version}" for name, version in lock.packages.items() if name not in chosen)
     return Wheels(tuple(chosen.values()), left_out)
+
+
+def wheels_beside(track_dir: Path, torch: str, names: Sequence[str]) -> Wheels:
+    """All that a track knows by hash for a torch version, for a script that needs `names` in any version.
+
+    Raises UserError as wheels_for does.
+    """
+    path = lock_path(track_dir, torch)
+    known = _known(path, torch)
+    if not known.get("torch", "").startswith(f"torch=={torch} "):
+        raise UserError(f"expected torch {torch} in {path}, found another")
+    return Wheels(tuple(known.values()), tuple(name for name in names if name not in known))
+
+
+def _known(path: Path, torch: str) -> dict[str, str]:
+    if not path.is_file():
+        sentence = f"expected wheels by hash for torch {torch} at {path}, found no such file"
+        raise UserError(f"{sentence}; use --here, or have the track's maintainers add them")
+    return read_wheel_lock(path)
 
 
 def read_wheel_lock(path: Path) -> dict[str, str]:

@@ -11,9 +11,11 @@ from data import datasets
 
 from ..errors import DataError, RunFailure
 from ..formats import environment, layout, numbers
+from ..formats.run_folder import unjudged_runs
 from ..formats.track import Track
 from ..sandbox import cgroups, levels
-from . import machine, trials
+from . import machine, temporary, trials
+from .temporary import LONGEST_TMPDIR, SCRATCH_CHARACTERS
 
 GIB = 2**30
 LOW_DISK_BYTES = 2 * GIB
@@ -34,7 +36,7 @@ def examine() -> list[Check]:
     """Every check, in the order in which they matter."""
     return [
         _cores(), _torch(), _gpus(), _sandbox(), _limits(), *_disks(), _temporary(), _lock(), _network(), _compiler(),
-        *_data(),
+        *_open_runs(), *_data(),
     ]  # fmt: skip
 
 
@@ -136,14 +138,22 @@ def _temporary() -> Check:
     problem = trials.write_problem(folder)
     if problem is not None:
         return Check("temporary files", "missing", f"{folder} cannot be written: {problem}", "set TMPDIR to another")
+    level = levels.available_levels()[0]
+    if level == levels.LEVELS[0]:  # namespaces have folders of their own
+        return Check("temporary files", "ok", str(folder))
     notes = []
     if trials.execute_problem(folder) is not None:
-        notes.append("nothing there can be executed (noexec), so torch.compile fails")
-    if len(str(folder)) > trials.LONG_TMPDIR:
-        notes.append("the path is long, so sockets of DataLoader workers may find no room")
-    if notes and levels.available_levels()[0] != levels.LEVELS[0]:  # namespaces have folders of their own
-        return Check("temporary files", "note", str(folder), f"{'; '.join(notes)}: set TMPDIR to another")
-    return Check("temporary files", "ok", str(folder))
+        notes.append(f"nothing there can be executed (noexec), so runs {_elsewhere(level)}")
+    if len(str(folder)) > LONGEST_TMPDIR - SCRATCH_CHARACTERS:
+        notes.append("the path is long for sockets of DataLoader workers, so runs get a TMPDIR elsewhere")
+    return Check("temporary files", "note" if notes else "ok", str(folder), "; ".join(notes))
+
+
+def _elsewhere(level: str) -> str:
+    try:
+        return f"put their files into {temporary.fitting(level)}"
+    except RunFailure:
+        return "are refused: set TMPDIR to another"
 
 
 def _lock() -> Check:
@@ -153,6 +163,17 @@ def _lock() -> Check:
     except RunFailure as failure:
         busy = "another run holds" in failure.sentence
         return Check("machine lock", "note" if busy else "missing", failure.sentence)
+
+
+def _open_runs() -> list[Check]:
+    """Runs that may be over, on a host or in a container that is not this one: only a person can tell."""
+    found = unjudged_runs(layout.runs_root())
+    if not found:
+        return []
+    names = ", ".join(f"{folder.name} (on {record.owner.host})" for folder, record in found[-3:])
+    more = "" if len(found) <= 3 else f"{len(found)} of them, the last: "
+    advice = "of each that is over: `speedrun close RUN`"
+    return [Check("open runs", "note", f"in progress, or lost with their host: {more}{names}", advice)]
 
 
 def _network() -> Check:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -32,8 +31,7 @@ from ..scoring.standing_judge import StandingJudge, standing
 from ..status import Status
 from ..system import clock, processes, scratch
 from ..system.interrupts import Interrupts
-from ..system.scratch import remove_tree
-from . import launch, machine, spoken
+from . import launch, machine, spoken, temporary
 from .data_gate import DataGate, Speech
 from .referee import Referee, RunOrders, listen
 from .run_state import Request, RunState, closed, first_record, outcome, with_times
@@ -44,8 +42,8 @@ PRACTICE_VAL_TOKENS = 2**17  # a snapshot is scored on so many targets at most
 def execute(request: Request, observer: Observer) -> tuple[RunRecord, Path]:
     """Run, score, record. Returns the closed record and its folder.
 
-    A run that fails is a record too, with the status that names what happened. Raises UserError or RunFailure only
-    when not even the folder of the run can be made.
+    A run that fails is a record too, with the status that names what happened; only of one that never had the machine
+    nothing is kept. Raises UserError or RunFailure only when not even the folder of the run can be made.
     """
     levels.check_level(request.require_sandbox)
     processes.adopt_orphans()
@@ -70,7 +68,10 @@ def execute(request: Request, observer: Observer) -> tuple[RunRecord, Path]:
         finally:
             _leave_nothing(request)
             record = closed(record, state, status, sentence, request.track)
-            folder.close(record)
+            if status == Status.MACHINE_BUSY and request.campaign is None:
+                folder.discard()
+            else:
+                folder.close(record)
     return record, folder.path
 
 
@@ -78,8 +79,8 @@ def _leave_nothing(request: Request) -> None:
     """No process, no scratch folder: a signal may have cut the ordinary cleaning short."""
     processes.kill_children()
     cgroups.sweep()
-    for parent in (Path(tempfile.gettempdir()), request.data_root):
-        scratch.remove_own(parent)
+    temporary.remove_own()
+    scratch.remove_own(request.data_root)
 
 
 def _execute(request: Request, folder: RunFolder, state: RunState, observer: Observer) -> None:
@@ -87,9 +88,9 @@ def _execute(request: Request, folder: RunFolder, state: RunState, observer: Obs
     with full_disk_is_a_failure():
         take_copy(request.submission, folder.source)
         check_source(request.submission, folder.source, request.track.budget.source_bytes)
-        state.sandbox = levels.choose(request.require_sandbox)
+        level = state.sandbox = levels.choose(request.require_sandbox)
         held = nullcontext() if request.holds_machine else machine.exclusive(request.wait, request.on_wait)
-        with held, _workplace(request, folder) as place:
+        with held, _workplace(request, folder, level) as place:
             state.relabelling = relabelling.draw(request.dataset.vocab_size) if request.relabel else None
             _make_or_verify_data(request, state, observer, place)
             with standing(place.temporary / "home") as place.judge:
@@ -117,6 +118,7 @@ class _Workplace:
     """The temporary things of one run, and where its data lies."""
 
     temporary: Path
+    tmpdir: Path | None  # of the ranks, where they need a shorter one than their home
     train: list[Path]
     val: Path
     data_root: Path  # the file system of the data
@@ -141,39 +143,44 @@ def _make_or_verify_data(request: Request, state: RunState, observer: Observer, 
 
 
 @contextmanager
-def _workplace(request: Request, folder: RunFolder) -> Iterator[_Workplace]:
-    parent = Path(tempfile.gettempdir())
-    scratch.sweep(parent)
-    temporary = scratch.make_scratch(parent)
-    log = LogFile(folder.path / layout.LOG_FILE, request.track.budget.log_bytes)
-    try:
-        for name in ("home", "inside", "source", "socket", "text"):
-            (temporary / name).mkdir()
-        ranks_part = belongings.put(temporary / "inside")
-        take_copy(request.submission, temporary / "source")
-        threads = max(1, len(machine.cores(request.track)) // request.world_size)
-        yield _Workplace(
-            temporary=temporary,
-            train=datasets.train_paths(request.dataset, request.data_root, request.track.data.train_shards),
-            val=datasets.val_path(request.dataset, request.data_root),
-            data_root=request.data_root,
-            log=log,
-            inside=ranks_part,
-            entry=temporary / "source" / request.submission.entry,
-            view=View(
-                python=request.python,
-                packages=request.track.rules.imports,
-                readable=(temporary / "inside", temporary / "source"),
-                hidden=(request.data_root / request.dataset.name, temporary / "text"),
-                home=temporary / "home",
-                environment={"OMP_NUM_THREADS": str(threads)},
-                cuda=request.device == "cuda",
-                limits=Limits(memory_bytes=request.track.budget.memory_bytes, processes=request.track.budget.processes),
-            ),
-        )
-    finally:
-        log.close()
-        remove_tree(temporary)
+def _workplace(request: Request, folder: RunFolder, level: str) -> Iterator[_Workplace]:
+    with temporary.temporary_folders(level) as made:
+        log = LogFile(folder.path / layout.LOG_FILE, request.track.budget.log_bytes)
+        try:
+            for name in ("home", "inside", "source", "socket", "text"):
+                (made.path / name).mkdir()
+            ranks_part = belongings.put(made.path / "inside")
+            take_copy(request.submission, made.path / "source")
+            yield _Workplace(
+                temporary=made.path,
+                tmpdir=made.short,
+                train=datasets.train_paths(request.dataset, request.data_root, request.track.data.train_shards),
+                val=datasets.val_path(request.dataset, request.data_root),
+                data_root=request.data_root,
+                log=log,
+                inside=ranks_part,
+                entry=made.path / "source" / request.submission.entry,
+                view=_view(request, made.path),
+            )
+        finally:
+            log.close()
+
+
+def _view(request: Request, folder: Path) -> View:
+    """What ranks and evaluators have in common."""
+    track = request.track
+    threads = max(1, len(machine.cores(track)) // request.world_size)
+    return View(
+        python=request.python,
+        packages=track.rules.imports,
+        readable=(folder / "inside", folder / "source"),
+        hidden=(request.data_root / request.dataset.name, folder / "text"),
+        home=folder / "home",
+        environment={"OMP_NUM_THREADS": str(threads)},
+        cuda=request.device == "cuda",
+        pinned=track.hardware.cpu_cores is not None,
+        limits=Limits(memory_bytes=track.budget.memory_bytes, processes=track.budget.processes),
+    )
 
 
 def _train(
@@ -212,7 +219,10 @@ def _orders(request: Request, state: RunState, gate: DataGate, place: _Workplace
         place.view,
         readable=(*place.view.readable, gate.visible, place.temporary / "socket"),
         hidden=(*place.view.hidden, gate.root),
-        environment=place.view.environment | {"SPEEDRUN_SOCKET": str(place.temporary / "socket" / "referee")},
+        writable=() if place.tmpdir is None else (place.tmpdir,),  # never of evaluators: they have nothing in common
+        environment=place.view.environment
+        | {"SPEEDRUN_SOCKET": str(place.temporary / "socket" / "referee")}
+        | ({} if place.tmpdir is None else {"TMPDIR": str(place.tmpdir)}),
     )
     torchrun = [
         str(request.python or sys.executable),
@@ -248,6 +258,7 @@ def _orders(request: Request, state: RunState, gate: DataGate, place: _Workplace
         train_s=track.budget.train_s,
         weights_bytes=track.budget.weights_bytes,
         practice=request.practice,
+        gpu_log=place.temporary / "gpus" if request.device == "cuda" else None,
     )
 
 
@@ -257,9 +268,9 @@ def _warmup_speech(state: RunState) -> Speech | None:
         return None
     secret, labels = os.urandom(SECRET_BYTES), state.relabelling
 
-    def speak(number: int, count: int) -> npt.NDArray[np.uint16]:
-        tokens = spoken.warmup_text(secret, number, count)
-        return tokens if labels is None else labels.tokens(tokens)
+    def speak(shards: int, count: int) -> list[npt.NDArray[np.uint16]]:
+        texts = spoken.warmup_texts(secret, shards, count)
+        return texts if labels is None else [labels.tokens(tokens) for tokens in texts]
 
     return speak
 
@@ -325,6 +336,7 @@ def _score_request(
         max_tokens=track.evaluation.max_tokens,
         max_batch_tokens=track.evaluation.max_batch_tokens,
         probe_pairs=track.evaluation.probe_pairs,
+        leak_standard_errors=track.evaluation.leak_standard_errors,
         shadow_tokens=shadow_tokens,
         shadow_source="fresh" if request.dataset.kind == "embedded" else "rest",
         language=None if state.language is None else bytes.fromhex(state.language),

@@ -76,8 +76,11 @@ def of_run(referee: Referee, track: Track, launch_cpu_ns: int | None) -> Prepare
 
 def _work(referee: Referee, until: Literal["go", "stop"]) -> Work | None:
     """What all ranks told; None where one did not."""
-    told = referee.passes[until]
-    return Work(passes=sum(told)) if len(told) == referee.orders.world_size else None
+    told = referee.work[until]
+    if len(told) != referee.orders.world_size:
+        return None
+    tokens = [work.tokens for work in told if work.tokens is not None]
+    return Work(passes=sum(work.passes for work in told), tokens=sum(tokens) if len(tokens) == len(told) else None)
 
 
 def _launch(orders: RunOrders, track: Track, temporary: Path) -> int:
@@ -108,6 +111,6 @@ def _orders(orders: RunOrders, folder: Path) -> RunOrders:
         environment=view.environment | {"SPEEDRUN_SOCKET": str(folder / "socket" / "referee")},
     )
     config = orders.config | {"entry": str(folder / "empty.py"), "practice": False}
-    tree = ProcessTree(orders.tree.level, replace(view, home=orders.tree.view.home))
+    tree = ProcessTree(orders.tree.level, view)
     tree.strangers = orders.tree.strangers
     return replace(orders, tree=tree, config=config)

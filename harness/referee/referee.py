@@ -18,11 +18,13 @@ from ..formats.load import MachineLoad
 from ..formats.logfile import Curve, LogFile
 from ..formats.messages import Failed, Go, Hello, Log, RankMessage, Reserve, Returned, Snapshot, SnapshotDone, Stop
 from ..formats.observer import Observer
+from ..formats.prepare import Work
 from ..formats.weights import WeightBuffer, plan
 from ..sandbox.process_tree import ProcessTree
 from ..status import Status
 from ..system import clock, interrupts, processes
 from ..system.clock import NS
+from ..system.gpu_clocks import ClockSampler
 from ..system.load import Counters, read_counters
 from .connection import Connection
 from .session import Phase, Session
@@ -45,6 +47,7 @@ class RunOrders:
     train_s: float
     weights_bytes: int
     practice: bool
+    gpu_log: Path | None = None  # where nvidia-smi writes the clocks of GPUs; None: there are none to be watched
 
 
 @dataclass(slots=True)
@@ -80,7 +83,7 @@ class Referee:
         self.orders = orders
         self.session = Session(orders.world_size, orders.weights_bytes)
         self.times = Times(clock.now_ns())
-        self.passes: dict[str, list[int]] = {"go": [], "stop": []}  # backward passes until then, of each rank that told
+        self.work: dict[str, list[Work]] = {"go": [], "stop": []}  # until then, of each rank that told
         self.prepare_cpu_ns: int | None = None  # of the tree, at GO; None: no account of it can be had
         self.snapshots = Snapshots()
         self.reserved: list[WeightBuffer] = []  # the weights as they were at GO: what evaluators rehearse on
@@ -90,22 +93,30 @@ class Referee:
         self._connections: list[Connection] = []
         self._unsealed: list[int] = []
         self._before: Counters | None = None
+        self._clocks: ClockSampler | None = None
         self.load: MachineLoad | None = None  # known when train() returns
 
     def train(self) -> list[WeightBuffer]:
         """Run the submission until STOP and return its sealed weights. Raises RunFailure; kills it either way."""
         self._observer.phase("PREPARE", self.orders.prepare_s)
         process = self._launch()
+        if self.orders.gpu_log is not None:
+            self._clocks = ClockSampler(self.orders.gpu_log)
+            self.orders.tree.strangers |= {pid for pid in (self._clocks.pid,) if pid is not None}
         try:
             while self.session.phase != Phase.STOPPED:
                 self._step()
             self.load = load_between(self._before, read_counters())
+            if self.load is not None and self._clocks is not None:
+                self.load = self.load.model_copy(update={"gpu_sm_mhz": self._clocks.end()})
         except RunFailure as failure:
             raise self.orders.tree.explain(failure) from failure
         finally:
             self.orders.tree.kill()
             processes.kill_children()
             self.times.dead_ns = clock.now_ns()
+            if self._clocks is not None:
+                self._clocks.end()
             self._close(process)
         return self.session.buffers()
 
@@ -229,7 +240,7 @@ class Referee:
 
     def _count(self, message: Go | Stop) -> None:
         if message.passes is not None:
-            self.passes[message.kind].append(message.passes)
+            self.work[message.kind].append(Work(passes=message.passes, tokens=message.tokens))
 
     def _on_hello(self, connection: Connection, message: Hello) -> None:
         if connection.rank is not None:
@@ -254,6 +265,8 @@ class Referee:
     def _fire(self) -> None:
         """GO. The clock starts before the data can be seen."""
         answer = {"kind": "go", "shards": list(self._gate.shards)}
+        if self._clocks is not None:
+            self._clocks.begin()
         self._before = read_counters()
         self.times.go_ns = clock.now_ns()
         self._gate.reveal()

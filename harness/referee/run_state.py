@@ -153,9 +153,11 @@ def outcome(state: RunState, target: float | None) -> str:
     """What a complete run came to, in one sentence."""
     assert state.score is not None
     time_ns = state.train_ns + sum(charge.charged_ns for charge in state.charges)
-    loss = state.score.val_loss
+    loss, leak = state.score.tested_loss, state.score.leak_nats
     labels = "" if state.relabelling is None else "under other labels, "
-    sentence = f"{labels}val_loss {numbers.loss(loss)} after {numbers.fixed_seconds(time_ns / NS)} of training"
+    charged = f" and {numbers.nats(leak, 4)} charged for what looks like a leak" if leak else ""
+    sentence = f"{labels}val_loss {numbers.loss(state.score.val_loss)}{charged} after "
+    sentence += f"{numbers.fixed_seconds(time_ns / NS)} of training"
     if target is not None:
         sentence += f": {'reached' if loss <= target else 'missed'} the target {target:g}"
     prepared = preparation.told(state.charges, state.prepare)

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 RESOLVE_S = 15.0
-LONG_TMPDIR = 40  # characters; below it a run's folder and a library's own socket fit into the 107 of an address
 _RESOLVE = "import socket; socket.getaddrinfo(socket.gethostname(), None)"
 
 

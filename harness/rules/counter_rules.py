@@ -11,9 +11,7 @@ from .literals import Place
 from .source_tree import SourceFile
 
 AUTOGRAD = "torch.autograd"
-OURS = frozenset(
-    {"_passes", "_passes_at_go", "_channel", "_counted"}
-)  # of Run and Passes, in harness/sandbox/inside.py
+OURS = frozenset({"_passes", "_channel", "_counted", "tokens_in"})  # in harness/sandbox/inside.py
 ENGINE = frozenset({"_execution_engine", "_engine_run_backward", "run_backward", "ImperativeEngine"})
 REFLECTION = frozenset(
     {"__wrapped__", "__closure__", "cell_contents", "_getframe", "currentframe", "f_locals", "f_back", "get_referrers",

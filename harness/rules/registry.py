@@ -18,7 +18,7 @@ from data.datasets import load_dataset
 from ..errors import DataError
 from ..formats.run import Finding, RunRecord
 from ..formats.track import Track
-from . import arm_rules, record_rules, run_rules
+from . import arm_rules, exam_rules, record_rules, run_rules
 from .record_rules import Breach, RuleInput, StatedClaim
 
 if TYPE_CHECKING:
@@ -182,6 +182,10 @@ RULES = (
          "training on validation text; shards that are easier or in another order"),
     Rule(run_rules.whole_exam, "error", "data.val_tokens",
          "only easy tokens scored, probes left out, a finding taken out of a run"),
+    Rule(exam_rules.shadow_gap_over_runs, "error", "evaluation.shadow_tolerance_nats",
+         "scored text known a little, below what one run shows"),
+    Rule(exam_rules.leak_over_runs, "error", "evaluation.leak_standard_errors",
+         "a look ahead, or learning while asked, below what one run shows"),
     Rule(run_rules.within_budget, "error", "budget.train_s",
          "a run that went on after its limit"),
     Rule(run_rules.user_seed, "error", None,
@@ -210,6 +214,8 @@ RULES = (
          "a neighbour that wakes for the baseline: a slowed baseline sells a fast candidate"),
     Rule(arm_rules.machine_differs_between_arms, "warning", None,
          "a busy neighbour of one arm"),
+    Rule(arm_rules.gpu_clocks_differ_between_arms, "warning", None,
+         "clocks or power limits that are lowered for the baseline"),
     Rule(record_rules.record_size, "error", "rules.record_bytes",
          "weights or tables handed in as evidence; a repository nobody can clone"),
 )  # fmt: skip

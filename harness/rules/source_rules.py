@@ -16,7 +16,7 @@ from data.printing import one_line
 
 from ..formats.run import Finding
 from ..formats.track import Rules, SourceRule, Track
-from . import literals
+from . import before_go_rules, literals
 from .counter_rules import reaches
 from .literals import Place
 from .path_rules import outside_paths
@@ -108,6 +108,10 @@ SOURCE_RULES: dict[SourceRule, SourceRuleText] = {
         sentence="paths of the machine", number=None,
         expected="no absolute path in the source but of /proc, /sys, /dev and /tmp: shards come from `run`",
         answers="text, weights or data of the machine that no track allows"),
+    "before_go": SourceRuleText(
+        sentence="text made, or long training, before go()", number="rules.before_go_passes",
+        expected="a warm-up on run.warmup_shards in few passes",
+        answers="a model of the data's kind, trained before the clock on text the submission brings or writes"),
 }  # fmt: skip
 
 
@@ -145,6 +149,8 @@ def _sightings(sources: list[SourceFile], track: Track) -> Iterator[tuple[Source
     carried = literals.information(literals.carried(sources))
     if carried > rules.literals_bytes:
         yield "literal_budget", "", Place(0, f"{carried:,} bytes of at most {rules.literals_bytes:,}")
+    for name, place in before_go_rules.sightings(sources, rules.before_go_passes):
+        yield "before_go", name, place
     local = {Path(source.name).parts[0].removesuffix(".py") for source in sources}
     for source in sources:
         if source.problem is not None:

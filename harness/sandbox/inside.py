@@ -11,6 +11,7 @@ submission cannot reach.
 import contextlib
 import ctypes
 import functools
+import gc
 import importlib.util
 import json
 import os
@@ -34,6 +35,8 @@ Message = dict[str, Any]
 HEADER = struct.Struct(">II")  # bytes of JSON, bytes of payload
 MAX_MESSAGE_BYTES = 4 * 2**20
 MAX_PAYLOAD_BYTES = 64 * 2**20
+MAX_NODES = 10_000  # of a graph that are looked at, a few microseconds each
+KEPT = ("_raw_saved_indices", "_raw_saved_target", "_raw_saved_index", "_raw_saved_tensors")  # of torch's nodes
 LOG_INTERVAL_S = 0.1  # at most so often does a rank report progress: the display needs no more
 PR_SET_PDEATHSIG = 1
 
@@ -111,8 +114,8 @@ def die_with_peer(sock: socket.socket) -> None:
 
 
 def import_submission(entry: str) -> ModuleType:
-    """Import the submission as the module its file name says, with its folder importable."""
-    path = Path(entry)
+    """Import the submission as the module its file name says, with its folder importable and left as it is."""
+    path, sys.dont_write_bytecode = Path(entry), True
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
@@ -138,15 +141,18 @@ def describe(weights: "dict[str, torch.Tensor]") -> list[Message]:
 
 
 class Passes:
-    """Counts the backward passes of this interpreter, from before the submission is imported.
+    """Counts the backward passes of this interpreter, from before the submission is imported, and the tokens in them.
 
-    Two functions of torch are wrapped, a fraction of a microsecond on each pass. Steps of optimizers and tokens are not
-    counted: a hook on every optimizer would be traced by torch.compile and compiled anew, and an optimizer need not be
-    one of torch's. Whoever wants to gets round this, but only by what stands in its source.
+    Two functions of torch are wrapped, a fraction of a microsecond on each pass. Tokens are the most whole numbers that
+    a node of the graph keeps for its gradient: indices of an embedding, targets of a loss. They are looked for in every
+    pass before GO and in the first after it, as which the later ones count. Steps of optimizers are not counted, since
+    each needs a pass, and a hook on them would be compiled anew by torch.compile. Whoever wants to gets round this, but
+    only by what stands in its source.
     """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count, self.tokens = 0, 0
+        self._gone = False
 
     def watch(self) -> None:
         import torch
@@ -154,17 +160,46 @@ class Passes:
         for name in ("backward", "grad"):
             setattr(torch.autograd, name, self._counted(getattr(torch.autograd, name)))
 
-    def since(self, earlier: int) -> int:
-        return self.count - earlier
+    def at_go(self) -> Message:
+        """What was done before GO; counts begin anew."""
+        told = {"passes": self.count, "tokens": self.tokens}
+        self.count, self.tokens, self._gone = 0, 0, True
+        return told
+
+    def at_stop(self) -> Message:
+        """What was done since GO."""
+        return {"passes": self.count, "tokens": self.count * self.tokens}
 
     def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def counted(*arguments: Any, **named: Any) -> Any:
             self.count += 1
+            if not self._gone or self.count == 1:
+                with contextlib.suppress(Exception):  # a graph that cannot be walked is the submission's affair
+                    self.tokens += tokens_in(arguments[0] if arguments else named.get("tensors", named.get("outputs")))
             return function(*arguments, **named)
 
         del counted.__wrapped__
         return counted
+
+
+def tokens_in(roots: Any) -> int:
+    """The most whole numbers that a node of the graph behind these tensors keeps. Unpacks nothing that is packed."""
+    most = 0
+    seen: set[Any] = set()
+    waiting = [root.grad_fn for root in (roots if isinstance(roots, list | tuple) else [roots])]
+    while waiting and len(seen) < MAX_NODES:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        waiting += [following for following, _ in node.next_functions]
+        for name in KEPT:
+            kept = getattr(node, name, ())
+            for saved in kept if isinstance(kept, tuple) else (kept,):
+                if saved is not None and saved.unpack_hook is None and not saved.data.is_floating_point():
+                    most = max(most, saved.data.numel())
+    return most
 
 
 class Run:
@@ -176,7 +211,7 @@ class Run:
     """
 
     def __init__(self, channel: Channel, config: Message, device: "torch.device", passes: Passes) -> None:
-        self._channel, self._passes, self._passes_at_go = channel, passes, 0
+        self._channel, self._passes = channel, passes
         self._reserved: list[Message] | None = None
         self._memory: int = -1
         self._staging: torch.Tensor | None = None
@@ -228,8 +263,7 @@ class Run:
 
     def go(self) -> list[str]:
         """Wait for every rank, then for the gun: the clock runs. Returns paths of the training shards."""
-        self._passes_at_go = self._passes.count
-        self._channel.send({"kind": "go", "passes": self._passes_at_go})
+        self._channel.send({"kind": "go"} | self._passes.at_go())
         shards: list[str] = self._channel.receive()[0]["shards"]
         return shards
 
@@ -238,7 +272,7 @@ class Run:
         if not self._stop_once.acquire(blocking=False):  # from another thread, since this does not return
             self._fail("stop_called_twice", "called stop() twice; expected it once")
         self._hand_over(weights, self._memory)
-        self._channel.send({"kind": "stop", "passes": self._passes.since(self._passes_at_go)})
+        self._channel.send({"kind": "stop"} | self._passes.at_stop())
         self._wait_for_the_end()
 
     def snapshot(self, weights: "dict[str, torch.Tensor]", *, step: int) -> None:
@@ -334,9 +368,11 @@ def tell(error: BaseException) -> str:
 
 
 def start_torch(config: Message) -> "torch.device":
-    """Seed torch and pick this rank's device, before a line of the submission runs."""
+    """Import and seed torch and pick this rank's device, before a line of the submission runs."""
+    gc.disable()  # a million objects are made, and no garbage: looking for it is an eighth of the import
     import torch
 
+    gc.enable()
     device = torch.device("cpu")
     if config["device"] == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

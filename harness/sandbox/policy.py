@@ -35,9 +35,10 @@ class View:
     packages: tuple[str, ...] | None = None  # distributions that are shown, with what they require; None: all
     readable: tuple[Path, ...]  # files and folders, read-only, at their own paths
     hidden: tuple[Path, ...] = ()  # folders shown empty even where the system's are seen, but for what is readable
-    writable: tuple[Path, ...] = ()  # folders that keep what is written to them; only self-timed scripts get any
+    writable: tuple[Path, ...] = ()  # keep what is written: of self-timed scripts; a TMPDIR of ranks
     home: Path  # an empty folder outside; inside, a fresh memory file system
     environment: dict[str, str] = field(default_factory=dict)
     cuda: bool = False
+    pinned: bool = False  # to the cores it is started on, which are the track's
     evaluator: bool = False  # then also shut what two evaluators could signal each other with
     limits: Limits = field(default_factory=Limits)

@@ -62,11 +62,11 @@ class ProcessTree:
         except OSError as error:
             self.close()
             raise RunFailure(Status.SANDBOX_FAILED, f"the {level} sandbox cannot be made: {error.strerror}") from error
-        self._free_bytes = _free_bytes(view.home)
+        self._free_bytes = self._free_now()
 
     def _prepare(self) -> tuple[int | None, int | None]:
         if self.level == "namespaces":
-            self._fds.append(seccomp.to_file(seccomp.program(evaluator=self.view.evaluator)))
+            self._fds.append(seccomp.to_file(self._calls(only_streams=False)))
             return self._fds[0], None
         if self.level == "landlock":
             self._fds.append(landlock.make_ruleset(self.view))
@@ -111,7 +111,12 @@ class ProcessTree:
             value = most if hard == resource.RLIM_INFINITY else min(most, hard)
             resource.setrlimit(name, (value, value))
         if self._ruleset is not None:
-            landlock.enter(self._ruleset, seccomp.program(evaluator=self.view.evaluator, only_streams=True))
+            landlock.enter(self._ruleset, self._calls(only_streams=True))
+
+    def _calls(self, *, only_streams: bool) -> bytes:
+        """The filter of system calls."""
+        view = self.view
+        return seccomp.program(evaluator=view.evaluator, pinned=view.pinned, only_streams=only_streams)
 
     def _bounds(self) -> dict[int, int]:
         """Limits of each process. Never RLIMIT_AS: CUDA reserves far more addresses than memory."""
@@ -217,11 +222,14 @@ class ProcessTree:
 
     def _look_at_files(self) -> None:
         """Where home is a folder on a disk: cheap when the disk is no fuller than before."""
-        if self._free_bytes - _free_bytes(self.view.home) <= self.limits.scratch_bytes:
+        if self._free_bytes - self._free_now() <= self.limits.scratch_bytes:
             return
         found = sum(_folder_bytes(place) for place in (self.view.home, *self.view.writable))
         if found > self.limits.scratch_bytes:
             raise self._over(Status.SCRATCH_LIMIT, f"{found:,} bytes in its folder for files")
+
+    def _free_now(self) -> int:
+        return sum(_free_bytes(place) for place in (self.view.home, *self.view.writable))
 
     def _over(self, status: Status, found: str) -> RunFailure:
         most = {

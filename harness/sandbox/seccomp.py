@@ -1,12 +1,13 @@
 """The system calls a submission may not make: a BPF filter, assembled here.
 
-Every child inherits it. Two filters. RANK closes what leads out of a sandbox (other socket families: a network
-namespace does not cut AF_VSOCK), outlives a run (System V's memory, queues and semaphores, POSIX queues) or has
-no place in training and a history of holes in the kernel. EVALUATOR also closes what two evaluators could signal each
-other with: locks, leases and change notices of files both may read, looking at and asking for their pages in memory
-(reading a page and timing it stays), names of threads, and, outside a network namespace, the loopback network.
-Locks and wishes about pages are answered with "done" and not carried out: torch's caches wait for ever on a lock that
-is refused, and a loader that says how it will read goes on reading.
+Every child inherits it. Where the cores are the track's, none may choose others, or put itself before the referee
+(libraries for GPUs pin their threads, so elsewhere they may). Two filters. RANK closes what leads out of a sandbox
+(other socket families: a network namespace does not cut AF_VSOCK), outlives a run (System V's memory, queues and
+semaphores, POSIX queues) or has no place in training and a history of holes in the kernel. EVALUATOR also closes what
+two evaluators could signal each other with: locks, leases and change notices of files both may read, looking at and
+asking for their pages in memory (reading a page and timing it stays), names of threads, and, outside a network
+namespace, the loopback network. Locks and wishes about pages are answered with "done" and not carried out: torch's
+caches wait for ever on a lock that is refused, and a loader that says how it will read goes on reading.
 
 The kernel's rules: docs.kernel.org/userspace-api/seccomp_filter.html. x86_64 and aarch64 are known here.
 """
@@ -47,6 +48,10 @@ _OUTLIVES = {  # answered with ENOSYS: outside an IPC namespace it stays for the
     "msgget": (68, 186), "msgctl": (71, 187), "msgrcv": (70, 188), "msgsnd": (69, 189),
     "mq_open": (240, 180), "mq_unlink": (241, 181), "mq_timedsend": (242, 182), "mq_timedreceive": (243, 183),
     "mq_notify": (244, 184), "mq_getsetattr": (245, 185),
+}  # fmt: skip
+_SCHEDULING = {  # which cores, before whom
+    "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119), "sched_setparam": (142, 118),
+    "sched_setattr": (314, 274), "setpriority": (141, 140), "ioprio_set": (251, 30),
 }  # fmt: skip
 _PRETENDED_TO_EVALUATORS = {  # answered with "done": what brings a file's pages into memory or drops them
     "flock": (73, 32), "fadvise64": (221, 223), "readahead": (187, 213), "sync_file_range": (277, 84),
@@ -99,11 +104,14 @@ class _Program:
         return b"".join(struct.pack("=HBBI", *instruction) for instruction in self.code)
 
 
-def program(*, evaluator: bool = False, only_streams: bool = False, machine: str | None = None) -> bytes:
+def program(
+    *, evaluator: bool = False, pinned: bool = False, only_streams: bool = False, machine: str | None = None
+) -> bytes:
     """The filter as an array of struct sock_filter.
 
-    evaluator: also what two evaluators could meet through; only_streams: no UDP and no raw sockets, and none but UNIX
-    for evaluators, for where no network namespace cuts them. Raises KeyError on a machine whose numbers are not known.
+    evaluator: also what two evaluators could meet through; pinned: cores and priority stay what they are;
+    only_streams: no UDP and no raw sockets, and none but UNIX for evaluators, for where no network namespace cuts
+    them. Raises KeyError on a machine whose numbers are not known.
     """
     name = platform.machine() if machine is None else machine
     result = _Program(list(_ARCHITECTURES).index(name) if name in _ARCHITECTURES else _unknown(name))
@@ -114,7 +122,7 @@ def program(*, evaluator: bool = False, only_streams: bool = False, machine: str
     if name == "x86_64":
         result.add(_JUMP_AT_LEAST, _X32, 0, 1)
         result.add(_RETURN, _ERRNO | errno.ENOSYS)
-    for denied in _DENIED.values():
+    for denied in (*_DENIED.values(), *(_SCHEDULING.values() if pinned else ())):
         result.refuse(denied, errno.EPERM)
     absent: list[tuple[int | None, int | None]] = [*_ABSENT.values()]
     for numbers in absent + ([*_ABSENT_TO_EVALUATORS.values()] if evaluator else []):

@@ -14,7 +14,7 @@ LEAST_MEAN_NATS = 0.001  # of a window's mean difference, however small the tole
 def findings(score: Score, evaluation: Evaluation) -> list[Finding]:
     """Every broken rule of one score; all of them make the run invalid."""
     return [
-        *_probe_findings(score.probes, evaluation.probe_tolerance_nats),
+        *_probe_findings(score.probes, evaluation),
         *(_shadow_findings(score.shadow, evaluation.shadow_tolerance_nats) if score.shadow else ()),
         *(
             _first_answer_findings(score.answers.again, score.probes, evaluation, score.windows.tokens)
@@ -24,16 +24,22 @@ def findings(score: Score, evaluation: Evaluation) -> list[Finding]:
     ]
 
 
-def _probe_findings(found: Probes, limit: float) -> list[Finding]:
-    """Hidden state, or else a look ahead: a model whose answers change anyhow says nothing about suffixes."""
+def _probe_findings(found: Probes, evaluation: Evaluation) -> list[Finding]:
+    """Hidden state, or else a look ahead: a model whose answers change anyhow says nothing about suffixes.
+
+    Before another suffix a prefix may change twice as much as a window does that is asked again unchanged.
+    """
+    limit = evaluation.probe_tolerance_nats
     again = [repeats for repeats in (found.order, found.repeat) if repeats is not None]
     worst = max(again, key=lambda repeats: repeats.max_abs_difference, default=None)
     if worst is not None and worst.max_abs_difference > limit:
         return [_hidden_state(worst.max_abs_difference, sum(repeats.pairs for repeats in again), limit)]
+    usual = 0.0 if worst is None else worst.max_abs_difference
+    limit = min(limit, max(evaluation.repeat_tolerance_nats, 2 * usual)) if again else limit
     if found.max_abs_difference > limit:
         return [
             _causality(
-                f"at most {limit:g} nats between two evaluations of the same prefix",
+                f"at most {limit:.2g} nats between two evaluations of the same prefix",
                 f"{numbers.nats(found.max_abs_difference, 4)} in {found.pairs} probed windows",
             )
         ]

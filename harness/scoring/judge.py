@@ -50,8 +50,9 @@ class Judge:
         """order: val_path, val_tokens, vocab_size, max_tokens, max_batch_tokens, probe_pairs, pairs of sockets.
 
         weights, and reserved where evaluators rehearse and their first answer is timed: a descriptor and specs of
-        each rank's part; with the latter free_ns and budget_s. Optional: val_sha256; shadow_source and shadow_tokens;
-        relabelling_key and language, hexadecimal; device, where losses are computed. Raises EvaluationError when the
+        each rank's part; with the latter free_ns and budget_s. Optional: leak_standard_errors; val_sha256;
+        shadow_source and shadow_tokens; relabelling_key and language, hexadecimal; device, where losses are computed.
+        Raises EvaluationError when the
         validation shard is not what it was.
         """
         self.order, self.device = order, torch.device(order.get("device", "cpu"))
@@ -149,7 +150,7 @@ class Judge:
         counts = [len(self.text.targets(window)) for window in range(len(self.text))]
         pairs = probes.draw(self.order["probe_pairs"], counts, self.random)
         again = [window for pair in openings for opening in pair for window, _ in opening.said]
-        self.tally = Tally(self.text, drawn, pairs, again)
+        self.tally = Tally(self.text, drawn, pairs, again, self.order.get("leak_standard_errors", 0.0))
         shadow_text = None if drawn is None else drawn.text
         halves = Assigner(self.text, shadow_text, pairs, self.random, again).batches(self.shape.batch)
         for evaluator, batches in zip(self.evaluators, halves, strict=True):
@@ -176,11 +177,12 @@ class Judge:
                 yield waiting[sock], noticed_ns
 
     def _read_answer(self, evaluator: Evaluator, noticed_ns: int) -> None:
+        asked = len(evaluator.later_ns)
         slot, batch, shared = evaluator.read_next(noticed_ns)
         losses = self._losses(shared, [question.targets for question in batch])
         evaluator.ask_next(slot)
         for question, found in zip(batch, losses, strict=True):
-            self.tally.enter(question, _finite(found[: len(question.targets)], question.window))
+            self.tally.enter(question, _finite(found[: len(question.targets)], question.window), asked)
 
     def _window_losses(self, shared: torch.Tensor, targets: Tokens, window: int) -> Losses:
         return _finite(self._losses(shared, [targets])[0, : len(targets)], window)

@@ -46,19 +46,26 @@ def findings(prepare: Prepare | None, rules: Rules, world_size: int) -> list[Fin
     in the source."""
     if prepare is None or rules.before_go_share is None or prepare.before_go is None or prepare.after_go is None:
         return []
-    before, after = prepare.before_go.passes, prepare.after_go.passes
-    most = max(rules.before_go_passes * world_size, int(rules.before_go_share * after))
-    if before <= most:
+    before, after, free = prepare.before_go, prepare.after_go, rules.before_go_passes * world_size
+    passes = max(free, int(rules.before_go_share * after.passes))
+    tokens = None  # how many may be seen, where a pass after GO shows how many it has
+    if before.tokens and after.tokens and after.passes:
+        tokens = max(free * after.tokens // after.passes, int(rules.before_go_share * after.tokens))
+    if before.passes <= passes and (tokens is None or (before.tokens or 0) <= tokens):
         return []
     return [
         Finding.error(
             id="work_before_go",
             sentence="the submission trained before GO",
-            expected=f"at most {most:,} backward passes before GO: {rules.before_go_passes} on each rank, or "
-            f"{numbers.percent(rules.before_go_share)} of the {after:,} after it",
-            found=f"{before:,}",
+            expected=f"at most {passes:,} backward passes{_tokens(tokens)} before GO: {rules.before_go_passes} on each "
+            f"rank, or {numbers.percent(rules.before_go_share)} of the {after.passes:,} after it",
+            found=f"{before.passes:,}{_tokens(before.tokens)}",
         )
     ]
+
+
+def _tokens(count: int | None) -> str:
+    return "" if count is None else f" over {count:,} tokens"
 
 
 def _seconds(time_ns: int) -> str:

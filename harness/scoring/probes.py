@@ -17,6 +17,14 @@ a leak in every tenth window in 3 % of runs, and a campaign of ten runs misses i
 one token ahead shows at one position only, the last before the cut: there f is the share of positions. What stays
 below the track's tolerance for one token is not told from arithmetic that depends on the batch, except when it adds
 up: the gain of the real suffix over the altered one, summed over the prefix, is a mean with a standard error.
+
+**What cannot be told from noise is charged** (`leak_nats`), so that noise which a submission adds to hide a leak costs
+more than the leak brings. What a model sees ahead shows at the last position before the cut, however far it looks; how
+much easier that position is before the real suffix is estimated from all suffix pairs, and the upper bound of the
+estimate is added to the loss that is tested. Likewise for state: a model that learns while it is asked is better where
+it was asked later, so order and repeat pairs are compared in the order of their asking. A model that answers alike
+both times, as every one does whose arithmetic does not depend on the batch, pays nothing (`python -m
+benchmarks.leak_exchange`). What stays is a large leak at very few positions: it is met or not.
 Limit: two evaluators on one machine can feel each other's load; no probe sees a message sent so.
 """
 
@@ -34,6 +42,10 @@ Kind = Literal["suffix", "order", "repeat"]
 SHARE_OF_STATE_PROBES = 4  # for so many suffix pairs one order pair and one repeat
 GAIN_STANDARD_ERRORS = 6.0  # of the mean gain: below 1e-6 by chance in 32 pairs (t with 31 degrees of freedom)
 GAIN_NATS = 0.001  # summed over a prefix; less is arithmetic
+ARITHMETIC_NATS = 1e-5  # of an upper bound: less costs nothing
+STATE_SHARE = (
+    2.0  # two places of an exam lie a third of it apart, where a learner is better by half on average, or more
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +60,67 @@ class Probe:
 def draw(pairs: int, target_counts: Sequence[int], rng: random.Random) -> list[Probe]:
     """`pairs` suffix probes and a quarter as many of either other kind, as far as there are windows.
 
-    target_counts: how many targets each window has; a cut falls anywhere but behind its last one.
+    target_counts: how many targets each window has; a cut falls anywhere but behind its last one. Where there are
+    more pairs than windows, these are drawn again, with other cuts.
     """
     windows = range(len(target_counts))
+    rounds, rest = divmod(pairs, max(1, len(windows)))
+    drawn = [window for _ in range(rounds) for window in windows] + rng.sample(windows, rest)
+    probes = [Probe("suffix", window, 1 + rng.randrange(max(1, target_counts[window] - 1))) for window in drawn]
     state_pairs = min(-(-pairs // SHARE_OF_STATE_PROBES), len(windows))
-    probes = [
-        Probe("suffix", window, 1 + rng.randrange(max(1, target_counts[window] - 1)))
-        for window in rng.sample(windows, min(pairs, len(windows)))
-    ]
     for kind in ("order", "repeat"):
         probes += [Probe(kind, window, target_counts[window]) for window in rng.sample(windows, state_pairs)]
     return probes
 
 
-def compare(real: dict[int, Losses], copies: Sequence[tuple[Probe, Losses]]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One answer to a window. losses: nats, fp32 [targets]; asked: so many batches before it, of the same evaluator."""
+
+    losses: Losses
+    asked: int
+
+
+def compare(real: dict[int, Answered], copies: Sequence[tuple[Probe, Answered]]) -> dict[str, Any]:
     """What the probes found, as the schema's `Probes`.
 
-    real: losses in nats of each probed window as it was scored; copies: each probe with the losses of its copy.
+    real: each probed window as it was scored; copies: each probe with the answer to its copy.
     """
     found: dict[Kind, list[Losses]] = {"suffix": [], "order": [], "repeat": []}
-    for probe, losses in copies:
-        found[probe.kind].append(losses[: probe.upto] - real[probe.window][: probe.upto])
-    gains = np.array([difference.sum(dtype=np.float64) for difference in found["suffix"]])
-    gain, error = mean_and_error(gains)
-    order, repeat = _sizes(found["order"]), _sizes(found["repeat"])
-    return {**_sizes(found["suffix"]), "gain": gain, "gain_standard_error": error, "order": order, "repeat": repeat}
+    learnt = []  # nats per token by which a window was easier where more had been asked before
+    for probe, copy in copies:
+        was = real[probe.window]
+        difference = copy.losses[: probe.upto] - was.losses[: probe.upto]
+        found[probe.kind].append(difference)
+        if probe.kind != "suffix":
+            learnt.append(float(difference.mean(dtype=np.float64)) * np.sign(was.asked - copy.asked))
+    gain, error = mean_and_error(np.array([part.sum(dtype=np.float64) for part in found["suffix"]]))
+    last, last_error = mean_and_error(np.array([part[-1] for part in found["suffix"]], np.float64))
+    state, state_error = mean_and_error(np.array(learnt, np.float64))
+    return {
+        **_sizes(found["suffix"]),
+        "gain": gain,
+        "gain_standard_error": error,
+        "last_gain": last,
+        "last_gain_standard_error": last_error,
+        "state_gain": state,
+        "state_gain_standard_error": state_error,
+        "order": _sizes(found["order"]),
+        "repeat": _sizes(found["repeat"]),
+    }
+
+
+def leak_nats(found: dict[str, Any], standard_errors: float) -> float:
+    """What is added to the tested loss, nats per token, rounded to 7 digits: the upper bounds of what `compare` found.
+
+    standard_errors: so many above an estimate lies its bound, as the track says; 0: nothing is charged.
+    """
+    if not standard_errors or found["last_gain"] is None or found["state_gain"] is None:
+        return 0.0
+    gains = ((found[name], found[f"{name}_standard_error"] or 0.0) for name in ("last_gain", "state_gain"))
+    bounds = (gain + standard_errors * error for gain, error in gains)
+    ahead, learnt = (bound if bound > ARITHMETIC_NATS else 0.0 for bound in bounds)
+    return round(ahead + STATE_SHARE * learnt, 7)
 
 
 def compare_again(first: Sequence[tuple[int, Losses]], later: Sequence[tuple[int, Losses]]) -> dict[str, Any]:
@@ -90,9 +138,9 @@ def compare_again(first: Sequence[tuple[int, Losses]], later: Sequence[tuple[int
     }
 
 
-def is_leak(gain: float, standard_error: float | None) -> bool:
-    """Whether real suffixes help by more than chance and arithmetic explain. gain: nats summed over a prefix."""
-    return standard_error is not None and gain > max(GAIN_NATS, GAIN_STANDARD_ERRORS * standard_error)
+def is_leak(gain: float, standard_error: float | None, least: float = GAIN_NATS) -> bool:
+    """Whether real suffixes help by more than chance and arithmetic explain. gain: nats, `least` of them nothing."""
+    return standard_error is not None and gain > max(least, GAIN_STANDARD_ERRORS * standard_error)
 
 
 def mean_and_error(values: npt.NDArray[np.float64]) -> tuple[float, float | None]:

@@ -52,6 +52,7 @@ class ScoreRequest:
     max_tokens: int
     max_batch_tokens: int
     probe_pairs: int
+    leak_standard_errors: float = 0.0
     shadow_tokens: int  # 0: none
     shadow_source: Literal["fresh", "rest"]
     relabelling_key: bytes | None
@@ -247,6 +248,7 @@ class _Exam:
             "vocab_size": request.vocab_size,
             "max_tokens": request.max_tokens, "max_batch_tokens": request.max_batch_tokens,
             "probe_pairs": request.probe_pairs,
+            "leak_standard_errors": request.leak_standard_errors,
             "shadow_tokens": request.shadow_tokens, "shadow_source": request.shadow_source,
             "language": request.language and request.language.hex(),
             "relabelling_key": request.relabelling_key and request.relabelling_key.hex(),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..formats.answers import LaterAnswers
 from . import probes
-from .probes import Losses, Probe
+from .probes import Answered, Losses, Probe
 from .shadow import ShadowText, standard_error
 from .windows import Question, WindowedText
 
@@ -64,25 +64,31 @@ class Tally:
     """Of one run."""
 
     def __init__(
-        self, text: WindowedText, shadow: ShadowText | None, drawn: Sequence[Probe], again: Sequence[int] = ()
+        self,
+        text: WindowedText,
+        shadow: ShadowText | None,
+        drawn: Sequence[Probe],
+        again: Sequence[int],
+        leak_standard_errors: float,
     ) -> None:
         """again: the first windows, which both evaluators are asked once more."""
+        self._leak_standard_errors = leak_standard_errors
         self.scored = Sums(text)
         self._shadow, self._unscored = shadow, None if shadow is None else Sums(shadow.text)
-        self._kept: dict[int, Losses | None] = dict.fromkeys([*(probe.window for probe in drawn), *again])
-        self._copies: list[tuple[Probe, Losses]] = []
+        self._kept: dict[int, Answered | None] = dict.fromkeys([*(probe.window for probe in drawn), *again])
+        self._copies: list[tuple[Probe, Answered]] = []
         self._again: list[tuple[int, Losses]] = []
 
-    def enter(self, question: Question, losses: Losses) -> None:
-        """One answer: the loss of every target in nats, fp32 [targets]."""
+    def enter(self, question: Question, losses: Losses, asked: int) -> None:
+        """One answer: the loss of every target in nats, fp32 [targets]; asked: batches the evaluator had before."""
         if question.role == "scored":
             self.scored.add(question.window, losses)
             if question.window in self._kept:
-                self._kept[question.window] = losses
+                self._kept[question.window] = Answered(losses, asked)
         elif question.role == "shadow" and self._unscored is not None:
             self._unscored.add(question.window, losses)
         elif question.probe is not None:
-            self._copies.append((question.probe, losses))
+            self._copies.append((question.probe, Answered(losses, asked)))
         elif question.role == "again":
             self._again.append((question.window, losses))
 
@@ -90,19 +96,21 @@ class Tally:
         self, openings: "Sequence[tuple[Opening, Opening]]" = (), later_ns: Sequence[list[int]] = ()
     ) -> dict[str, Any]:
         """As the schema's `Score`, when every question has its answer. later_ns: what each evaluator's batches took."""
-        real = {window: losses for window, losses in self._kept.items() if losses is not None}
+        real = {window: answered for window, answered in self._kept.items() if answered is not None}
+        found = probes.compare(real, self._copies)
         return {
             "val_loss": round(self.scored.mean, 7),
+            "leak_nats": probes.leak_nats(found, self._leak_standard_errors),
             "loss_sum": self.scored.loss_sum,
             "count": self.scored.count,
             "windows": self.scored.summary(),
-            "probes": probes.compare(real, self._copies),
+            "probes": found,
             "shadow": self._shadow_score(),
             "answers": self._answers(real, openings, later_ns),
         }
 
     def _answers(
-        self, real: dict[int, Losses], openings: "Sequence[tuple[Opening, Opening]]", later_ns: Sequence[list[int]]
+        self, real: dict[int, Answered], openings: "Sequence[tuple[Opening, Opening]]", later_ns: Sequence[list[int]]
     ) -> dict[str, Any] | None:
         """As the schema's `Answers`; None where no first answer was timed."""
         first = [answer for pair in openings for opening in pair for answer in opening.said]
@@ -111,7 +119,9 @@ class Tally:
         return {
             "pairs": tuple(tuple(opening.times() for opening in pair) for pair in openings),
             "later": tuple(LaterAnswers.of(times).model_dump() for times in later_ns),
-            "again": probes.compare_again(first, [*real.items(), *self._again]),
+            "again": probes.compare_again(
+                first, [*((window, was.losses) for window, was in real.items()), *self._again]
+            ),
         }
 
     def _shadow_score(self) -> dict[str, Any] | None:

@@ -114,6 +114,7 @@ def _score_request(track: Track, dataset: datasets.Dataset, data_root: Path, dig
         max_tokens=track.evaluation.max_tokens,
         max_batch_tokens=track.evaluation.max_batch_tokens,
         probe_pairs=track.evaluation.probe_pairs,
+        leak_standard_errors=track.evaluation.leak_standard_errors,
         shadow_tokens=track.evaluation.shadow_tokens,
         shadow_source="fresh" if dataset.kind == "embedded" else "rest",
         relabelling_key=None,

@@ -9,7 +9,6 @@ import os
 import selectors
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from ..formats.logfile import LogFile
 from ..formats.messages import Log
 from ..formats.observer import Observer
 from ..formats.run import Finding, full_disk_is_a_failure, new_run_id
-from ..referee import machine
+from ..referee import machine, temporary
 from ..referee.machine import held_to
 from ..sandbox import cgroups, levels
 from ..sandbox.policy import Limits, View
@@ -32,7 +31,6 @@ from ..status import Status
 from ..system import clock, interrupts, processes, scratch
 from ..system.clock import NS
 from ..system.interrupts import Interrupts
-from ..system.scratch import remove_tree
 from .checkpoints import ADAPTERS, score_checkpoint
 from .grammars import Reading
 from .observed_log import LineStamper, read_observed_log
@@ -74,7 +72,7 @@ def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[S
         finally:
             processes.kill_children()
             cgroups.sweep()
-            scratch.remove_own(Path(tempfile.gettempdir()))
+            temporary.remove_own()
             record = closed(record, state, status, sentence)
             folder.save(record)
     return record, folder.path
@@ -82,12 +80,12 @@ def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[S
 
 def _execute(request: SelfTimedRequest, folder: SelfTimedFolder, state: SelfTimedState, observer: Observer) -> None:
     """Every step in order; each fills in what it learns."""
-    state.sandbox = levels.choose(request.require_sandbox)
+    level = state.sandbox = levels.choose(request.require_sandbox)
     state.surroundings = not_passed(request.checkout, request.environment, request.device)
     with (
         full_disk_is_a_failure(),
         machine.exclusive(request.wait, request.on_wait),
-        _workplace(request, folder) as place,
+        _workplace(request, folder, level) as place,
     ):
         try:
             _run(request, state, observer, place)
@@ -105,27 +103,25 @@ class _ScriptWorkplace:
     """The temporary things of one run."""
 
     temporary: Path
+    tmpdir: Path | None  # where the script needs a shorter one than its home
     work: Path
     log: LogFile
     stamper: LineStamper
 
 
 @contextmanager
-def _workplace(request: SelfTimedRequest, folder: SelfTimedFolder) -> Iterator[_ScriptWorkplace]:
-    parent = Path(tempfile.gettempdir())
-    scratch.sweep(parent)
-    temporary = scratch.make_scratch(parent)
-    most = request.track.budget.log_bytes if request.track else LOG_BYTES
-    log = LogFile(folder.path / layout.LOG_FILE, most)
-    try:
-        work = temporary / request.checkout.name
-        for path in (work, temporary / "home"):
-            path.mkdir()
-        take_working_copy(request.checkout, work, request.data_root)
-        yield _ScriptWorkplace(temporary, work, log, LineStamper(request.grammars))
-    finally:
-        log.close()
-        remove_tree(temporary)
+def _workplace(request: SelfTimedRequest, folder: SelfTimedFolder, level: str) -> Iterator[_ScriptWorkplace]:
+    with temporary.temporary_folders(level) as made:
+        most = request.track.budget.log_bytes if request.track else LOG_BYTES
+        log = LogFile(folder.path / layout.LOG_FILE, most)
+        try:
+            work = made.path / request.checkout.name
+            for path in (work, made.path / "home"):
+                path.mkdir()
+            take_working_copy(request.checkout, work, request.data_root)
+            yield _ScriptWorkplace(made.path, made.short, work, log, LineStamper(request.grammars))
+        finally:
+            log.close()
 
 
 def _view(request: SelfTimedRequest, place: _ScriptWorkplace) -> View:
@@ -143,9 +139,10 @@ def _view(request: SelfTimedRequest, place: _ScriptWorkplace) -> View:
             *request.readable,
             *caches.values(),
         ),
-        writable=(place.work,),
+        writable=(place.work, *(() if place.tmpdir is None else (place.tmpdir,))),
         home=place.temporary / "home",
         environment={
+            **({} if place.tmpdir is None else {"TMPDIR": str(place.tmpdir)}),
             "PYTHONPATH": str(place.work),
             **threads,
             **{name: str(path) for name, path in caches.items()},

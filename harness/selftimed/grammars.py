@@ -59,6 +59,12 @@ TRAIN_LOSS = line_pattern(
 BARE_VAL = line_pattern("val", "val loss ", r"~#val_loss", "val loss ", is_common=True)
 OF_ALL = r" {0,8}@step(?:/@total)? \([^)]{1,12}\) \| loss: ~#train_loss"
 PERCENT_LOSS = line_pattern("train", "step ", OF_ALL, "| loss: ", "dt_ms")
+NAMED_STEP = tuple(  # a step and a named loss are enough, whoever writes them: `[step 200] val loss: 1.6379`
+    line_pattern(
+        "val", anchor, rf" {{0,8}}@step(?:/@total)?\W{{1,4}}{name}~[:= ]{{1,3}}#val_loss", name, is_common=True
+    )
+    for anchor, name in (("step ", "val loss"), ("step ", "val_loss"), ("Step ", "Val Loss"), ("Step ", "val_loss"))
+)
 STEP_COLON = (VAL_STEP, VAL_MS, TRAIN_LOSS, TRAIN_MS)
 
 GRAMMARS: tuple[Grammar, ...] = (
@@ -105,7 +111,7 @@ GRAMMARS: tuple[Grammar, ...] = (
         metric="val_bpb", family="parameter-golf", until="clock", time_digit_ms=6_000,
     ),
     Grammar(
-        "nanogpt", "nanoGPT, train.py: both losses at every evaluation, the time of each step", "samples",
+        "nanogpt", "nanoGPT, train.py: both losses at every evaluation, the time of each step", "real logs",
         (
             line_pattern("val", "step ", r"@step: train loss~ #train_loss, val loss #val_loss", ", val loss "),
             line_pattern("train", "iter ", r"@step: loss~ #train_loss", ": loss ", "iter_ms"),
@@ -158,8 +164,8 @@ GRAMMARS: tuple[Grammar, ...] = (
         ),
     ),
     Grammar(
-        "step-lines", "a trainer whose lines are like those of modded-nanogpt", "samples", (VAL_STEP, TRAIN_LOSS),
-        also=STEP_COLON,
+        "step-lines", "a trainer whose lines are like those of modded-nanogpt, or name a step and a loss", "real logs",
+        (VAL_STEP, TRAIN_LOSS), also=(*STEP_COLON, *NAMED_STEP),
     ),
 )  # fmt: skip
 BY_NAME = {grammar.name: grammar for grammar in GRAMMARS}

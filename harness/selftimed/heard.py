@@ -7,17 +7,21 @@ validations are kept where they are few.
 
 import re
 from collections import Counter, deque
+from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
-from .lines import Found, LaterResult, LinePattern, Reading, rank_label, read_later, read_line, shape
+from .lines import HINT, Found, LaterResult, LinePattern, Reading, rank_label, read_later, read_line, shape
 
 FIRST_LINES = 100_000  # that may carry results, read as they come
-LATE_BYTES = 4 * 2**20  # of text behind them
+LATE_BYTES = 2 * 2**20  # of text behind them
 BETWEEN_LINES = 50_000  # of validations in between
 FEW = 2_000  # lines of validations in a block
 DENSE_BYTES = 2**16  # what is kept of a block that holds more
 MAX_SHAPES = 64
-SHOWN_CHARACTERS = 60
+MAX_EQUAL, EQUAL_BYTES = 4_096, 512  # lines remembered, so that equal ones are read once, and how long they may be
 ENOUGH_DECIMALS = 4  # of a number that nothing ends: trainers print four or more
 _DECIMALS = re.compile(rb"\.([0-9]{0,18})$")
 _FRACTION = re.compile(rb"\.([0-9]{1,18})")
@@ -25,8 +29,7 @@ _DIGITS = re.compile(rb"[0-9]+")
 _STOPPED = re.compile(rb"stopping_early: ?wallclock_cap")
 
 
-@dataclass(frozen=True, slots=True)
-class HeardLine:
+class HeardLine(NamedTuple):
     """A line: a result (form and reading), or a later one. shape, rank: of what stands before it."""
 
     form: LinePattern | None
@@ -44,7 +47,7 @@ class Heard:
     wanted: tuple[bytes, ...]
     telling: tuple[bytes, ...]
     unread: Counter[bytes] = field(default_factory=Counter)  # lines that only begin like results, by shape
-    last_unread: str = ""
+    last_unread: bytes = b""
     cut_off: bool = False  # the last line ends inside its number
     stopped_by_clock: bool = False
     forgotten: bool = False  # whether lines in the middle were not kept
@@ -55,6 +58,7 @@ class Heard:
     _between: deque[bytes] = field(default_factory=lambda: deque(maxlen=BETWEEN_LINES))
     _shapes: dict[bytes, bytes] = field(default_factory=dict)
     _last_of: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
+    _equal: dict[bytes, tuple[HeardLine | None, bytes | None]] = field(default_factory=dict)
 
     def hear(self, block: bytes, *, is_cut: bool = False) -> None:
         """A block of whole lines; is_cut: a single one that nothing ends."""
@@ -79,50 +83,65 @@ class Heard:
 
     def _forget(self, block: bytes) -> None:
         self.forgotten = True
-        if (
-            sum(map(block.count, self.telling)) > FEW
-        ):  # too dense to look through: its end, which may be the last of all
-            block = block[block.find(b"\n", len(block) - DENSE_BYTES) + 1 :] if len(block) > DENSE_BYTES else block
-        self._between.extend(lines_with(block, self.telling))
+        if sum(map(block.count, self.telling)) > FEW and len(block) > DENSE_BYTES:
+            block = block[block.find(b"\n", len(block) - DENSE_BYTES) + 1 :]  # its end, which may be the last of all
+        self._between.extend(result_lines(block, self.telling))
 
     def _catch_up(self) -> None:
         for line in self._between:
-            self._keep(self._kept, line)
+            self._keep(line)
         self._between.clear()
         while self._late:
             self._read(self._late.popleft())
         self._late_bytes = 0
 
     def _read(self, block: bytes, *, is_cut: bool = False) -> None:
-        for line in lines_with(block, self.wanted):
+        for line in result_lines(block, self.wanted):
             self._lines += 1
             if b"stopping_early" in line and _STOPPED.search(line):
                 self.stopped_by_clock = True
-            self._keep(self._kept, line, is_cut=is_cut)
+            if is_cut and self._ends_inside(line):
+                self.cut_off = True
+            else:
+                self._keep(line)
 
-    def _keep(self, kept: list[HeardLine], line: bytes, *, is_cut: bool = False) -> None:
-        found = read_line(line, self.forms)
+    def _keep(self, line: bytes) -> None:
+        known = self._equal.get(line)
+        heard, unread = known or self._read_line(line)
+        if unread is not None:
+            self.unread[unread] += 1
+            self.last_unread = line
+        if heard is None:
+            return
+        if heard.form is not None:
+            self._last_of[heard.form.kind, heard.form.anchor] = line
+            if known is not None and heard.reading is not None:  # equal lines are two readings
+                heard = heard._replace(reading=copy(heard.reading))
+        self._kept.append(heard)
+
+    def _read_line(self, line: bytes) -> tuple[HeardLine | None, bytes | None]:
+        """What a line holds, and the shape of its front where a part of it, or all, is a result that is unreadable."""
+        found, heard, unread = read_line(line, self.forms), None, None
         if found is None:
             if (later := read_later(line)) is not None:
-                is_part = is_cut and _is_short_of_digits(line)
-                self.cut_off |= is_part
-                kept.extend([] if is_part else [HeardLine(None, None, later=later)])
-            return
-        front = self._shape(found.prefix)
-        if found.reading is None or found.in_part:
-            self._note_unread(line, front)
-        if found.reading is None:
-            return
-        if is_cut and self._is_cut_off(found, line):
-            self.cut_off = True
-            return
-        self._last_of[found.line.kind, found.line.anchor] = line
-        kept.append(HeardLine(found.line, found.reading, front, rank_label(found.prefix)))
+                heard = HeardLine(None, None, later=later)
+        else:
+            front = self._shape(found.prefix)
+            unread = front if found.reading is None or found.in_part else None
+            if found.reading is not None:
+                heard = HeardLine(found.line, found.reading, front, rank_label(found.prefix))
+        if len(line) <= EQUAL_BYTES:
+            if len(self._equal) >= MAX_EQUAL:
+                self._equal.clear()
+            self._equal[line] = heard, unread
+        return heard, unread
 
-    def _note_unread(self, line: bytes, front: bytes) -> None:
-        self.unread[front] += 1
-        text = line[:SHOWN_CHARACTERS].decode(errors="replace")
-        self.last_unread = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    def _ends_inside(self, line: bytes) -> bool:
+        """Whether a line that nothing ends may end inside its number."""
+        found = read_line(line, self.forms)
+        if found is None:
+            return read_later(line) is not None and _is_short_of_digits(line)
+        return found.reading is not None and self._is_cut_off(found, line)
 
     def _is_cut_off(self, found: Found, line: bytes) -> bool:
         """Whether a line that nothing ends may end inside a number: not as the one before, or with fewer digits."""
@@ -152,14 +171,23 @@ def _decimals(line: bytes) -> int:
     return len(match[1]) if match else 0
 
 
-def lines_with(block: bytes, wanted: tuple[bytes, ...]) -> list[bytes]:
-    """The lines that hold one of the literals, in their order."""
-    spans = set()
-    for literal in wanted:
-        at = block.find(literal)
-        while at != -1:
-            end = block.find(b"\n", at)
-            end = len(block) if end == -1 else end
-            spans.add((block.rfind(b"\n", 0, at) + 1, end))
-            at = block.find(literal, end)
-    return [block[start:end] for start, end in sorted(spans)]
+@lru_cache(maxsize=64)
+def _any_of(literals: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    return re.compile(b"|".join(map(re.escape, literals)))
+
+
+def result_lines(block: bytes, wanted: tuple[bytes, ...]) -> Iterator[bytes]:
+    """The lines that may be results, in their order: those with a HINT that hold one of the literals.
+
+    Found in C over the whole block: no line that can be no result costs a step of Python.
+    """
+    if not any(literal in block for literal in wanted):
+        return
+    at, size, is_wanted = 0, len(block), _any_of(wanted).search
+    while (hint := HINT.search(block, at)) is not None:
+        start, end = block.rfind(b"\n", at, hint.start()) + 1 or at, block.find(b"\n", hint.start())
+        end = size if end == -1 else end
+        line = block[start:end]
+        if is_wanted(line):
+            yield line
+        at = end + 1

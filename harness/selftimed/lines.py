@@ -9,7 +9,7 @@ comes back as its shape, so that a reader can ask whether all lines have the sam
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 _DIGITS = r"(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][+-]?[0-9]{1,3})?"
 _NO_FINITE = r"1\.#(?:QNAN|SNAN|IND|INF)0{0,8}|(?i:nan|inf(?:inity)?)(?:\([a-z]{1,8}\))?"  # Python, C, C on Windows
@@ -24,6 +24,11 @@ ANCHOR = re.compile(
     rb"(?<![\w\"'`{(<.%-])(?:(step:|[Ss]tep |iter |iter_dt |s:|val loss )|(?<![/=])(?<![a-z]:)[0-9]{1,12}/(?=[0-9]))"
 )
 
+HINT = re.compile(  # what every line has that read_line or read_later hears; begins with a set of bytes, for speed
+    rb"[sSiIvV0-9\x1b](?:(?<=\x1b)|(?<=[0-9])/[0-9]"
+    rb"|(?<=[vV])(?i:al(?:idation)?[ _/]?(?:loss|bpb))(?: |(?=[^\n]{0,99}?[0-9nNiI]))"
+    rb"|(?<=s)topping_early|(?<![\w\"'`{(<.%-][sSi])(?:(?<=s):|(?<=[sS])tep[: ]|(?<=i)ter[ _]))"
+)
 _ESCAPE = re.compile(rb"\x1b(?:\[[0-9;:?]{0,24}[A-Za-z]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?)")
 _BAR = re.compile(rb"[^|\n]{0,80}?[0-9]{1,3}%\|[^|\n]{0,200}\|[^\]\n]{0,160}\]\s*")  # tqdm's
 _NAMES = re.compile(rb"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b")
@@ -36,6 +41,7 @@ _FRONT = re.compile(
     rb"|[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.,]{5,20}\s*|[0-9]{1,6}:\s+|[0-9]{9,11}\.[0-9]{1,9}\s+)+"
 )
 _NO_FRONT_OF_BARE = re.compile(rb"(?i)step|iter|epoch|[a-z]\s*$")
+_NAMED = re.compile(rb"(?i)val(?:idation)?[ _/]?(?:loss|bpb)")
 _LATER = re.compile(
     rb"(?i)(val|validation)[ _/]?(loss|bpb)"
     rb"(?:\W{0,2}for [\w-]{1,40}|\s?\([^)\n]{1,24}\))?[\"']?\s{0,4}[:=]?\s{0,4}(?P<number>" + LOSS.encode() + rb")"
@@ -46,7 +52,7 @@ LATER_LITERALS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: a log may have hundreds of thousands, and these are made in a fifth of the time
 class Reading:
     """What one line says; None where it says nothing."""
 
@@ -76,7 +82,7 @@ class LaterResult:
         return " ".join([self.label, *(f"{name} {value:g}" for name, value in known if value is not None)]).strip()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # one object each: compared, and looked up, by what it is
 class LinePattern:
     """One kind of line. `literal` is in every one of them; `pattern` matches where `anchor` stands."""
 
@@ -90,8 +96,7 @@ class LinePattern:
     is_common: bool = False  # many programs write such lines: it says nothing of who did
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A result on a line. reading: None where the line only begins like one; in_part: a loss of it is unreadable."""
 
     line: LinePattern
@@ -101,6 +106,7 @@ class Found:
 
 
 _COUNTS = frozenset({"step", "total"})
+_SCALES = {"time_s": 1000, "time_min": 60_000}
 _LOSSES = frozenset({"val_loss", "val_bpb", "val_avg_loss", "val_ema_loss", "train_loss"})
 _TAIL = {
     "val_loss": rf"(?i:val[_ ]loss)(?:[:= ]{{1,3}}(?P<val_loss>{LOSS}))?",
@@ -128,7 +134,7 @@ def line_pattern(
     head = re.sub(r"@(\w+)", lambda m: f"(?P<{m[1]}>{COUNT})", text.replace("~", ""))
     head = re.sub(r"#(\w+)", lambda m: f"(?P<{m[1]}>{LOSS if m[1] in _LOSSES else ANY_NUMBER})", head)
     begins = re.sub(r"[@#]\w+", r"[^\\s|]{0,24}?", text.partition("~")[0])
-    tails = tuple(_TAILS[name] for name in tail.split())
+    tails = tuple(_TAILS[name] for name in sorted(tail.split(), key=lambda name: name != needs))
     return LinePattern(
         kind, literal.encode(), anchor.encode(), re.compile(head.encode()), re.compile(begins.encode()), tails,
         needs, is_common,
@@ -136,9 +142,14 @@ def line_pattern(
 
 
 @lru_cache(maxsize=64)
-def by_anchor(forms: tuple[LinePattern, ...]) -> dict[bytes, tuple[LinePattern, ...]]:
-    """The forms by what their lines begin with."""
-    return {anchor: tuple(form for form in forms if form.anchor == anchor) for anchor in {f.anchor for f in forms}}
+def by_anchor(forms: tuple[LinePattern, ...]) -> dict[bytes, tuple[re.Pattern[bytes], tuple[LinePattern, ...]]]:
+    """The forms by what their lines begin with, and what all lines have that one of these forms hears."""
+    table = {}
+    for anchor in {form.anchor for form in forms}:
+        ours = tuple(form for form in forms if form.anchor == anchor)
+        heads = [re.sub(rb"\(\?P<\w+>", b"(?:", form.pattern.pattern) for form in ours]
+        table[anchor] = re.compile(b"|".join([*heads, *(form.begins.pattern for form in ours)])), ours
+    return table
 
 
 def read_line(line: bytes, forms: tuple[LinePattern, ...]) -> Found | None:
@@ -150,7 +161,10 @@ def read_line(line: bytes, forms: tuple[LinePattern, ...]) -> Found | None:
         if number == MAX_ANCHORS:
             break
         at, unread = anchor.start(), None
-        for form in table.get(anchor[1] or b"", ()):
+        hears, ours = table.get(anchor[1] or b"", (None, ()))
+        if hears is None or hears.match(line, at) is None:
+            continue
+        for form in ours:
             if match := form.pattern.match(line, at):
                 if found := _read(form, match, line, at):
                     return found
@@ -163,17 +177,21 @@ def read_line(line: bytes, forms: tuple[LinePattern, ...]) -> Found | None:
 
 def _read(form: LinePattern, match: re.Match[bytes], line: bytes, at: int) -> Found | None:
     """What a line says, head and tail; None where it lacks what its form needs, or stands behind a sentence."""
-    fields = {name: text for name, text in match.groupdict().items() if text is not None}
-    in_part, end = False, match.end()
-    for pattern in form.tail:
-        if (more := pattern.search(line, end)) is not None:
-            name = more.lastgroup
-            if name is not None:
-                fields.setdefault(name, more[name])
-            else:
-                in_part = True
-    if (form.needs and form.needs not in fields) or (at and _is_misplaced(form, line[:at])):
+    if at and _is_misplaced(form, line[:at]):
         return None
+    fields, in_part, end, needed = match.groupdict(), False, match.end(), form.needs
+    for pattern in form.tail:  # what is needed comes first
+        more = pattern.search(line, end)
+        name = None if more is None else more.lastgroup
+        if needed and name != needed:
+            return None
+        needed = ""
+        if more is None:
+            continue
+        if name is None:
+            in_part = True
+        elif fields.get(name) is None:
+            fields[name] = more[name]
     return Found(form, _reading(fields), line[:at], in_part)
 
 
@@ -182,13 +200,18 @@ def _is_misplaced(form: LinePattern, prefix: bytes) -> bool:
     return form.anchor == b"val loss " and _NO_FRONT_OF_BARE.search(prefix) is not None
 
 
-def _reading(fields: dict[str, bytes]) -> Reading:
-    counts = {name: int(fields.pop(name)) for name in _COUNTS & fields.keys()}
-    numbers = {name: to_number(text) for name, text in fields.items()}
-    for name, scale in (("time_s", 1000), ("time_min", 60_000)):
-        if name in numbers:
-            numbers["time_ms"] = round(numbers.pop(name) * scale, 3)
-    return Reading(**counts, **numbers)  # type: ignore[arg-type] # the groups are fields: a test holds it
+def _reading(fields: dict[str, bytes | None]) -> Reading:
+    values: dict[str, float] = {}
+    for name, text in fields.items():
+        if text is None:
+            continue
+        if name in _COUNTS:
+            values[name] = int(text)
+        elif name in _SCALES:
+            values["time_ms"] = round(to_number(text) * _SCALES[name], 3)
+        else:
+            values[name] = to_number(text)
+    return Reading(**values)  # type: ignore[arg-type] # the groups are fields: a test holds it
 
 
 def to_number(text: bytes) -> float:
@@ -202,7 +225,12 @@ def to_number(text: bytes) -> float:
 
 def read_later(line: bytes) -> LaterResult | None:
     """A named loss or bits per byte without a step, for what comes after the last step; None for chatter."""
-    line = _FRONT.sub(b"", _ESCAPE.sub(b"", line[:1000]).strip())
+    line = line[:1000]
+    if b"\x1b" in line:
+        line = _ESCAPE.sub(b"", line)
+    if _NAMED.search(line) is None:
+        return None
+    line = _FRONT.sub(b"", line.strip())
     found: dict[str, float] = {}
     label = b""
     for match in _LATER.finditer(line):
@@ -216,13 +244,15 @@ def read_later(line: bytes) -> LaterResult | None:
     return LaterResult(shown[:LABEL_CHARACTERS], found.get("val_loss"), found.get("val_bpb"))
 
 
+@lru_cache(maxsize=4_096)
 def shape(prefix: bytes) -> bytes:
     """What stands before a result, so that two of one kind are equal: digits are `#`, a progress bar is nothing."""
-    if not prefix:
+    if prefix in (b"", b"["):  # [step 5]
         return b""
     return re.sub(rb"[0-9]+", b"#", _NAMES.sub(b"Abc", _BAR.sub(b"", prefix.removeprefix(b"\xef\xbb\xbf"))))
 
 
+@lru_cache(maxsize=4_096)
 def rank_label(prefix: bytes) -> bytes:
     """The rank that a launcher put in front of a line, as it wrote it; empty for none."""
     match = _RANK.search(prefix) if prefix else None

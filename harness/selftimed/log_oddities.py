@@ -6,6 +6,7 @@ import math
 from .heard import Heard, HeardLine
 from .training_log import LoggedRun
 
+SHOWN_CHARACTERS = 60  # of a line that could not be read
 LATE_START = 0.25  # share of the steps before the first result
 
 
@@ -14,7 +15,7 @@ def about_heard(heard: Heard, lines: list[HeardLine], prefix: bytes, rank: bytes
     odd: dict[str, str] = {}
     if unread := heard.unread[prefix] + (heard.unread[b""] if prefix else 0):
         what = "1 line looks like a result" if unread == 1 else f"{unread:,} lines look like results"
-        odd["unreadable-results"] = f"{what} and could not be read, the last of them: {heard.last_unread}"
+        odd["unreadable-results"] = f"{what} and could not be read, the last of them: {_printable(heard.last_unread)}"
     if heard.cut_off:
         odd["cut-off"] = "the last line ends inside its number and was left out"
     if heard.forgotten:
@@ -63,5 +64,9 @@ def about_run(
 
 
 def _shown(raw: bytes) -> str:
-    text = raw.decode(errors="replace")[:60]
-    return repr("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
+    return repr(_printable(raw))
+
+
+def _printable(raw: bytes) -> str:
+    text = raw[: 4 * SHOWN_CHARACTERS].decode(errors="replace")[:SHOWN_CHARACTERS]
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

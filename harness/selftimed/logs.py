@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from .grammars import GRAMMARS, Grammar, LinePattern, Reading, forms, is_told_by, literals, read_line
-from .heard import Heard, HeardLine, lines_with
+from .heard import Heard, HeardLine, result_lines
 from .lines import LATER_LITERALS, MAX_LATER, LaterResult
 from .log_oddities import about_heard, about_run
 from .log_text import MAX_LINE_BYTES, LogText, SourceSplitter
@@ -43,7 +43,7 @@ _ENVIRONMENT = {
         "date": r"^([A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})\s*$",
     }.items()
 }
-_PEAK = re.compile(rb"peak memory (?:allocated|consumption): (\d{1,9}) MiB")
+_PEAK = re.compile(rb"(?m)^peak memory (?:allocated|consumption): (\d{1,9}) MiB")
 
 
 @dataclass(slots=True)
@@ -85,7 +85,9 @@ class LogReader:
         if rest and len(rest) <= MAX_LINE_BYTES:
             self._read(rest, is_cut=True)
         wanted, known = literals(self.grammars, with_train=self.with_training), forms(self.grammars)
-        if any(found.reading for line in lines_with(self._source.source, wanted) if (found := read_line(line, known))):
+        if any(
+            found.reading for line in result_lines(self._source.source, wanted) if (found := read_line(line, known))
+        ):
             self.odd["result-in-source"] = "the embedded source holds lines that look like results; they do not count"
         head, lines = bytes(self._head), self._heard.lines()
         prefix, rank = _common_front(lines)
@@ -118,8 +120,8 @@ class LogReader:
             self._head += block[: HEAD_BYTES - len(self._head)]
         if CUT_MARK in block:
             self.odd["log-cut"] = "a part of the log between its head and its tail was not kept"
-        for line in lines_with(block, (b"peak memory ",)):
-            if match := _PEAK.match(line):
+        if b"peak memory " in block:
+            for match in _PEAK.finditer(block):
                 self._peak = int(match[1])
         self._heard.hear(block, is_cut=is_cut)
 

@@ -12,6 +12,7 @@ from ..formats import numbers
 from ..formats.run import Finding
 from ..system.clock import NS
 from .grammars import Grammar, LinePattern, Reading, forms, literals, read_line
+from .heard import result_lines
 from .lines import rank_label, shape
 from .log_text import MAX_LINE_BYTES
 from .logs import LogReader
@@ -61,24 +62,22 @@ class LineStamper:
         if self._skipping:
             _, newline, chunk = chunk.partition(b"\n")
             self._skipping = not newline
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        block, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
         if len(self._rest) > MAX_LINE_BYTES:
             self._rest, self._skipping = b"", True
-        return self._stamp(lines, at_ns)
+        return self._stamp(block + newline, at_ns)
 
     def finish(self) -> TrainingLog:
         """The log as a whole."""
         log = self.reader.finish()
         if not any(odd.id == "cut-off" for odd in log.oddities):
-            self._stamp([self._rest], self._last_ns)
+            self._stamp(self._rest, self._last_ns)
         return log
 
-    def _stamp(self, lines: list[bytes], at_ns: int) -> Reading | None:
+    def _stamp(self, block: bytes, at_ns: int) -> Reading | None:
         wanted, known, last = literals(self.grammars, with_train=True), forms(self.grammars), None
-        for line in lines:
-            if len(line) > MAX_LINE_BYTES or not any(literal in line for literal in wanted):
-                continue
-            found = read_line(line, known)
+        for line in result_lines(block, wanted):
+            found = read_line(line, known) if len(line) <= MAX_LINE_BYTES else None
             if found is None or found.reading is None:
                 continue
             if len(self.stamped) < MAX_STAMPS:

@@ -190,7 +190,11 @@ def read_self_timed(path: Path) -> SelfTimedRecord:
         record = SelfTimedRecord.model_validate_json(read_plain(path, MAX_LEGACY_BYTES, RecordError))
     except ValidationError as error:
         raise RecordError(f"{path}: {first_problem(error)}") from error
-    if record.status == Status.STARTED and (seen := seen_from_here(record.owner, "script")) is not None:
+    if (
+        record.status == Status.STARTED
+        and (seen := seen_from_here(record.owner, "script", path.with_name(layout.RESERVE_FILE), record.started_at))
+        is not None
+    ):
         return record.model_copy(update=dict(zip(("status", "sentence"), seen, strict=True)))
     return record
 

@@ -2,20 +2,23 @@
 
 A supervisor, cron or a shell may start us with a standard descriptor closed, with SIGCHLD ignored or with signals
 blocked. The first socket would then be number 0 and be taken for stdin, children would vanish before they are waited
-for, and nobody could stop us.
+for, and nobody could stop us. A umask may keep us from our own files, or let everybody write them.
 """
 
 import io
 import os
 import signal
+import stat
 import sys
 import threading
 
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 STANDARD = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 def put_right(*, utf8: bool = False) -> None:
-    """Open /dev/null where 0, 1 or 2 is closed; take SIGCHLD and the mask of signals back to their defaults.
+    """Open /dev/null where 0, 1 or 2 is closed; take SIGCHLD and the mask of signals back to their defaults; make new
+    files ours to use and not everybody's to write.
 
     What the terminal's encoding cannot show becomes a question mark instead of an error; utf8: what is written is for
     machines, and is UTF-8 whatever the locale.
@@ -31,6 +34,16 @@ def put_right(*, utf8: bool = False) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.umask(usable(os.umask(OTHERS_WRITE)))
+
+
+def usable(umask: int) -> int:
+    """The same without what it takes from ourselves; who lets everybody write has not thought of it, and lets nobody.
+
+    What it takes from others, and what it gives to a group alone, is the caller's to say.
+    """
+    umask &= ~stat.S_IRWXU
+    return umask if umask & stat.S_IWOTH else umask | OTHERS_WRITE
 
 
 def _is_open(descriptor: int) -> bool:

@@ -8,6 +8,7 @@ from harness.formats.run import RunRecord, read_run
 from harness.formats.track import Track
 from harness.records.standings import Standing, standings_of
 from harness.selftimed.record import SelfTimedRecord, read_self_timed, self_timed_dirs
+from harness.status import Status
 
 from .reported import local_standing
 
@@ -22,7 +23,7 @@ def local_standings(track: Track, most: int | None) -> tuple[list[Standing], lis
     for found in _newest_runs() if most != 0 else ():
         if isinstance(found, str):
             broken.append(found)
-        elif found.track is not None and found.track.name == track.name:
+        elif found.track is not None and found.track.name == track.name and not _never_began(found):
             rows += (
                 [local_standing(found)]
                 if isinstance(found, SelfTimedRecord)
@@ -31,6 +32,11 @@ def local_standings(track: Track, most: int | None) -> tuple[list[Standing], lis
         if len(rows) == most:
             break
     return rows[::-1], broken[::-1]
+
+
+def _never_began(run: RunRecord | SelfTimedRecord) -> bool:
+    """Refused before a sandbox was chosen, as for its source: its folder says why, and a board has no place for it."""
+    return isinstance(run, RunRecord) and run.sandbox is None and run.status not in (Status.STARTED, Status.ABANDONED)
 
 
 def _newest_runs() -> Iterator[RunRecord | SelfTimedRecord | str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from data.files import is_locked
 from harness.campaigns.campaign import Plan, fills_slot
 from harness.campaigns.ledger import read_ledger
 from harness.errors import RecordError, UserError
@@ -138,13 +139,17 @@ def look_at_campaign(folder: Path) -> CampaignSight:
 
 
 def is_conducted(campaign: Path) -> bool:
-    """Whether a process holds the lock of a campaign's ledger; asked of the kernel, so that nobody is disturbed."""
+    """Whether a process holds the lock of a campaign's ledger; asked of the kernel, so that nobody is disturbed.
+
+    Its list of locks leaves out those of other containers: there the lock itself is asked.
+    """
     try:
         inode = (campaign / layout.LEDGER_FILE).stat().st_ino
         locks = Path("/proc/locks").read_text().splitlines()
     except OSError:
         return False
-    return any(" FLOCK " in line and f":{inode} " in line and "->" not in line for line in locks)
+    listed = any(" FLOCK " in line and f":{inode} " in line and "->" not in line for line in locks)
+    return listed or is_locked(campaign / layout.LEDGER_FILE) is True
 
 
 @cache

@@ -167,6 +167,15 @@ class WatchedCampaign(Section):
 AnyWatched = WatchedRun | WatchedCampaign  # speedrun watch
 
 
+class ClosedRun(Section):
+    """speedrun close"""
+
+    run: str
+    folder: str
+    status: str
+    sentence: str
+
+
 # ------------------------------------------------------------------------------------------------------- others
 
 
@@ -302,7 +311,9 @@ class PlannedReplay(Section):
     python: str | None
     torch: PlannedTorch
     hardware: str | None
-    packages: list[str]
+    packages: list[str]  # that its script needs
+    installs: list[str]  # that the track knows by hash
+    left_out: list[str]  # what it needs and the track has no hash of
     differences: list[str]
     missing: list[str]
     tier: Literal["reported"]

@@ -15,6 +15,8 @@ from rich.text import Text
 
 from data.printing import printable
 from harness.errors import UserError
+from harness.formats import layout
+from harness.formats.run_folder import unjudged_runs
 from harness.formats.track import Track, default_track, load_track
 from harness.records.standings import Standing
 
@@ -73,6 +75,10 @@ def leaderboard(
         _export(rows, contest, form, out)
     for sentence in board.broken:
         print(f"speedrun: left out: {printable(sentence)}", file=sys.stderr)
+    for folder, run in () if local == 0 else unjudged_runs(layout.runs_root()):
+        if run.track.name == contest.name:
+            told = f"{run.run_id}: {run.sentence}; if it is over, `speedrun close {folder}`"
+            print(f"speedrun: {printable(told)}", file=sys.stderr)
 
 
 def _show_claims(contest: Track, form: str, out: Path | None) -> None:

@@ -4,7 +4,7 @@ import json
 import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +36,7 @@ from harness.records.environments import (
 from harness.records.lookup import find_submission
 from harness.records.record import Record, read_record
 from harness.records.reproduction import Reproduction, assess
-from harness.records.wheel_locks import Wheels, wheels_for
+from harness.records.wheel_locks import Wheels, wheels_beside, wheels_for
 from harness.referee.display import Display, watching_console
 from harness.status import ExitCode
 
@@ -91,7 +91,8 @@ def reproduce(
     language of its own anyway.
 
     An imported record: its source is taken out of the log in your own --checkout; what it ran on is named, what is
-    gone and what comes nearest, and what this machine lacks. All of that is listed before anything starts.
+    gone and what comes nearest, and what this machine lacks. All of that is listed before anything starts. Its packages
+    too are those that the track knows by hash for that torch; where it knows none, only --here runs it.
 
     Exit code 0: reproduced; 1: not, or undecided; otherwise that of what stopped it.
     """
@@ -288,7 +289,7 @@ def _imported(row: ImportedRow, start: _Start, checkout: Path | None, *, dry_run
     track = load_track(row.track)
     found = recover_run(row, track, checkout, environment.gpus(), datasets.data_root())
     if dry_run or (found.missing and not anyway):
-        _print_plan(as_plan(row, found), start.as_json)
+        _print_plan(as_plan(row, found) | _installs(row, found, start), start.as_json)
     if dry_run:
         return
     if found.missing and not anyway:
@@ -296,11 +297,13 @@ def _imported(row: ImportedRow, start: _Start, checkout: Path | None, *, dry_run
         sentence = f"expected all that {row.key} needs, found {len(found.missing)} {things} missing; --anyway tries"
         print(f"speedrun: {sentence}", file=sys.stderr)
         raise typer.Exit(int(ExitCode.MACHINE))
-    python = find_python(found.python or platform.python_version())
-    interpreter = None
+    python, interpreter = find_python(found.python or platform.python_version()), None
     if not start.here and found.packages and python is not None:
-        _agree(start, found.packages, ())
-        interpreter = build(start.runs_root, python, found.packages)
+        wheels = _wheels(row, found)
+        _agree(start, wheels.requirements, wheels.left_out)
+        interpreter = build(start.runs_root, python, wheels.requirements)
+        left_out = (f"{name} is not installed: the track has no hash of it" for name in wheels.left_out)
+        found = replace(found, differences=(*found.differences, *left_out))
     with Display(watching_console()) as display:
         done = replay(
             row, found, track, runs=start.runs or 1, python=interpreter, data_root=datasets.data_root(),
@@ -313,6 +316,24 @@ def _imported(row: ImportedRow, start: _Start, checkout: Path | None, *, dry_run
         for sentence in done.sentences():
             Console().print(Text(printable(sentence)), soft_wrap=True)
     raise typer.Exit(int(done.exit_code))
+
+
+def _wheels(row: ImportedRow, found: RecoveredRun) -> Wheels:
+    """The wheels that the row's track knows by hash for its torch. Raises UserError where it knows none."""
+    torch, *names = found.packages
+    return wheels_beside(layout.track_file(row.track).parent, torch.partition("==")[2], names)
+
+
+def _installs(row: ImportedRow, found: RecoveredRun, start: _Start) -> dict[str, Any]:
+    """What would be installed by hash, and what would not be, or why nothing can be."""
+    if start.here or not found.packages:
+        return {"installs": [], "left_out": []}
+    try:
+        wheels = _wheels(row, found)
+    except UserError as error:
+        return {"installs": [], "left_out": list(found.packages), "differences": [*found.differences, str(error)]}
+    names = [line.partition(" ")[0] for line in wheels.requirements]
+    return {"installs": names, "left_out": list(wheels.left_out)}
 
 
 def as_plan(row: ImportedRow, found: RecoveredRun) -> dict[str, Any]:

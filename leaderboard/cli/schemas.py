@@ -61,6 +61,7 @@ FORMS = {
     "show-output": Form("leaderboard.cli.json_types:AnyShown", "speedrun show --json"),
     "plot-output": Form("leaderboard.cli.json_types:AnyPlotted", "speedrun plot progress, curves, noise --json"),
     "watch-output": Form("leaderboard.cli.json_types:AnyWatched", "speedrun watch --json"),
+    "close-output": Form("leaderboard.cli.json_types:ClosedRun", "speedrun close --json"),
     "readme-output": Form("leaderboard.cli.json_types:WrittenTables", "speedrun readme --json"),
     "site-build-output": Form("leaderboard.cli.json_types:BuiltSite", "speedrun site build --json"),
     "log-output": Form("leaderboard.cli.json_types:ReadLog", "speedrun log --json"),

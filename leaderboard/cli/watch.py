@@ -20,6 +20,7 @@ from harness.campaigns.track_match import bundle_track
 from harness.errors import RecordError
 from harness.formats import layout, numbers
 from harness.formats.run import RunRecord, read_run
+from harness.formats.run_folder import is_unjudged
 from harness.status import ExitCode, Status
 
 from ..board.watching import GRACE_S, RunSight, find_watched, is_conducted, look_at_campaign, look_at_run
@@ -61,6 +62,8 @@ def _run(folder: Path, screen: "Screen") -> dict[str, Any]:
     """Until the run is over."""
     phase = ""
     while not (sight := look_at_run(folder)).is_over:
+        if not phase and is_unjudged(folder, sight.run):
+            screen.keep(f"{sight.run.sentence}; if it is over, `speedrun close {folder}`")
         screen.now(describe(sight), sight.phase != phase)
         phase = sight.phase
         time.sleep(LOOK_S)

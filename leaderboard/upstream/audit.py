@@ -14,7 +14,7 @@ from harness.formats import numbers
 from harness.formats.track import Track
 from harness.stats import significance
 
-from .history import Day, History, ImportedRecord, ImportedRun
+from .history import Day, History, ImportedRecord, ImportedRun, ShownByRuns
 
 TIME_TOLERANCE = 0.01  # share of the claimed time
 LOSS_TOLERANCE_NATS = 0.6e-4  # a claim of four decimals, rounded either way
@@ -64,6 +64,36 @@ class AuditRow:
 def audit(history: History, track: Track) -> list[AuditRow]:
     """One row per imported record, in the order of its table."""
     return [_row(history, track, record) for record in history.records]
+
+
+def with_shown(history: History, track: Track) -> History:
+    """The same history, each record with what its runs show beside its claim."""
+    rows = zip(history.records, audit(history, track), strict=True)
+    return history.model_copy(
+        update={"records": tuple(record.model_copy(update={"shown": shown(record, row)}) for record, row in rows)}
+    )
+
+
+def shown(record: ImportedRecord, row: AuditRow) -> ShownByRuns:
+    """What a record is stored with: derived from its runs and its claim, never read from anywhere."""
+    claim = record.claim
+    return ShownByRuns(
+        runs=row.runs,
+        time_s=_rounded(row.time_s),
+        val_loss=_rounded(row.val_loss),
+        time_off_s=_off(claim.train_time_s, row.time_s),
+        val_loss_off=_off(claim.val_loss, row.val_loss),
+        runs_off=None if claim.runs is None else claim.runs - row.runs,
+        flags=tuple(flag.id for flag in row.flags),
+    )
+
+
+def _off(claimed: float | None, found: float | None) -> float | None:
+    return None if claimed is None or found is None else _rounded(claimed - found)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def _row(history: History, track: Track, record: ImportedRecord) -> AuditRow:

@@ -8,6 +8,7 @@ Schema history (never edited, only added to):
 1: the first.
 2: of records the day of the merge, the baseline's runs and what their own README states; of scripts files, lines and
    bytes; commits of folders that lie elsewhere; the files that could not be had.
+3: of records what the runs in the file show beside the claim.
 """
 
 import json
@@ -25,8 +26,8 @@ from harness.formats import layout
 from harness.system.plainfile import read_plain
 
 MAX_HISTORY_BYTES = 16 * 2**20
-SCHEMA_VERSION = 2
-_SINCE_2 = ("merged", "baseline", "stated")  # of a record
+SCHEMA_VERSION = 3
+_SINCE = {2: ("merged", "baseline", "stated"), 3: ("shown",)}  # of a record
 
 
 Day = date  # a field is called so
@@ -133,6 +134,21 @@ class Lost(NamedTuple):
     why: str
 
 
+class ShownByRuns(HistorySection):
+    """What a record's own runs in this file show, and how far its claim is from that, as audit.py derives it.
+
+    Stored so that a claim, a run or a rule that somebody edits no longer has what it is stored with.
+    """
+
+    runs: int
+    time_s: float | None = None  # means
+    val_loss: float | None = None
+    time_off_s: float | None = None  # claimed - shown
+    val_loss_off: float | None = None
+    runs_off: int | None = None
+    flags: tuple[str, ...] = ()  # of the audit
+
+
 class ImportedRecord(HistorySection):
     """One row of a table."""
 
@@ -157,12 +173,13 @@ class ImportedRecord(HistorySection):
     merged: Day | None = None  # UTC; `date` is what the table says
     baseline: tuple[int, ...] = ()  # runs of the record before it that lie beside its own
     stated: Stated | None = None
+    shown: ShownByRuns | None = None
 
 
 class History(HistorySection):
     """A track's imported records and every run of every log."""
 
-    schema_version: Literal[1, 2] = 2
+    schema_version: Literal[1, 2, 3] = 3
     track: str
     source: Source
     folders: tuple[str, ...]
@@ -175,12 +192,13 @@ class History(HistorySection):
 
     @model_validator(mode="after")
     def _is_of_its_version(self) -> Self:
+        later = [name for version, names in _SINCE.items() if version > self.schema_version for name in names]
+        new = [name for r in self.records for name in later if name in r.model_fields_set]
         if self.schema_version == 1:
-            new = [name for r in self.records for name in _SINCE_2 if name in r.model_fields_set]
             new += [name for name in ("heads", "lost") if name in self.model_fields_set]
             new += ["size of a script" for script in self.scripts if script[2:] != (0, 0, 0)]
-            if new:
-                raise ValueError(f"schema version 1 has no {new[0]}")
+        if new:
+            raise ValueError(f"schema version {self.schema_version} has no {new[0]}")
         return self
 
     def path(self, run: ImportedRun) -> str:

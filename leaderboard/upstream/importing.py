@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from harness.errors import UserError
+from harness.formats.track import load_track
 
 from .archive import LOG_SUFFIXES, Archive
 from .arms import arms_of, choose
+from .audit import with_shown
 from .checkout import Checkout
 from .claims import CatalogueEntry, ClaimedRow, catalogue, quoted_losses, step_rows, timed_rows
 from .embedded import digest
@@ -148,7 +150,7 @@ def _described(rows: list[ClaimedRow], newer: list[NewerRow], entries: list[Cata
 def _history(track: str, checkout: Checkout, known: _Known, rows: list[_Described], commits: dict[str, str]) -> History:
     archive, folder = known.archive, TRACKS[track][0]
     records = tuple(_record(row, known) for row in rows)
-    return History(
+    history = History(
         track=track,
         source=Source(repository=REPOSITORY, commit=checkout.commit),
         folders=tuple(archive.folders),
@@ -159,6 +161,7 @@ def _history(track: str, checkout: Checkout, known: _Known, rows: list[_Describe
         heads={place: commit for place, commit in commits.items() if place.startswith(folder)},
         lost=tuple(archive.lost),
     )
+    return with_shown(history, load_track(track))
 
 
 def _record(found: _Described, known: _Known) -> ImportedRecord:

@@ -1,8 +1,9 @@
 """Verifying what was imported: histories and open claims, as far as they can be held against themselves.
 
 Form, track, indices, and every relation between two numbers of a file. A claim of a table is somebody else's number and
-may differ from its logs; how many do is said again each time, from the runs in the file. That nobody edited a claim
-since the import is what digests.json is for.
+may differ from its logs: by how much, and which flags of the audit it has, is stored with it and derived again here
+from the runs in the file, so that an edited claim no longer fits. What runs say nothing of (a title, a name, a day, a
+claim without logs) is what digests.json and --against are for.
 """
 
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ from harness.formats.track import load_track
 from harness.system import clock
 from harness.system.plainfile import read_plain
 
-from .audit import audit
-from .history import MAX_HISTORY_BYTES, History, ImportedRecord, dangling, encode
+from .audit import audit, shown
+from .history import MAX_HISTORY_BYTES, History, ImportedRecord, ShownByRuns, dangling, encode
 from .open_claims import ClaimBoard, encode_claims
 
 FLAGS = ("time-differs", "loss-differs", "runs-differ")  # of the audit: a claim is not what its runs show
@@ -43,7 +44,7 @@ def _file_findings(track_dir: Path, raw: bytes, kind: type[History] | type[Claim
         found = kind.model_validate_json(raw)
     except (ValidationError, RecursionError, ValueError) as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
-        yield Finding.error("import_unreadable", f"{name} is not what its schema says", "schema 2", problem)
+        yield Finding.error("import_unreadable", f"{name} is not what its schema says", "its schema", problem)
         return
     history = found if isinstance(found, History) else found.as_history()
     canonical = encode(found) if isinstance(found, History) else encode_claims(found)
@@ -60,7 +61,7 @@ def _file_findings(track_dir: Path, raw: bytes, kind: type[History] | type[Claim
     for record in history.records:
         yield from _record(history, record, name)
     if isinstance(found, History):
-        yield from _differing(track_dir, history)
+        yield from _claims(track_dir, history)
 
 
 def _runs(history: History, name: str) -> Iterator[Finding]:
@@ -101,19 +102,35 @@ def _record(history: History, record: ImportedRecord, name: str) -> Iterator[Fin
         yield _impossible(name, f"{what} has a title or a name that cannot be shown", "printable text", "other text")
 
 
-def _differing(track_dir: Path, history: History) -> Iterator[Finding]:
-    """How many claims are not what the runs in the file show; the board shows each with its flag."""
+def _claims(track_dir: Path, history: History) -> Iterator[Finding]:
+    """What each row's runs show beside its claim: as it is stored with it, and how many claims are something else."""
     try:
         track = load_track(str(track_dir / layout.TRACK_FILE))
     except TrackError:
         return  # a finding of the track
-    rows = [row for row in audit(history, track) if {flag.id for flag in row.flags} & set(FLAGS)]
-    if rows:
-        sentence = f"{len(rows)} of {len(history.records)} imported claims differ from the runs in the file"
+    rows = audit(history, track)
+    for record, row in zip(history.records, rows, strict=True):
+        derived = shown(record, row)
+        if record.shown == derived:
+            continue
+        stored = "nothing" if record.shown is None else _told(record.shown, derived)
+        sentence = f"{layout.HISTORY_FILE}: the claim of row {record.number} or its runs were edited"
+        yield Finding.error("import_claim_edited", sentence, _told(derived, record.shown), stored)
+    differing = [row for row in rows if {flag.id for flag in row.flags} & set(FLAGS)]
+    if differing:
+        sentence = f"{len(differing)} of {len(history.records)} imported claims differ from the runs in the file"
         expected = "what the logs show; `speedrun audit --flagged` has each"
         yield Finding.warning(
-            "claims_differ", sentence, expected, f"rows {', '.join(str(row.number) for row in rows)}"[:200]
+            "claims_differ", sentence, expected, f"rows {', '.join(str(row.number) for row in differing)}"[:200]
         )
+
+
+def _told(ours: ShownByRuns, other: ShownByRuns | None) -> str:
+    """What differs from the other, in words of the file."""
+    values, others = ours.model_dump(), {} if other is None else other.model_dump()
+    return (
+        ", ".join(f"{name} {value}" for name, value in values.items() if value != others.get(name))[:200] or "nothing"
+    )
 
 
 def _impossible(name: str, sentence: str, expected: str, found: str) -> Finding:

@@ -33,5 +33,5 @@ def test_the_exam_without_a_model_is_an_exam(tmp_path: Path) -> None:
 
 def test_the_exam_of_the_tracks_holds_probes_of_whole_windows() -> None:
     track = load_track("gpt2-small-8xh100")
-    assert exam_tokens(track, 1024) == 10_485_760 + 1_048_576 + 48 * 1024
-    assert exam_tokens(track, 65_536) == 10_485_760 + 1_048_576 + 48 * 65_536
+    assert exam_tokens(track, 1024) == 10_485_760 + 1_048_576 + 384 * 1024
+    assert exam_tokens(track, 65_536) == 10_485_760 + 1_048_576 + 384 * 65_536

@@ -357,6 +357,7 @@ def test_kills_at_random_points_end_in_the_same_bytes(hub: LoopbackHub, make_com
     kill_many(hub, make_command, seed=1, kills=8)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_fifty_kills_at_random_points_end_in_the_same_bytes(

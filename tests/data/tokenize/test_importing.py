@@ -168,9 +168,14 @@ def test_training_data_that_holds_validation_data_is_refused_at_every_door(
     assert command("prepare", command.root / "mine").returncode == 0  # it says of itself what it holds
     manifest = command.root / "mine" / "dataset.toml"
     manifest.write_text("".join(x for x in manifest.read_text().splitlines(True) if "repeated" not in x))
-    refused = command("prepare", command.root / "mine")
-    assert refused.returncode != 0
-    assert "expected training data without the validation" in refused.stderr
+    for door in ("prepare", "verify"):
+        refused = command(door, command.root / "mine")
+        assert refused.returncode != 0, door
+        assert "expected training data without the validation" in refused.stderr
+    mine = datasets.read_manifest(manifest)
+    for _ in range(2):  # a run's own door: what was refused is not remembered
+        with pytest.raises(DataError, match="expected training data without the validation"):
+            datasets.verify(mine, command.root)
 
 
 def test_characters_and_other_vocabularies_are_compared_as_a_whole(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_streamed_text_is_the_same_documents_from_any_batch_on(texts: list[str],
         read = list(documents.read_batches([path], Position(), "##"))
         found: list[list[str]] = []
         for batch in read:
-            for index, text in enumerate(batch.texts()):
+            for index, text in batch.texts().items():
                 if index == 0 and batch.start.inside:
                     found[-1].append(text)
                 else:
@@ -170,10 +170,10 @@ def test_parquet_can_be_taken_up_at_every_batch(tmp_path: Path) -> None:
     texts = prose(3, 700)
     path = write_parquet(tmp_path / "in.parquet", texts, group=90)
     read = list(documents.read_batches([path], Position(), None))
-    assert [text for batch in read for text in batch.texts()] == texts
+    assert [text for batch in read for text in batch.texts().values()] == texts
     for batch in read:
         again = documents.read_batches([path], batch.start, None)
-        assert [text for b in again for text in b.texts()] == texts[batch.start.offset :]
+        assert [text for b in again for text in b.texts().values()] == texts[batch.start.offset :]
     assert documents.locate([path], read[-1], 0) == f"{path}, row {read[-1].start.offset + 1}"
 
 
@@ -248,6 +248,22 @@ def test_a_line_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(gpt2, "PIECE_CHARACTERS", 100)
     with pytest.raises(DataError, match="expected a space or a line break within"):
         tokenize(Order(inputs=[tmp_path / "a.txt"], out=tmp_path / "out2"), 1)
+
+
+def test_an_endless_word_is_searched_in_linear_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """400 blocks without a blank: every character is looked at a few times, not once for every block behind it."""
+    looked, kept = [0], gpt2.piece_end
+
+    def counted(text: str, start: int, end: int) -> int | None:
+        looked[0] += end - start
+        return kept(text, start, end)
+
+    monkeypatch.setattr(gpt2, "piece_end", counted)
+    monkeypatch.setattr(gpt2, "PIECE_CHARACTERS", 100)
+    monkeypatch.setattr(documents, "BATCH_BYTES", 1000)
+    (tmp_path / "a.txt").write_bytes(b"x" * 400_000)
+    assert len(list(documents.read_batches([tmp_path / "a.txt"], Position(), None))) == 1
+    assert looked[0] < 4 * 400_000
 
 
 # Documents in validation and in training
@@ -456,6 +472,7 @@ def test_kills_at_random_points_end_in_the_same_bytes(tmp_path: Path) -> None:
     kill_many(tmp_path, seed=1, kills=8)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_fifty_kills_at_random_points_end_in_the_same_bytes(tmp_path: Path) -> None:

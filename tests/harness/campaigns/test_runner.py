@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
@@ -41,7 +42,6 @@ from harness.system import clock, scratch
 from harness.system.clock import utc_now
 from harness.system.interrupts import Interrupts
 
-pytestmark = pytest.mark.spread
 ROOT = Path(__file__).resolve().parents[3]
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
@@ -76,8 +76,8 @@ class Stand:
         self.bundles, self.options = bundles, Options(data_root=data_root)
         self.endings: Iterator[Status | Callable[[Path, RunRecord], None]] = iter(())
         self.requests: list[Request] = []
-        self.now = utc_now()
-        monkeypatch.setattr(clock, "utc_now", lambda: self.now)  # invented runs take as long as they say
+        self.now, self.owner = utc_now(), NOBODY
+        monkeypatch.setattr(clock, "wall_now", lambda: self.now)  # invented runs take as long as they say
         self.source = tmp_path / "mine" / "train_gpt.py"
         self.source.parent.mkdir()
         self.source.write_bytes(BIGRAM.read_bytes())
@@ -100,13 +100,13 @@ class Stand:
         self.requests.append(request)
         ending = next(self.endings, Status.COMPLETE)
         folder = request.runs_root / str(request.run_id)
-        record = first_record(request, folder.name).model_copy(update={"owner": NOBODY})
+        record = first_record(request, folder.name).model_copy(update={"owner": self.owner})
         assert request.language is not None
         reached = self.bundles.speaking(record, self.track, request.language).model_copy(update={"sandbox": "process"})
         told = random.Random(len(self.requests))
         whole: RunRecord = self.bundles.scored(reached, self.track, 2 + len(self.requests) / 9, 5.0, told)
         assert whole.finished_at is not None
-        self.now = whole.finished_at + timedelta(seconds=1)
+        self.now += whole.finished_at - record.started_at + timedelta(seconds=1)
         if callable(ending):
             ending(folder, whole)
             raise AssertionError("should have been killed")
@@ -322,7 +322,7 @@ def test_a_campaign_whose_own_copy_was_touched_refuses(stand: Stand, name: str) 
     assert len(stand.requests) == 2, "nothing was started"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_between_two_runs_ends_the_sitting(stand: Stand, number: signal.Signals) -> None:
     def signalled(self: Any, slot: Slot, run: RunRecord) -> None:
         if slot.index == 1:
@@ -332,7 +332,7 @@ def test_a_signal_between_two_runs_ends_the_sitting(stand: Stand, number: signal
     watch = type("Signalled", (Watch,), {"ended": signalled})()
     with pytest.raises(RunFailure) as stopped:
         run_campaign(stand.folder, stand.options, watch)
-    assert stopped.value.status == {signal.SIGINT: Status.INTERRUPTED, signal.SIGTERM: Status.TERMINATED}[number]
+    assert stopped.value.status == {signal.SIGINT: Status.INTERRUPTED}.get(number, Status.TERMINATED)
     assert len(stand.requests) == 2
     assert len(stand.bundle().attempts) == 2, "the run that was over is in the ledger"
     assert stand.go(resumed=True).stopped_by is None
@@ -352,6 +352,47 @@ def test_a_signal_that_comes_before_a_run_is_heard_by_the_run() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         with Interrupts() as run, pytest.raises(RunFailure, match="SIGINT"), run.raised():
             pass
+
+
+@pytest.mark.parametrize("kill", [Status.DISK_FULL, killed_in_the_middle])
+def test_a_clock_that_was_set_back_is_told_and_the_ledger_stays_in_order(stand: Stand, kill: Any) -> None:
+    """Twice, and once forward: times go on from what is entered, and whatever was begun before has ended by then."""
+    for days in (-2, 1, -400):
+        with pytest.raises(Killed) if kill in KILLS else nullcontext():
+            stand.go(kill, resumed=True)
+        stand.now += timedelta(days=days)
+    told: list[str] = []
+    stand.options = replace(stand.options, on_notice=told.append)
+    assert stand.go(resumed=True).stopped_by is None
+    ledger = read_ledger(stand.folder / "ledger.jsonl")
+    assert {finding.id for finding in stand.bundle().findings} == {"ledger_goes_back_in_time"}, (
+        "as long as it is behind"
+    )
+    stand.now += timedelta(days=401)
+    assert stand.bundle().findings == ()
+    assert len(told) == 1
+    assert re.match("the machine's clock was 4.. days, .* behind", told[0]), told
+    sentences = [entry.sentence for entry in ledger.entries if entry.kind == "resumed"]
+    assert ["the machine's clock was" in sentence for sentence in sentences] == [False, True, True, True]
+    names = [entry.run_id for entry, _ in ledger.attempts]
+    assert names == sorted(names), "later runs sort later"
+    before = read_ledger(stand.folder / "ledger.jsonl")
+    assert (stand.go(resumed=True).stopped_by, read_ledger(stand.folder / "ledger.jsonl")) == (None, before)
+
+
+def test_what_the_raw_clock_counted_has_passed_on_the_campaigns_clock(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another sitting of the same boot, an hour of it later, the wall clock set back to the plan."""
+    stand.owner, start = owner(), stand.now
+    stand.go(Status.COMPLETE, Status.COMPLETE, Status.DISK_FULL)
+    stamps = [run.stamps for arm in ("candidate", "baseline") for run in stand.bundle().runs(arm)]
+    last_ns = max(each.start_ns for each in stamps if each is not None)
+    stand.now = start
+    monkeypatch.setattr(clock, "now_ns", lambda: last_ns + 3600 * clock.NS)
+    assert stand.go(resumed=True).stopped_by is None
+    runs = [attempt.run for attempt in stand.bundle().attempts]
+    assert (runs[-1].started_at - runs[1].started_at).total_seconds() >= 3600 * 0.999 - 2
 
 
 def test_open_campaigns_are_not_forgotten(stand: Stand, tmp_path: Path) -> None:
@@ -397,11 +438,20 @@ Referee._fire = killed
 """
 
 
+SET_BACK = """
+import time
+right = time.time_ns
+time.time_ns = lambda: right() - 2 * 24 * 3600 * 10**9
+from harness.__main__ import main
+main()
+"""
+
+
 @pytest.mark.slow
 def test_a_comparison_killed_and_taken_up(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any, with_seeds: Any
 ) -> None:
-    """Four runs and one that was killed; through torchrun, sandbox and judge."""
+    """Four runs and one that was killed; through torchrun, sandbox and judge; the clock set back in between."""
     track = write_track(tmp_path, target_val_loss=7.0)
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -413,8 +463,9 @@ def test_a_comparison_killed_and_taken_up(
     assert (killed.code, len(attempts(speedrun))) == (-signal.SIGKILL, 2), killed.stderr
     (folder,) = speedrun.runs.glob("*")
     candidate.write_text("the campaign does not look at it again")
-    done = speedrun.end(start(speedrun, "run", "--resume", folder, "--json"))
+    done = speedrun.end(speedrun.start(python, dash_c, SET_BACK, "run", "--resume", folder, "--json"))
     assert done.code == 0, done.stderr
+    assert re.search(r"the machine's clock was (2 days|1 day, 23:).* behind what is entered", done.stderr)
     summary = json.loads(done.stdout)
     assert (summary["closed"], summary["stopped_by"]) == (True, None)
     assert "track_unknown" in {finding["id"] for finding in summary["findings"]}, "what submit would say"
@@ -428,6 +479,7 @@ def test_a_comparison_killed_and_taken_up(
     assert ours[0] != theirs[0], "but for a run that was tried again: its language is new"
     assert len(set(ours)) == 2
     bundle = read_bundle(folder)
+    assert bundle.findings == (), "on a clock that was set back by two days"
     assert len({attempt.run.language for attempt in bundle.attempts if attempt.counted}) == 3
     assert [attempt.run.status for attempt in bundle.attempts if not attempt.counted] == [Status.ABANDONED]
     assert len(list((folder / "runs").iterdir())) == 5
@@ -514,14 +566,16 @@ def test_a_dry_run_says_whose_source_breaks_the_rules(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
 def test_a_campaign_on_the_nano_track_killed_at_three_random_points(speedrun: Any, tmp_path: Path, until: Any) -> None:
-    """2 arms x 4 runs against the standing record, SIGKILL at three random points, taken up each time, closed."""
+    """2 arms x 4 runs of the reigning script, SIGKILL at three random points, taken up each time, closed."""
     rng = random.Random(13)  # points of the wall clock: where in a run they fall differs all the same
     script = tmp_path / "train_gpt.py"
     script.write_text((ROOT / "train_gpt.py").read_text() + "\n# the same, by another name\n")
     speedrun.data = ROOT / "data"
-    process = start(speedrun, "compare", script, "--runs", "4", "--track", "nano-2cpu")
+    same = ROOT / "train_gpt.py"  # and no record's: it chooses the numbers that this machine is quick with
+    process = start(speedrun, "compare", script, same, "--runs", "4", "--track", "nano-2cpu", "--anyway")
     for kill in range(3):
         until(lambda seen=2 * kill: len(attempts(speedrun)) > seen, "another attempt", seconds=600)
         time.sleep(rng.uniform(0, 10))
@@ -541,6 +595,7 @@ def test_a_campaign_on_the_nano_track_killed_at_three_random_points(speedrun: An
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
 def test_a_slower_script_is_found_and_two_equal_ones_are_not_told_apart(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any

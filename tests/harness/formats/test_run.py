@@ -27,7 +27,7 @@ from harness.formats.run import (
     read_run,
     read_runs,
 )
-from harness.formats.run_folder import RESERVE_BYTES, RunFolder, close_abandoned
+from harness.formats.run_folder import RESERVE_BYTES, RunFolder, close_abandoned, is_unjudged, unjudged_runs
 from harness.status import Status
 from harness.system import clock, whereabouts
 
@@ -179,6 +179,41 @@ def test_started_without_its_referee_reads_abandoned(tmp_path: Path) -> None:
     assert read_run(alive.path).status == Status.STARTED
 
 
+ROOT = Path(__file__).resolve().parents[3]
+LIVES_AND_DIES = """
+import os, sys
+from pathlib import Path
+from harness.formats import run, run_folder
+record = run.RunRecord.model_validate_json(sys.argv[2])
+folder = run_folder.RunFolder(Path(sys.argv[1]), record.run_id)
+folder.save(record)
+print("saved", flush=True)
+sys.stdin.readline()
+os._exit(9)
+"""
+
+
+def test_a_run_of_another_container_on_this_machine_is_judged_by_its_lock(tmp_path: Path) -> None:
+    """Its pid says nothing here, and its whole pid namespace may be gone: the kernel knows whether its lock is held."""
+    elsewhere = owner().model_copy(update={"pid_namespace": 1, "pid": 1})
+    record = a_record(status=Status.STARTED, owner=elsewhere)
+    argv = [sys.executable, "-c", LIVES_AND_DIES, str(tmp_path), record.model_dump_json()]
+    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "saved\n"
+        folder = tmp_path / record.run_id
+        close_abandoned(tmp_path)
+        seen = read_run(folder)
+        assert (seen.status, is_unjudged(folder, seen)) == (Status.STARTED, False)
+        assert "is in progress" in seen.sentence
+        assert (folder / ".reserve").exists()
+        process.communicate("die\n")
+    assert read_run(folder).status == Status.ABANDONED
+    close_abandoned(tmp_path)
+    assert json.loads((folder / "run.json").read_bytes())["status"] == "abandoned"
+    assert not (folder / ".reserve").exists()
+
+
 @pytest.mark.parametrize(
     "elsewhere",
     [
@@ -196,6 +231,8 @@ def test_a_run_that_cannot_be_judged_from_here_is_left_alone(tmp_path: Path, els
     assert json.loads((folder.path / "run.json").read_bytes())["status"] == "started"
     assert (folder.path / ".reserve").exists()
     assert str(stranger.host) in read_run(folder.path).sentence
+    unjudged = [] if "pid_namespace" in elsewhere else [folder.path]  # of this boot, by the lock that it holds
+    assert [place for place, _ in unjudged_runs(tmp_path)] == unjudged
     close_abandoned(tmp_path, alone=True)
     assert read_run(folder.path).status == Status.ABANDONED
     assert not (folder.path / ".reserve").exists()
@@ -205,6 +242,10 @@ def test_a_run_of_this_machine_before_it_was_restarted_is_over(tmp_path: Path, m
     monkeypatch.setattr(whereabouts, "machine_id", lambda: "1" * 16)
     before = owner().model_copy(update={"boot_id": "the boot before"})
     assert read_run(a_folder(tmp_path, a_record(status=Status.STARTED, owner=before)).path).status == Status.ABANDONED
+    # another machine of the same name and number: copies of one image
+    now = a_record(status=Status.STARTED, owner=before, started_at=clock.utc_now())
+    folder = a_folder(tmp_path, now).path
+    assert (read_run(folder).status, is_unjudged(folder, now)) == (Status.STARTED, True)
 
 
 @pytest.mark.parametrize("part", ["folder", "first record", "half a record"])

@@ -126,6 +126,7 @@ def campaign(runs: Path) -> Path:
     return layout.campaign_dirs(runs)[-1]
 
 
+@pytest.mark.slow
 def test_from_a_script_to_a_reproduced_record(
     world: Callable[..., Any], speedrun: Any, contest: Path, tmp_path: Path, make_key: Make, allow: Make
 ) -> None:
@@ -152,6 +153,7 @@ def test_from_a_script_to_a_reproduced_record(
     assert (row["tier"], row["signer"], row["runs"]) == ("reproduced", told_signer(world, folder), 2)
 
 
+@pytest.mark.slow
 def test_a_campaign_under_new_major_rules_needs_no_predecessor(
     world: Callable[..., Any], speedrun: Any, contest: Path, tmp_path: Path
 ) -> None:

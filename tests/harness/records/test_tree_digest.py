@@ -15,12 +15,17 @@ from harness.formats import layout
 from harness.records.tree_digest import add_to_digests, against, measure, read_digests, tree_findings, write_digests
 from harness.records.verification import verify_each
 
-MUTATIONS = 1000
+
+
+@pytest.fixture
+def whole_tree(tmp_path: Path) -> Path:
+    """All that this checkout has, as it lies there."""
+    return Path(shutil.copytree(layout.ROOT / "records", tmp_path / "whole"))
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """The records of this checkout, with digests that are fresh."""
+    """Some records of this checkout, with digests that are fresh."""
     records = shutil.ignore_patterns(
         "*_AdamWBaseline", "*_HashedNgrams", "*_ReadOnce", "reported"
     )  # the fuzz reads all
@@ -81,11 +86,11 @@ def exchange(path: Path, rng: random.Random) -> None:
     other.rename(path)
 
 
-def test_a_thousand_mutations_of_tracks_records_and_histories_are_all_found(tree: Path) -> None:
+def mutate(tree: Path, times: int) -> None:
     """Histories and their like as often as all the rest, for most rows of the boards are in them."""
     rng, files = random.Random(17), sorted(path for path in tree.rglob("*") if path.is_file())
     imported = [path for path in files if path.name in ("history.json", "claims.json", "track.toml", "digests.json")]
-    for number in range(MUTATIONS):
+    for number in range(times):
         path = rng.choice(imported if number % 2 else files)
         kept, change = path.read_bytes(), rng.choice([flip, cut, garble, delete, add, link, pipe, exchange])
         change(path, rng)
@@ -94,6 +99,15 @@ def test_a_thousand_mutations_of_tracks_records_and_histories_are_all_found(tree
             name.unlink(missing_ok=True)
         path.write_bytes(kept)
     assert ids(tree) == set()
+
+
+def test_mutations_of_tracks_records_and_histories_are_all_found(tree: Path) -> None:
+    mutate(tree, times=150)
+
+
+@pytest.mark.slow
+def test_a_thousand_mutations_of_everything_are_all_found(whole_tree: Path) -> None:
+    mutate(whole_tree, times=1000)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from harness.errors import RecordError, UserError
 from harness.formats import environment, layout
 from harness.records.environments import EnvironmentLock, build, find_python, read_lock
 from harness.records.record import read_record
-from harness.records.wheel_locks import read_wheel_lock, wheels_for
+from harness.records.wheel_locks import lock_path, read_wheel_lock, wheels_beside, wheels_for
 
 BIGRAM = Path(__file__).resolve().parents[2] / "submissions" / "bigram.py"
 HASH = f"--hash=sha256:{'0' * 64}"
@@ -186,3 +186,17 @@ def test_a_reproduction_in_a_poisoned_environment_runs_nothing_of_it_outside_the
         assert SAID in (run / "log.txt").read_text(errors="replace")
         told = json.loads((run / "run.json").read_bytes())["environment"]
         assert (told["torch"], told["packages"]) == ("9.9.9", {"poison": "1.0", "torch": "9.9.9"})
+
+
+def test_a_script_of_others_gets_what_the_track_knows_by_hash_and_no_more(tmp_path: Path) -> None:
+    path = lock_path(tmp_path, "2.6.0")
+    path.parent.mkdir()
+    path.write_text(f"numpy==2.1.0 {HASH}\ntorch==2.6.0 {HASH}\n")
+    found = wheels_beside(tmp_path, "2.6.0", ("numpy", "tqdm"))
+    assert found.requirements == (f"numpy==2.1.0 {HASH}", f"torch==2.6.0 {HASH}")
+    assert found.left_out == ("tqdm",)
+    with pytest.raises(UserError, match="expected wheels by hash for torch 2.7.0"):
+        wheels_beside(tmp_path, "2.7.0", ())
+    path.write_text(f"torch==2.6.1 {HASH}\n")
+    with pytest.raises(UserError, match="found another"):
+        wheels_beside(tmp_path, "2.6.0", ())

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from harness.formats.run import read_run
+
 ROOT = Path(__file__).resolve().parents[3]
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
 LEVELS = ("namespaces", "landlock", "process")
 SLOW = pytest.mark.slow
-pytestmark = pytest.mark.spread
 WAIT = "print('now waiting', flush=True)\ntime.sleep(600)"
 
 
@@ -43,8 +44,10 @@ def require_mounts() -> None:
         (signal.SIGINT, "prepare", "interrupted", 130),
         (signal.SIGTERM, "train", "terminated", 143),
         pytest.param(signal.SIGINT, "logits", "interrupted", 130, marks=SLOW),
+        pytest.param(signal.SIGTERM, "prepare", "terminated", 143, marks=SLOW),
+        pytest.param(signal.SIGTERM, "logits", "terminated", 143, marks=SLOW),
         pytest.param(signal.SIGHUP, "prepare", "terminated", 143, marks=SLOW),  # a dropped ssh
-        (signal.SIGHUP, "train", "terminated", 143),
+        pytest.param(signal.SIGHUP, "train", "terminated", 143, marks=SLOW),
         pytest.param(signal.SIGHUP, "logits", "terminated", 143, marks=SLOW),
         pytest.param(signal.SIGQUIT, "prepare", "terminated", 143, marks=SLOW),
         pytest.param(signal.SIGQUIT, "train", "terminated", 143, marks=SLOW),
@@ -67,6 +70,7 @@ def test_a_signal_ends_the_run_and_is_recorded(
     assert speedrun.leftovers() == []
 
 
+@pytest.mark.slow
 def test_a_run_behind_nohup_outlives_its_terminal(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any
 ) -> None:
@@ -127,6 +131,8 @@ def test_a_signal_that_was_lost_or_deferred_is_insisted_on() -> None:
     ("level", "part"),
     [
         ("namespaces", "train"),
+        pytest.param("namespaces", "prepare", marks=SLOW),
+        pytest.param("process", "prepare", marks=SLOW),
         pytest.param("process", "train", marks=SLOW),
         pytest.param("process", "logits", marks=SLOW),
     ],
@@ -195,7 +201,9 @@ def waits_for_a_lock(pid: int) -> bool:
 
 
 INHERITED = {
-    "closed descriptors": "for number in (0, 1, 2): os.close(number)",
+    "closed descriptors, umask 777": "for number in (0, 1, 2): os.close(number)\nos.umask(0o777)",
+    "umask 000": "os.umask(0)",
+    "umask 077": "os.umask(0o077)",
     "stderr closed": "os.close(2)",
     "stdin closed": "os.close(0)",
     "SIGCHLD ignored": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
@@ -203,9 +211,8 @@ INHERITED = {
 }
 
 
-@pytest.mark.parametrize(
-    "inherited", [pytest.param(name, marks=SLOW) if n else name for n, name in enumerate(INHERITED)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("inherited", INHERITED)
 def test_what_a_supervisor_hands_down_changes_nothing(speedrun: Any, inherited: str) -> None:
     """The run is complete, at the sandbox level it has anyhow."""
     from harness.sandbox.levels import available_levels
@@ -215,9 +222,22 @@ def test_what_a_supervisor_hands_down_changes_nothing(speedrun: Any, inherited: 
     outcome = speedrun.end(speedrun.start(sys.executable, "-c", program, *argv))
     assert outcome.code == 0, outcome.stdout + outcome.stderr
     assert (outcome.record["status"], outcome.record["sandbox"]) == ("complete", available_levels()[0])
+    made = [outcome.folder, *outcome.folder.rglob("*")]
+    assert [path for path in made if path.stat().st_mode & 0o022] == [], "nobody else may write what was recorded"
     assert speedrun.leftovers() == []
 
 
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [(0o777, 0o077), (0o077, 0o077), (0, 0o022), (0o022, 0o022), (0o002, 0o002), (0o020, 0o022), (0o700, 0o022)],
+)
+def test_a_umask_leaves_us_our_files_and_everybody_nothing_to_write(given: int, used: int) -> None:
+    from harness.system.inheritance import usable
+
+    assert usable(given) == used
+
+
+@pytest.mark.slow
 def test_signals_that_a_supervisor_has_blocked_end_the_run(
     speedrun: Any, tmp_path: Path, write_submission: Any
 ) -> None:
@@ -243,6 +263,7 @@ def test_a_weaker_sandbox_says_why(speedrun: Any, tmp_path: Path) -> None:
     assert "No permissions to create a new namespace" in outcome.stderr
 
 
+@pytest.mark.slow
 def test_a_run_in_another_container_is_left_alone(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any
 ) -> None:
@@ -266,6 +287,32 @@ def test_a_run_in_another_container_is_left_alone(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", ["prepare", "logits"])
+def test_a_run_killed_with_its_whole_container_is_closed_by_the_next(
+    speedrun: Any, tmp_path: Path, write_submission: Any, until: Callable[..., Any], part: str
+) -> None:
+    """Its pid namespace is gone with it; from here only the lock tells that nobody conducts it."""
+    if subprocess.run(["unshare", "-rpf", "--mount-proc", "--kill-child", "true"], capture_output=True).returncode:
+        pytest.skip("no pid namespaces for this user")
+    argv = ["run", write_submission(tmp_path, **{part: WAIT}), "--track", TRACK, "--nproc", "1"]
+    container = ["unshare", "-rpf", "--mount-proc", "--kill-child", sys.executable, "-m", "harness"]
+    process = speedrun.start(*container, *argv, "--require-sandbox", "process")
+    folder = speedrun.wait_for("now waiting")
+    seen = read_run(folder)
+    assert (seen.status, "of another container, and is in progress" in seen.sentence) == ("started", True)
+    process.kill()
+    process.wait()
+    until(lambda: not speedrun.processes(), "the death of the container")
+    assert read_run(folder).status == "abandoned"
+    following = tmp_path / "next"
+    following.mkdir()
+    script = write_submission(following, prepare="1 / 0")
+    assert speedrun.end(speedrun.begin(script, "--nproc", "1")).record["status"] == "prepare_failed"
+    assert json.loads((folder / "run.json").read_bytes())["status"] == "abandoned"
+    assert not (folder / ".reserve").exists()
+
+
+@pytest.mark.slow
 def test_one_run_at_a_time(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any, until: Callable[..., Any]
 ) -> None:
@@ -278,6 +325,7 @@ def test_one_run_at_a_time(
     second = speedrun.end(speedrun.begin(BIGRAM, "--nproc", "1", "--json"))
     refused = json.loads(second.stdout)
     assert (refused["status"], second.code) == ("machine_busy", 5)
+    assert list(speedrun.runs.iterdir()) == [holder], "of what never had the machine nothing is kept"
     assert f"process {first.pid}" in refused["sentence"]
     third = speedrun.begin(BIGRAM, "--nproc", "1", "--wait", "--json")
     until(lambda: waits_for_a_lock(third.pid) or third.poll() is not None, "the third run to wait for the machine")
@@ -301,6 +349,7 @@ def in_a_mount_namespace(speedrun: Any, prelude: str, script: Path, track: Path,
     return speedrun.end(speedrun.start("unshare", "-rm", "bash", "-c", command))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_recorded(speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any) -> None:
     """The log finds no space, and somebody takes every byte that becomes free."""
     require_mounts()
@@ -391,11 +440,46 @@ def test_a_signal_at_a_fork_ends_the_run_without_a_traceback(speedrun: Any) -> N
     assert "Traceback" not in outcome.stderr
 
 
-def test_a_long_path_of_temporary_files(speedrun: Any) -> None:
-    """The address of a Unix socket holds 107 bytes; a TMPDIR may have more."""
+SOCKET = """
+import multiprocessing, tempfile
+from multiprocessing.connection import Listener
+with Listener(family="AF_UNIX") as listener: print("a socket at", listener.address, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_long_path_of_temporary_files(speedrun: Any, tmp_path: Path, write_submission: Any, level: str) -> None:
+    """The address of a Unix socket holds 107 bytes; a TMPDIR may have more, and libraries open sockets below it."""
+    require(level)
     speedrun.temporary = speedrun.temporary / ("long" * 40)
     speedrun.temporary.mkdir()
-    assert speedrun.run(BIGRAM, "--nproc", "1").record["status"] == "complete"
+    script = write_submission(tmp_path, prepare=SOCKET)
+    outcome = speedrun.run(script, "--nproc", "1", "--require-sandbox", level)
+    assert outcome.record["status"] == "complete", outcome.record["sentence"] + outcome.log[-2000:]
+    (place,) = re.findall("a socket at (.*)", outcome.log)
+    assert not os.path.exists(place)
+    mine = [path for path in Path("/tmp").glob("speedrun-*") if place.startswith(str(path))]
+    assert mine == []
+
+
+@pytest.mark.slow
+def test_temporary_files_go_where_code_can_be_executed(speedrun: Any, tmp_path: Path, write_submission: Any) -> None:
+    """TMPDIR on a disk mounted noexec; and everything so, which is refused before anything is started."""
+    require("landlock")
+    require_mounts()
+    script = write_submission(tmp_path, prepare="print('home is', os.environ['HOME'], flush=True)")
+    prelude = f"mount -t tmpfs -o noexec none {speedrun.temporary}"
+    outcome = in_a_mount_namespace(speedrun, prelude, script, TRACK, "--require-sandbox", "landlock")
+    assert outcome.record["status"] == "complete", outcome.stdout + outcome.stderr
+    assert str(speedrun.temporary) not in re.findall("home is (.*)", outcome.log)[0]
+    for folder in (speedrun.runs, speedrun.runs.with_name("inner")):
+        shutil.rmtree(folder)
+    prelude += " && mount -t tmpfs -o noexec none /var/tmp"
+    prelude += " && mount --bind /tmp /tmp && mount -o remount,bind,noexec /tmp"  # with what lies there
+    refused = in_a_mount_namespace(speedrun, prelude, script, TRACK, "--require-sandbox", "landlock")
+    assert (refused.record["status"], refused.code) == ("machine_failed", 5)
+    assert "nothing there can be executed" in refused.record["sentence"]
 
 
 BEYOND_STOP = """

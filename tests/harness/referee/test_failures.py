@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.spread
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Case:
@@ -118,17 +116,20 @@ CASES = [
 # One or two of each phase in `make test`; the others in the longer tests, and every message of the protocol, and what
 # becomes of it, in test_session.py and test_referee.py.
 SAMPLE = {
-    "syntax error", "no load", "exception of many lines", "over budget in PREPARE", "go called by one rank only",
-    "weights that stay writable", "NaN weights", "load raises",
+    "no load", "exception of many lines", "over budget in PREPARE", "go called by one rank only", "NaN weights",
 }  # fmt: skip
+
+
+def marks(case: Case, turn: int) -> list[pytest.MarkDecorator]:
+    """Every second case that is not in the sample is one of the longer tests, all are of test-all."""
+    if case.name in SAMPLE:
+        return []
+    return [pytest.mark.slow] if turn % 2 else [pytest.mark.slow, pytest.mark.exhaustive]
 
 
 @pytest.mark.parametrize(
     "case",
-    [
-        pytest.param(case, id=case.name.replace(" ", "-"), marks=[] if case.name in SAMPLE else [pytest.mark.slow])
-        for case in CASES
-    ],
+    [pytest.param(case, id=case.name.replace(" ", "-"), marks=marks(case, turn)) for turn, case in enumerate(CASES)],
 )
 def test_failure_is_recorded_and_leaves_nothing(
     case: Case, speedrun: Any, tmp_path: Path, write_track: Callable[..., Path], write_submission: Callable[..., Path]

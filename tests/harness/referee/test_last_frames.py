@@ -80,7 +80,9 @@ def test_without_own_frames_there_is_nothing(log: Path, text: str) -> None:
 RAISE = "def deeper(): return [][1]\ndeeper()"
 
 
-@pytest.mark.parametrize("part", ["prepare", "train", "load", "logits"])
+@pytest.mark.parametrize(
+    "part", ["load", *(pytest.param(p, marks=pytest.mark.slow) for p in ("prepare", "train", "logits"))]
+)
 def test_whoever_raises_is_shown_with_its_line_and_its_log(
     speedrun: Any, tmp_path: Path, write_submission: Any, part: str
 ) -> None:
@@ -92,6 +94,7 @@ def test_whoever_raises_is_shown_with_its_line_and_its_log(
     assert 'File "submission.py", line ' in shown["traceback"]
 
 
+@pytest.mark.slow
 def test_a_person_sees_the_frames_in_a_run_and_in_a_campaign(
     speedrun: Any, tmp_path: Path, write_submission: Any
 ) -> None:

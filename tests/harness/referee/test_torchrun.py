@@ -1,5 +1,6 @@
 """Started by torchrun, as a legacy script would be."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
-pytestmark = pytest.mark.spread
 WAYS = (("-m", "harness"), ("harness",))
 SHOW = """
 import os, torch.distributed as dist
@@ -61,17 +61,25 @@ def test_a_failing_submission_makes_torchrun_fail(speedrun: Any, tmp_path: Path,
     assert speedrun.leftovers() == []
 
 
-@pytest.mark.parametrize(
-    "part", ["prepare", pytest.param("train", marks=pytest.mark.slow), pytest.param("logits", marks=pytest.mark.slow)]
-)
-def test_sigkill_of_torchrun_ends_the_run(
-    speedrun: Any, tmp_path: Path, write_submission: Any, until: Callable[..., Any], part: str
+KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["prepare", "train", "logits"])
+@pytest.mark.parametrize("number", KILLS)
+def test_whatever_kills_torchrun_ends_the_run(
+    speedrun: Any,
+    tmp_path: Path,
+    write_submission: Any,
+    until: Callable[..., Any],
+    part: str,
+    number: signal.Signals,
 ) -> None:
     """A batch system kills the launcher; nobody is left who holds the machine, and the record says what happened."""
     script = write_submission(tmp_path, **{part: "print('now waiting', flush=True)\ntime.sleep(600)"})
     launcher = begin(speedrun, WAYS[1], script)
     speedrun.wait_for("now waiting")
-    launcher.kill()
+    launcher.send_signal(number)
     outcome = speedrun.end(launcher)
     until(lambda: not speedrun.processes(), "the end of every process", saw=speedrun.logs)
     assert outcome.record["status"] == "terminated", outcome.record["sentence"]

@@ -16,7 +16,7 @@ from harness.campaigns.evidence import derive
 from harness.formats.load import MachineLoad
 from harness.formats.run import Finding, Probes, RunRecord, Stamps, Weights
 from harness.formats.track import Track, WaivableRule, list_tracks, load_track
-from harness.rules import arm_rules, record_rules, run_rules
+from harness.rules import arm_rules, exam_rules, record_rules, run_rules
 from harness.rules.registry import RULES, check_rules, waive
 from harness.rules.source_rules import SOURCE_RULES
 from harness.status import Status
@@ -104,7 +104,7 @@ def change_times(**update: int) -> Change:
     return lambda run: run.model_copy(update={"phases": run.phases.model_copy(update=update)})
 
 
-def loaded(others_s: float, **more: int) -> Change:
+def loaded(others_s: float, **more: float) -> Change:
     """So much of two cores in ten seconds went to other processes."""
     counted = {"wall_ns": 10**10, "steal_ns": 0, "throttled_ns": 0, "waiting_ns": None} | more
     load = MachineLoad(cores=2, own_ns=10**9, referee_ns=0, others_ns=round(others_s * 1e9), **counted)
@@ -117,6 +117,22 @@ def fail_slot(index: int) -> Change:
 
 def change_score(**update: Any) -> Change:
     return lambda run: run.model_copy(update={"score": run.score and run.score.model_copy(update=update)})
+
+
+def change_probes(**update: Any) -> Change:
+    def changed(run: RunRecord) -> RunRecord:
+        assert run.score is not None
+        return change_score(probes=run.score.probes.model_copy(update=update))(run)
+
+    return changed
+
+
+def change_shadow(gap: float) -> Change:
+    def changed(run: RunRecord) -> RunRecord:
+        assert run.score is not None and run.score.shadow is not None
+        return change_score(shadow=run.score.shadow.model_copy(update={"gap": gap}))(run)
+
+    return changed
 
 
 def change_data(run: RunRecord) -> RunRecord:
@@ -158,6 +174,11 @@ CASES: dict[str, list[Case]] = {
         Case(edit=change_score(probes=Probes(pairs=0, max_abs_difference=0.0, mean_abs_difference=0.0))),
         Case(edit=change_score(probes=Probes(pairs=8, max_abs_difference=9.0, mean_abs_difference=1.0))),
     ],
+    "shadow_gap_over_runs": [Case(edit=change_shadow(0.49)), Case(edit_baseline=change_shadow(0.49))],
+    "leak_over_runs": [
+        Case(edit=change_probes(last_gain=0.004, last_gain_standard_error=0.001)),
+        Case(edit_baseline=change_probes(state_gain=0.004, state_gain_standard_error=0.001)),
+    ],
     "within_budget": [
         Case(edit=change(weights=Weights(sha256="a" * 64, bytes=10**9, tensors=1)), losses=(5.0,), times=FAST[:1],
              baseline=None, record=None, reigning=None, rules={"min_runs": 1}, track={"target_val_loss": None}),
@@ -195,6 +216,10 @@ CASES: dict[str, list[Case]] = {
         ),
     ],
     "machine_differs_between_arms": [Case(edit=loaded(0), edit_baseline=loaded(5))],
+    "gpu_clocks_differ_between_arms": [
+        Case(edit=loaded(0, gpu_sm_mhz=1980.0), edit_baseline=loaded(0, gpu_sm_mhz=1410.0)),  # as much as the effect
+        Case(edit=loaded(0, gpu_sm_mhz=1980.0), edit_baseline=loaded(0, gpu_sm_mhz=300.0)),
+    ],
     "time_spread": [Case(times=(0.3, 0.6, 0.35, 0.5), rules={"time_spread": 0.1})],
     "baseline_in_its_own_interval": [
         Case(history_times=(1.5, 1.5), rules={"baseline_offset": 0.1}),
@@ -402,7 +427,7 @@ def number(track: Track, key: str) -> object:
 def test_every_function_of_a_rule_is_in_the_table() -> None:
     public = {
         name
-        for module in (arm_rules, record_rules, run_rules)
+        for module in (arm_rules, exam_rules, record_rules, run_rules)
         for name, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", "") == module.__name__ and name.islower()
     }

@@ -133,6 +133,19 @@ SEEN: dict[SourceRule, list[str | bytes]] = {
         "import sys\nsys._getframe(1).f_locals", "run._channel.send({'kind': 'go', 'passes': 0})",
         "import torch\ndel torch.autograd.backward", "import gc\ngc.get_objects()",
     ],
+    "before_go": [
+        "def train(run):\n    while True:\n        loss.backward()\n    run.go()",
+        "N = 1000\ndef train(run):\n    for _ in range(N):\n        step()\n    run.go()\n"
+        "def step():\n    f().backward()",
+        "import torch\nclass T:\n    def fit(self):\n        for _ in range(0, 99):\n"
+        "            torch.autograd.grad(a, b)\n"
+        "def train(run):\n    T().fit()\n    shards = run.go()",
+        "def make(g):\n    return g.multinomial(9)\ndef train(run):\n    t = Thread(target=make)\n    run.go()",
+        "import random\nWORDS = random.choices(NAMES, k=9)",
+        "def train(run):\n    tokens = codec.encode_ordinary(tale())\n    run.go()",
+        "def train(run):\n    start = run.go\n    shards = start()\n"
+        "def load(w, d):\n    return w\nfor _ in range(33):\n    l.backward()",
+    ],
 }  # fmt: skip
 
 
@@ -146,6 +159,13 @@ def test_what_a_rule_sees(found: Ids, rule: SourceRule, text: str | bytes) -> No
 
 
 HONEST = [
+    "def train(run):\n    warm(run.warmup_shards)\n    run.go()\n"
+    "    while True:\n        loss.backward()\n        g.multinomial(1)",
+    "def warm(batches):\n    for batch in batches:\n        step(batch).backward()\n"
+    "def train(run):\n    warm(b)\n    run.go()",
+    "def train(run):\n    for _ in range(32):\n        loss.backward()\n"
+    "    print('a'.encode(), x.encode('utf-8'))\n    run.go()",
+    "def load(weights, device):\n    while True:\n        loss.backward()",
     "import torch\nf = torch.compile(f, dynamic=False, fullgraph=True, mode='default')",
     "import re\nre.compile('a', flags=re.I)\nmodel.eval()",
     "compile = True\nif compile:\n    model = 1",

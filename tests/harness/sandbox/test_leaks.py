@@ -20,7 +20,6 @@ from harness.sandbox import landlock, levels
 
 NEEDLE_TOKENS = 32
 SLOW = pytest.mark.slow
-pytestmark = pytest.mark.spread
 MASK = 0x5A  # the submission carries what it looks for, but not so that it finds itself
 
 SEARCH = """
@@ -203,9 +202,8 @@ def search_of(speedrun: Any, bait: Bait, level: str) -> str:
     return "".join(f"{name} = {value!r}\n" for name, value in values.items()) + SEARCH
 
 
-@pytest.mark.parametrize(
-    "level", ["namespaces", *(pytest.param(level, marks=SLOW) for level in ("landlock", "process"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["namespaces", "landlock", "process"])
 def test_a_search_for_the_data(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any, bait: Bait, level: str
 ) -> None:
@@ -366,7 +364,8 @@ def lock_race():
 """
 
 
-@pytest.mark.parametrize("level", ["namespaces", pytest.param("landlock", marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["namespaces", "landlock"])
 def test_two_evaluators_cannot_signal_through_shared_files(
     speedrun: Any, tmp_path: Path, write_submission: Any, level: str
 ) -> None:
@@ -431,8 +430,9 @@ def test_altering_the_shards_is_a_finding_and_not_forgotten(
     assert outcome.code == 1
     (altered,) = [path for path in folder.glob("*.bin") if path.read_bytes() != (source / path.name).read_bytes()]
     following = speedrun.run(write_submission(tmp_path), "--nproc", "1", track=standing_track)
-    assert following.record["status"] == "data_invalid"  # seen, though its mtime had been set back
-    assert altered.name in following.record["sentence"]
+    assert following.code == 2  # seen before anything runs, though its mtime had been set back
+    assert altered.name in following.stderr
+    assert following.folders == outcome.folders
     for level in ("namespaces", "landlock"):
         if level in levels.available_levels():
             shutil.rmtree(folder)
@@ -459,7 +459,7 @@ def look(phase):
 """
 
 
-@pytest.mark.parametrize("level", levels.LEVELS)
+@pytest.mark.parametrize("level", [levels.LEVELS[0], *(pytest.param(level, marks=SLOW) for level in levels.LEVELS[1:])])
 def test_the_text_of_a_run_and_the_secret_of_its_campaign_are_out_of_sight(
     speedrun: Any, tmp_path: Path, write_submission: Any, level: str
 ) -> None:

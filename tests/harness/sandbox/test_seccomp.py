@@ -81,6 +81,15 @@ def test_what_each_call_is_answered(machine: str, evaluator: bool) -> None:
 
 
 @pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_cores_and_priority_stay_where_they_are_the_tracks(machine: str) -> None:
+    index = list(ARCHITECTURES).index(machine)
+    for pinned, expected in ((True, errno.EPERM), (False, ALLOWED)):
+        program = seccomp.program(pinned=pinned, machine=machine)
+        numbers = [numbers[index] for numbers in seccomp._SCHEDULING.values()]
+        assert {answer(program, machine, number, 0, 0) for number in numbers} == {expected}
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
 def test_streams_only(machine: str) -> None:
     program = seccomp.program(only_streams=True, machine=machine)
     number = seccomp._SOCKET[list(ARCHITECTURES).index(machine)]
@@ -108,7 +117,8 @@ TRY = """
 import ctypes, fcntl, json, mmap, os, socket, sys, tempfile, threading
 from harness.sandbox import seccomp
 libc = ctypes.CDLL(None, use_errno=True)
-seccomp.apply(seccomp.program(evaluator=sys.argv[1] == "evaluator", only_streams=sys.argv[1] == "streams"))
+kind = sys.argv[1]
+seccomp.apply(seccomp.program(evaluator=kind == "evaluator", pinned=kind == "rank", only_streams=kind == "streams"))
 
 def sock(family, kind=socket.SOCK_STREAM):
     try:
@@ -140,6 +150,12 @@ found["shmget"], found["mq_open"] = call(29, 0, 4096, 0o1600), call(240, b"name"
 found["wish"] = call(221, a, 0, 0, 4)
 libc.prctl(15, b"message")
 found["name"] = open("/proc/self/task/%d/comm" % threading.get_native_id()).read().strip() == "message"
+cores = os.sched_getaffinity(0)
+try:
+    os.sched_setaffinity(0, cores)
+    found["cores"] = 0
+except OSError as error:
+    found["cores"] = error.errno
 found["child"] = os.waitstatus_to_exitcode(os.system("true"))
 print(json.dumps(found))
 """
@@ -159,4 +175,5 @@ def test_the_kernel_takes_the_filter(kind: str, tmp_path: Path) -> None:
         "ptrace": errno.EPERM, "unshare": errno.EPERM, "io_uring": ENOSYS,
         "page out": 0, "shmget": ENOSYS, "mq_open": ENOSYS, "wish": 0, "name": kind != "evaluator",
         "flock": 0 if kind == "evaluator" else errno.EAGAIN, "child": 0,
+        "cores": errno.EPERM if kind == "rank" else 0,
     }  # fmt: skip

@@ -1,11 +1,15 @@
 """What PREPARE costs: by the cores, beyond a launch and the allowance; what cannot be counted costs its most."""
 
+from typing import Any
+
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.formats.prepare import Prepare, Work
 from harness.formats.track import load_track
+from harness.sandbox.inside import tokens_in
 from harness.scoring import preparation
 
 NANO = load_track("nano-2cpu")
@@ -55,3 +59,46 @@ def test_training_before_go_is_bounded(before: int, after: int, world_size: int,
     assert [finding.id for finding in found] == ["work_before_go"] * broken
     unbounded = NANO.rules.model_copy(update={"before_go_share": None})
     assert preparation.findings(prepare, unbounded, world_size) == []
+
+
+@pytest.mark.parametrize(("tokens", "broken"), [(64 * 100, False), (64 * 100 + 1, True), (0, False), (None, False)])
+def test_few_large_passes_before_go_are_bounded_by_their_tokens(tokens: int | None, broken: bool) -> None:
+    counts = {"cpu_ns": 1, "counted_by": "control group", "cores": 2}
+    before, after = Work(passes=9, tokens=tokens), Work(passes=50, tokens=50 * 100)
+    found = preparation.findings(Prepare(**counts, before_go=before, after_go=after), NANO.rules, 2)
+    assert [finding.id for finding in found] == ["work_before_go"] * broken
+    assert not broken or ("6,400 tokens" in found[0].expected and "6,401 tokens" in found[0].found)
+    unknown = Prepare(**counts, before_go=before, after_go=Work(passes=50, tokens=0))
+    assert preparation.findings(unknown, NANO.rules, 2) == []
+
+
+def test_tokens_are_seen_in_the_graph_of_a_pass() -> None:
+    table = torch.zeros(50, 8, requires_grad=True)
+    text = torch.randint(50, (4, 16))
+
+    class Own(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, weights: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+            ctx.save_for_backward(indices)
+            return weights[indices].sum()
+
+    losses = {
+        "embedding": torch.nn.functional.embedding(text, table).sum(),
+        "index": table[text].sum(),
+        "targets": torch.nn.functional.cross_entropy(table.repeat(2, 1)[:64], text.flatten() % 8),
+        "gather": table.gather(1, text.repeat(2, 1).t()[:16, :4] % 8).sum(),
+        "own": Own.apply(table, text),
+    }
+    assert {name: tokens_in(loss) for name, loss in losses.items()} == {name: 64 for name in losses}
+    assert tokens_in([losses["own"], table.sum()]) == 64
+    assert tokens_in(table.sum()) == 0
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor
+
+    def unpack(tensor: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("unpacked what was packed")
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        packed = torch.nn.functional.embedding(text, table).sum()
+    assert tokens_in(packed) == 0

@@ -1,27 +1,31 @@
 """Probes: what is drawn, what is compared, and how often a cheat escapes."""
 
 import random
+from collections import Counter
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.scoring import probes, windows
-from harness.scoring.probes import Probe
+from harness.scoring.probes import Answered, Probe
 from harness.scoring.windows import Assigner
 
 
 @given(pairs=st.integers(0, 40), windows=st.integers(1, 60), tokens=st.integers(1, 9), seed=st.integers(0, 99))
-def test_as_many_as_asked_as_far_as_there_are_windows(pairs: int, windows: int, tokens: int, seed: int) -> None:
+def test_as_many_as_asked_and_no_window_again_before_all_were(pairs: int, windows: int, tokens: int, seed: int) -> None:
     drawn = probes.draw(pairs, [tokens] * windows, random.Random(seed))
     kinds = {kind: [p for p in drawn if p.kind == kind] for kind in ("suffix", "order", "repeat")}
     state = min(-(-pairs // 4), windows)
     assert {kind: len(found) for kind, found in kinds.items()} == {
-        "suffix": min(pairs, windows), "order": state, "repeat": state,
+        "suffix": pairs, "order": state, "repeat": state,
     }  # fmt: skip
     for found in kinds.values():
-        assert len({p.window for p in found}) == len(found)
+        times = Counter(p.window for p in found)
+        assert max(times.values(), default=0) <= -(-len(found) // windows)  # none again before all were drawn
     assert all(1 <= p.upto <= max(1, tokens - 1) for p in kinds["suffix"])
     assert all(p.upto == tokens for p in (*kinds["order"], *kinds["repeat"]))
 
@@ -101,18 +105,20 @@ def some(*numbers: float) -> np.ndarray:
 
 
 def test_a_comparison_by_hand() -> None:
-    real = {0: some(1, 2, 3), 1: some(1, 1, 1), 2: some(5, 5, 5)}
+    real = {0: Answered(some(1, 2, 3), 0), 1: Answered(some(1, 1, 1), 2), 2: Answered(some(5, 5, 5), 9)}
     copies = [
-        (Probe("suffix", 0, 2), some(1.5, 2, 9)),  # what lies behind the cut is not compared
-        (Probe("suffix", 1, 3), some(1, 1, 2)),
-        (Probe("order", 2, 3), some(5, 5, 4.75)),
-        (Probe("repeat", 1, 3), some(1, 1, 1)),
+        (Probe("suffix", 0, 2), Answered(some(1.5, 2, 9), 5)),  # what lies behind the cut is not compared
+        (Probe("suffix", 1, 3), Answered(some(1, 1, 2), 5)),
+        (Probe("order", 2, 3), Answered(some(5, 5, 4.25), 7)),  # easier where less had been asked: no learner
+        (Probe("repeat", 1, 3), Answered(some(1, 1, 1), 3)),
     ]
     found = probes.compare(real, copies)
     assert found == {
         "pairs": 2, "max_abs_difference": 1.0, "mean_abs_difference": pytest.approx(0.3), "gain": 0.75,
         "gain_standard_error": pytest.approx(0.25),
-        "order": {"pairs": 1, "max_abs_difference": 0.25, "mean_abs_difference": pytest.approx(0.25 / 3)},
+        "last_gain": 0.5, "last_gain_standard_error": 0.5,
+        "state_gain": -0.125, "state_gain_standard_error": 0.125,
+        "order": {"pairs": 1, "max_abs_difference": 0.75, "mean_abs_difference": pytest.approx(0.25)},
         "repeat": {"pairs": 1, "max_abs_difference": 0.0, "mean_abs_difference": 0.0},
     }  # fmt: skip
 
@@ -120,6 +126,66 @@ def test_a_comparison_by_hand() -> None:
 def test_no_probes_find_nothing() -> None:
     found = probes.compare({}, [])
     assert (found["pairs"], found["max_abs_difference"], found["gain"], found["gain_standard_error"]) == (0, 0, 0, None)
+    assert probes.leak_nats(found, 2.0) == 0.0
+
+
+def exam(pairs: int, noise: float, leak: float, share: float, learning: float, seed: int) -> dict[str, Any]:
+    """What probes find in answers with noise on every token, a look ahead at some positions and learning while asked.
+
+    noise: sd, nats; leak: gained at a position that looks ahead; share: of the positions; learning: nats per token
+    that the last batch is easier than the first.
+    """
+    rng, random_ = np.random.default_rng(seed), random.Random(seed)
+    drawn, batches = probes.draw(pairs, [64] * 512, random_), 100
+    base = rng.normal(2, 1, (512, 64))
+
+    def answer(window: int, gains: npt.NDArray[Any]) -> Answered:
+        asked = int(rng.integers(batches))
+        losses = base[window] + rng.normal(0, noise, 64) - gains - learning * asked / batches
+        return Answered(losses.astype(np.float32), asked)
+
+    ahead = {window: leak * (rng.random(64) < share) for window in range(512)}
+    real = {probe.window: answer(probe.window, ahead[probe.window]) for probe in drawn}
+    copies = []
+    for probe in drawn:
+        seen = ahead[probe.window].copy()
+        if probe.kind == "suffix":
+            seen[probe.upto - 1] = 0.0  # what it looks at is another token
+        copies.append((probe, answer(probe.window, seen)))
+    return probes.compare(real, copies)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-7, 1e-6])
+def test_who_answers_alike_pays_nothing(noise: float) -> None:
+    assert [probes.leak_nats(exam(256, noise, 0.0, 0.0, 0.0, seed), 2.0) for seed in range(20)] == [0.0] * 20
+
+
+@pytest.mark.parametrize(
+    ("noise", "leak", "share"),
+    [(0.0, 0.05, 0.02), (0.01, 0.02, 1.0), (0.02, 0.05, 0.1), (0.05, 0.1, 0.5), (0.0, 0.04, 1.0)],
+)
+def test_a_leak_costs_more_than_it_brings(noise: float, leak: float, share: float) -> None:
+    """On average over exams, whatever noise it hides in; honest noise costs a fraction of itself."""
+    charges = [probes.leak_nats(exam(256, noise, leak, share, 0.0, seed), 2.0) for seed in range(30)]
+    worth = leak * share * (1 - 1e-5)
+    assert np.mean(charges) > worth
+    assert np.mean([charge > worth for charge in charges]) > (0.9 if noise else 0.75)  # unseen in few
+    honest = [probes.leak_nats(exam(256, noise, 0.0, 0.0, 0.0, seed), 2.0) for seed in range(30)]
+    assert np.mean(honest) <= noise / 3
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_learning_while_asked_costs_more_than_it_brings(noise: float) -> None:
+    charges = [probes.leak_nats(exam(256, noise, 0.0, 0.0, 0.02, seed), 2.0) for seed in range(30)]
+    assert np.mean([charge > 0.01 for charge in charges]) > 0.95  # half of what the last batch gains
+
+
+def test_more_pairs_than_windows_are_other_cuts_of_the_same() -> None:
+    drawn = [probe for probe in probes.draw(25, [100] * 10, random.Random(1)) if probe.kind == "suffix"]
+    counts = Counter(probe.window for probe in drawn)
+    assert len(drawn) == 25
+    assert set(counts) == set(range(10))
+    assert max(counts.values()) == 3
 
 
 def gains_of(noise: float, leak: float, seed: int) -> tuple[float, float | None]:
@@ -128,10 +194,10 @@ def gains_of(noise: float, leak: float, seed: int) -> tuple[float, float | None]
     real, copies = {}, []
     for window in range(32):
         upto = int(rng.integers(1, 257))
-        real[window] = rng.normal(2, 1, 256).astype(np.float32)
-        copy = real[window] + rng.normal(0, noise, 256).astype(np.float32)
+        real[window] = Answered(rng.normal(2, 1, 256).astype(np.float32), 0)
+        copy = real[window].losses + rng.normal(0, noise, 256).astype(np.float32)
         copy[upto - 1] += leak
-        copies.append((Probe("suffix", window, upto), copy))
+        copies.append((Probe("suffix", window, upto), Answered(copy, 0)))
     found = probes.compare(real, copies)
     return found["gain"], found["gain_standard_error"]
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.selftimed.grammars import BY_NAME, GRAMMARS, MODDED_NANOGPT, Reading, forms, literals, read_line
-from harness.selftimed.lines import LATER_LITERALS, Found, LaterResult, rank_label, read_later, shape
+from harness.selftimed.heard import result_lines
+from harness.selftimed.lines import HINT, LATER_LITERALS, Found, LaterResult, rank_label, read_later, shape
 
 EVERY_FORM = forms(GRAMMARS)
 LINES = {  # one line per kind, with what it says
@@ -75,6 +76,10 @@ LINES = {  # one line per kind, with what it says
         "step": 1680, "val_bpb": 0.978747, "val_loss": 3.173527,
     },
     b"iter 7: loss 1.9": {"step": 7, "train_loss": 1.9},
+    b"step 200: val loss 1.6379": {"step": 200, "val_loss": 1.6379},
+    b"step 200/900 | val_loss: 1.6379": {"step": 200, "total": 900, "val_loss": 1.6379},
+    b"Step 200, Val Loss: 1.6379": {"step": 200, "val_loss": 1.6379},
+    b"Step   200 - val_loss:1.6379 best": {"step": 200, "val_loss": 1.6379},
 }  # fmt: skip
 CHATTER = (
     b'print(f"step:{step}/{total} val_loss:{loss:.4f} train_time:{ms:.0f}ms step_avg:{avg:.2f}ms")',
@@ -87,7 +92,7 @@ CHATTER = (
 UNREADABLE = (  # a number that stands where the loss belongs
     b"0x3", b"3,27", b"3.2.1", b"tensor(3.2)", b"None", b"-", b"", b"3.2e", b"9" * 40, b"1.#QNAX", b"***", b"3_1",
 )  # fmt: skip
-LOSS_AT = re.compile(rb"(?:(?:val|train|tel|trl)[_ ]?(?:loss)?|loss|bpb|BPB):? ?(-?[0-9][0-9.]*)")
+LOSS_AT = re.compile(rb"(?:(?:[vV]al|train|tel|trl)[_ ]?(?:[lL]oss)?|loss|bpb|BPB):? ?(-?[0-9][0-9.]*)")
 
 
 def said(reading: Reading) -> dict[str, Any]:
@@ -230,6 +235,21 @@ def test_numbers_survive(step: int, total: int, loss: int, ms: int) -> None:
     assert found.reading is not None
     assert (found.reading.step, found.reading.total, found.reading.time_ms) == (step, total, float(ms))
     assert found.reading.val_loss == loss / 1e4
+
+
+LATER = b"final_int8_zlib_roundtrip val_loss:2.0727 val_bpb:1.2244 eval_time:1401ms"
+SOME_FRONTS = st.sampled_from([b"", b"[default0]:", b"\x1b[32m", b"2026-03-22 09:30:39 ", b"Min ", b"|", b"a"])
+
+
+@given(st.sampled_from([*LINES, *CHATTER, LATER]), SOME_FRONTS, st.integers(0, 99), st.binary(max_size=3))
+def test_whatever_is_heard_of_a_line_its_hint_is_found(line: bytes, front: bytes, at: int, noise: bytes) -> None:
+    damaged = (front + line[:at] + noise + line[at + len(noise) :]).replace(b"\n", b"")
+    if read(damaged) is not None or read_later(damaged) is not None:
+        assert HINT.search(damaged), damaged
+        wanted = (*literals(GRAMMARS, with_train=True), *LATER_LITERALS)
+        is_wanted = any(literal in damaged for literal in wanted)
+        block = b"loss\n" + damaged + b"\nstep:\n"
+        assert list(result_lines(block, wanted)) == [damaged] * is_wanted
 
 
 @given(st.binary(max_size=300))

@@ -1,9 +1,14 @@
 """Counters of the kernel, with real neighbours: who burns beside a process is told from who burns below it."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 BURN_S = 1.0
@@ -52,3 +57,56 @@ def test_a_neighbour_that_wakes_is_others_time() -> None:
 
 def test_what_the_submission_takes_is_its_own() -> None:
     assert measured("below")["own_ns"] >= 0.8 * BURN_S * 1e9
+
+
+SEEDED = """
+if weights:
+    weights["table"] = torch.randn(run.vocab_size, generator=torch.Generator().manual_seed(run.seed)) / 9
+"""
+WAITS = "print('holding', flush=True)\nwhile not os.path.exists({told!r}): time.sleep(0.02)"
+
+
+@pytest.mark.slow
+def test_a_neighbour_that_wakes_for_one_arm_is_found(
+    speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any, until: Callable[..., Any]
+) -> None:
+    """A whole campaign: somebody starts programs that burn every core whenever the baseline runs, and only then.
+
+    Both arms sleep, so that the work they do is no part of it; the candidate is faster by a twelfth.
+    """
+    told = tmp_path / "told"  # the baseline is held in PREPARE until the neighbour is awake
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    candidate = write_submission(tmp_path / "a", prepare=SEEDED, train="time.sleep(1.2)")
+    baseline = write_submission(tmp_path / "b", prepare=SEEDED + WAITS.format(told=str(told)), train="time.sleep(1.3)")
+    track = write_track(tmp_path, target_val_loss=7.0, prepare_s=600)
+    process = speedrun.start(
+        sys.executable, "-m", "harness", "compare", candidate, baseline, "--runs", "2", "--track", track, "--anyway",
+        "--require-sandbox", "process", "--json",
+    )  # fmt: skip
+    for _ in range(2):
+        run = until(lambda: holding(speedrun.runs), "a run of the baseline", saw=speedrun.logs)
+        burn = [sys.executable, "-c", "while True: pass"]
+        neighbours = [subprocess.Popen(burn) for _ in range(4 * len(os.sched_getaffinity(0)))]
+        try:
+            told.touch()
+            until(lambda run=run: json.loads((run / "run.json").read_bytes())["stamps"], "its STOP", saw=speedrun.logs)
+        finally:
+            told.unlink()
+            for neighbour in neighbours:
+                neighbour.kill()
+                neighbour.wait()
+    done = speedrun.end(process)
+    summary = json.loads(done.stdout)
+    assert summary["closed"], done.stderr
+    found = [finding for finding in summary["findings"] if finding["id"] == "machine_taken_from_baseline"]
+    assert [finding["severity"] for finding in found] == ["error"], summary["findings"]
+
+
+def holding(runs: Path) -> Path | None:
+    """A run of a campaign whose submission waits, and has not been let through yet."""
+    for log in runs.glob("*/runs/*/log.txt"):
+        run = json.loads((log.parent / "run.json").read_bytes())
+        if "holding" in log.read_text(errors="replace") and run["status"] == "started" and run["stamps"] is None:
+            return log.parent
+    return None

@@ -31,6 +31,7 @@ Make = Callable[..., Path]
 Meets = Callable[[str, Any], None]
 HERE = Path(__file__).resolve().parent
 ELSEWHERE = {  # their commands take long: tested where they run anyway
+    "close-output": "test_watch.py",
     "import-output": "test_import.py",
     "replay-output": "test_reproduce.py",
     "claims-output": "../upstream/test_open_claims.py",

@@ -14,14 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from data import datasets
 from harness.errors import UserError
 from harness.formats import layout
 from harness.formats.track import load_track
+from harness.records.wheel_locks import lock_path
 from leaderboard.board.record_names import find_record
+from leaderboard.cli import reproduce as reproducing
 from leaderboard.upstream.embedded import digest
 from leaderboard.upstream.history import (
     Claim,
@@ -89,6 +93,8 @@ def test_a_dry_run_prints_it_for_people_and_machines(tmp_path: Path, meets_schem
     meets_schema("reproduction-plan-output", plan)
     assert (done.returncode, plan["torch"]["install"], plan["torch"]["cuda"]) == (0, "2.6.0", "12.4")
     assert (plan["torch"]["exact"], plan["torch"]["triton"], plan["tier"]) == (False, "3.2.0", "reported")
+    assert (plan["installs"], plan["left_out"]) == ([], plan["packages"])
+    assert "expected wheels by hash for torch 2.6.0" in plan["differences"][-1]
     refused = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert (refused.returncode, refused.stderr.count("\n")) == (5, 1)
     assert "3 things missing" in refused.stderr
@@ -230,6 +236,27 @@ def test_an_imported_record_is_run_from_its_log(
     else:
         assert found["verdict"] in (verdict, "undecided")
         assert done.returncode == (code if found["verdict"] == verdict else 1)
+
+
+def test_nothing_without_a_hash_is_installed_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = a_history(tmp_path, SCRIPT)
+    monkeypatch.setenv("SPEEDRUN_RECORDS", str(tmp_path / "records"))
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(reproducing, "find_python", lambda version: Path(sys.executable))
+    monkeypatch.setattr(reproducing, "build", lambda parent, python, lines: asked.append(tuple(lines)) or 1 / 0)
+    argv = ["tiny/1", "--checkout", str(checkout), "--yes", "--anyway", "--out", str(tmp_path / "runs")]
+    app = typer.Typer()
+    app.command()(reproducing.reproduce)
+    done = CliRunner().invoke(app, argv)
+    assert isinstance(done.exception, UserError), done.output
+    assert "expected wheels by hash for torch 2.9.0" in str(done.exception)
+    lock = lock_path(tmp_path / "records" / "tiny", "2.9.0")
+    lock.parent.mkdir()
+    known = f"torch==2.9.0 --hash=sha256:{'0' * 64}"
+    lock.write_text(known + "\n")
+    done = CliRunner().invoke(app, argv)
+    assert isinstance(done.exception, ZeroDivisionError), done.output
+    assert asked == [(known,)]
 
 
 def test_a_changed_log_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,13 @@ from click.testing import Result
 
 from harness.errors import UserError
 from harness.formats.run import Phases, RunRecord, encode_run, owner, read_run
+from harness.referee import doctor
 from harness.status import Status
 from leaderboard.board import watching
 from leaderboard.board.watching import find_watched, is_conducted, look_at_campaign, look_at_run, steps_taken
 from leaderboard.cli import watch as watch_command
+from leaderboard.cli.close import close
+from leaderboard.cli.leaderboard import leaderboard
 from leaderboard.cli.watch import describe, watch
 
 Call = Callable[..., Result]
@@ -202,6 +205,72 @@ def test_ctrl_c_ends_the_watching_and_not_the_run(campaign: Path, call: Call, cl
     assert result.exit_code == 130
     assert "it goes on" in result.stdout
     assert read_run(folder).status == Status.STARTED
+
+
+ELSEWHERE = {"boot_id": "another boot", "host": "pod-7", "machine_id": None}
+
+
+def lost(campaign: Path, **where: Any) -> Path:
+    """A run that says it is in progress, of a referee that this process is not, with its reserve."""
+    folder, done = begin(campaign, campaign.parent)
+    started = done.model_copy(update={"status": Status.STARTED, "finished_at": None})
+    other = owner().model_copy(update={"pid": 2**22 + 1, **where})
+    (folder / "run.json").write_bytes(encode_run(started.model_copy(update={"owner": other})))
+    (folder / ".reserve").touch()
+    return folder
+
+
+def test_a_run_lost_with_its_host_is_told_everywhere_and_closed_by_hand(
+    campaign: Path, call: Call, clock: Clock, monkeypatch: pytest.MonkeyPatch, meets_schema: Callable[[str, Any], None]
+) -> None:
+    folder = lost(campaign, **ELSEWHERE)
+    monkeypatch.setenv("SPEEDRUN_RUNS", str(campaign.parent))
+    told = f"started on pod-7, process {2**22 + 1}; only there can be told whether it is in progress; if it is over, "
+    shown = call(leaderboard, "--track", "tiny")
+    assert f"{told}`speedrun close" in shown.stderr
+    assert "pod-7" not in call(leaderboard, "--track", "tiny", "--records").stderr
+    (check,) = doctor._open_runs()
+    assert (check.verdict, folder.name in check.found, "pod-7" in check.found) == ("note", True, True)
+    with pytest.raises(UserError, match=r"expected --yes, since nobody can see .* process \d+ on pod-7 is gone"):
+        call(close, folder.name)
+    assert read_run(folder).status == Status.STARTED
+    clock.steps = [lambda: meets_schema("close-output", json.loads(call(close, folder.name, "--yes", "--json").stdout))]
+    watched = call(watch, folder.name)
+    assert (watched.exit_code, told in watched.stdout) == (6, True)
+    assert "closed by hand" in watched.stdout
+    kept = json.loads((folder / "run.json").read_bytes())
+    assert (kept["status"], (folder / ".reserve").exists()) == ("abandoned", False)
+    assert kept["finished_at"]
+    assert doctor._open_runs() == []
+
+
+def test_a_run_that_never_began_has_no_place_on_the_board(
+    campaign: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source that was refused: its folder says why, and the board is for runs."""
+    monkeypatch.setenv("SPEEDRUN_RUNS", str(campaign.parent))
+    folder, done = begin(campaign, campaign.parent)
+    for sandbox, shown in ((None, False), ("process", True)):
+        refused = done.model_copy(update={"status": Status.SOURCE_TOO_BIG, "sandbox": sandbox, "score": None})
+        (folder / "run.json").write_bytes(encode_run(refused))
+        rows = json.loads(call(leaderboard, "--track", "tiny", "--json").stdout)["standings"]
+        assert ("source_too_big" in {row["status"] for row in rows}) == shown
+
+
+def test_only_a_run_whose_referee_may_be_gone_is_closed(campaign: Path, call: Call) -> None:
+    folder, done = begin(campaign, campaign.parent)
+    with pytest.raises(UserError, match=r"found it at work: process \d+"):
+        call(close, str(folder), "--yes")
+    (folder / "run.json").write_bytes(encode_run(done))
+    with pytest.raises(UserError, match="ended as complete"):
+        call(close, str(folder), "--yes")
+    with pytest.raises(UserError, match="found a campaign"):
+        call(close, str(campaign))
+    for gone in ({}, {"pid_namespace": 1}):  # of this pid namespace; of another of this machine, its lock given back
+        shutil.rmtree(folder)
+        folder = lost(campaign, **gone)
+        told = json.loads(call(close, str(folder), "--json").stdout)
+        assert (told["status"], "was killed" in told["sentence"]) == ("abandoned", True)
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from leaderboard.upstream.claims import catalogue
 from leaderboard.upstream.history import History, encode, read_history, write_history
 from leaderboard.upstream.imported import below, imported_standings
 
+ADDED = ("merged", "baseline", "stated", "shown")
 TRACKS = ("gpt2-small-8xh100", "gpt2-medium-8xh100", "optimizer-steps")
 # Of rows "path|run|last step|steps|loss|ms|validations|GPU|GPUs|torch", sorted, as another parser wrote them down.
 READ_BY_ANOTHER_PARSER = {
@@ -83,7 +84,7 @@ def test_the_155_rows_of_version_1_are_unchanged(track: str) -> None:
     """But for the fields that were added: digests of what stood in the files before."""
     rows, of_rows, runs, of_tables = VERSION_1[track]
     value = json.loads(layout.history_file(track).read_text())
-    kept = [{key: row[key] for key in row if key not in ("merged", "baseline", "stated")} for row in value["records"]]
+    kept = [{key: row[key] for key in row if key not in ADDED} for row in value["records"]]
     assert digest(kept[:rows]) == of_rows
     folders, machines, scripts = KNOWN[track]
     tables = [
@@ -187,8 +188,9 @@ def test_what_breaks_the_schema_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         "surprise": {**good, "surprise": 1},
         "expected indices": {**good, "records": [{**good["records"][0], "runs": [10**6]}]},
         "run 0": {**good, "runs": [[*good["runs"][0][:8], 10**6, *good["runs"][0][9:]]]},
-        "schema_version": {**good, "schema_version": 3},
+        "schema_version": {**good, "schema_version": 4},
         "version 1 has no merged": {**good, "schema_version": 1, "scripts": [s[:2] for s in good["scripts"]]},
+        "version 2 has no shown": {**good, "schema_version": 2},
         "version 1 has no size": {**good, "schema_version": 1, "records": []},
         "Invalid JSON": "{",
     }
@@ -201,14 +203,14 @@ def test_what_breaks_the_schema_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_file_of_version_1_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     value = json.loads(layout.history_file("gpt2-medium-8xh100").read_text())
     old = value | {"schema_version": 1, "scripts": [script[:2] for script in value["scripts"]]}
-    old["records"] = [{key: row[key] for key in row if key != "merged"} for row in value["records"]]
+    old["records"] = [{key: row[key] for key in row if key not in ("merged", "shown")} for row in value["records"]]
     monkeypatch.setattr(layout, "history_file", lambda track: tmp_path / "history.json")
     (tmp_path / "history.json").write_text(json.dumps(old))
     found = read_history("gpt2-medium-8xh100")
     assert found is not None
     assert {record.merged for record in found.records} == {None}
     assert {script.files for script in found.scripts} == {0}
-    assert encode(found).startswith(b'{\n"schema_version": 2,')  # what is written is of the newest version
+    assert encode(found).startswith(b'{\n"schema_version": 3,')  # what is written is of the newest version
 
 
 def test_merge_days_stand_beside_the_dates_of_the_tables() -> None:

@@ -261,7 +261,7 @@ def test_typed_rows_follow_the_last_one_or_are_not_there() -> None:
 def test_a_checkout_with_the_rows_does_not_read_the_typed_ones(small: History) -> None:
     assert small.heads == {}
     assert all(record.stated is None for record in small.records)
-    assert encode(small).startswith(b'{\n"schema_version": 2,\n')
+    assert encode(small).startswith(b'{\n"schema_version": 3,\n')
 
 
 def test_a_checkout_that_ends_at_row_89_gets_them_as_typed(tmp_path: Path) -> None:

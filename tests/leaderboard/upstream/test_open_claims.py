@@ -180,13 +180,13 @@ def test_a_claim_is_never_a_record(tree: Path, boards: list[ClaimBoard], world: 
 @pytest.fixture
 def world(tree: Path, boards: list[ClaimBoard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A records folder with what was imported."""
-    track = layout.track_file(TRACK).read_bytes()
+    track, history = layout.track_file(TRACK).read_bytes(), import_all(Checkout(tree)).histories[0]
     folder = tmp_path / "records" / TRACK
     folder.mkdir(parents=True)
     monkeypatch.setenv("SPEEDRUN_RECORDS", str(folder.parent))
     monkeypatch.setenv("SPEEDRUN_RUNS", str(tmp_path / "runs"))
     (folder / layout.TRACK_FILE).write_bytes(track)
-    write_history(folder / layout.HISTORY_FILE, import_all(Checkout(tree)).histories[0])
+    write_history(folder / layout.HISTORY_FILE, history)
     write_claims(folder / layout.CLAIMS_FILE, boards[0])
     return folder
 

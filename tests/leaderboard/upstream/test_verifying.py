@@ -95,6 +95,39 @@ def test_indices_of_nothing_are_found(folder: Path) -> None:
     assert "import_dangling" in found(folder)
 
 
+EDITED: dict[str, Callable[[Any], object]] = {
+    "a better time": lambda values: by_number(values, 60)["claim"].update(train_time_s=120.0),
+    "a time better by a hundredth": lambda values: bump(by_number(values, 60)["claim"], "train_time_s", -0.01),
+    "no time any more": lambda values: by_number(values, 60)["claim"].pop("train_time_s"),
+    "a run fewer": lambda values: by_number(values, 60)["runs"].pop(),
+    "a mean that its runs have not": lambda values: by_number(values, 60)["claim"].update(val_loss=3.1),
+    "more runs": lambda values: by_number(values, 60)["claim"].update(runs=99),
+    "no flags": lambda values: next(r for r in values["records"] if r["shown"].get("flags"))["shown"].pop("flags"),
+    "nothing shown": lambda values: by_number(values, 60).pop("shown"),
+    "a run that was better": lambda values: bump(
+        values["runs"][by_number(values, 60)["runs"][0]], RUN["val_loss"], -0.01
+    ),
+    "a run that was quicker": lambda values: bump(
+        values["runs"][by_number(values, 60)["runs"][0]], RUN["train_time_ms"], -9_000
+    ),
+}
+
+
+def by_number(values: Any, number: int) -> Any:
+    return next(row for row in values["records"] if row["number"] == number)
+
+
+def bump(where: Any, key: Any, by: float) -> None:
+    where[key] += by
+
+
+@pytest.mark.parametrize("case", EDITED)
+def test_a_claim_or_a_run_that_somebody_edits_no_longer_fits(folder: Path, case: str) -> None:
+    assert not [finding for finding in imported_findings(folder) if finding.severity == "error"]
+    edit(folder, EDITED[case])
+    assert "import_claim_edited" in found(folder)
+
+
 def test_claims_that_differ_are_counted_again_from_the_runs(folder: Path) -> None:
     def told() -> str:
         return next(finding.sentence for finding in imported_findings(folder) if finding.id == "claims_differ")
