@@ -26,8 +26,8 @@ from ..sandbox import belongings, cgroups, levels
 from ..sandbox.levels import Limits, View
 from ..sandbox.process_tree import ProcessTree
 from ..scoring import charges, preparation, relabelling
+from ..scoring.judge_process import JudgeProcess, started_judge
 from ..scoring.scorer import EvaluatorSettings, Scorer, ScoreRequest
-from ..scoring.standing_judge import StandingJudge, standing
 from ..status import Status
 from ..system import clock, processes, scratch
 from ..system.interrupts import Interrupts
@@ -90,27 +90,26 @@ def _execute(request: Request, folder: RunFolder, state: RunState, observer: Obs
         check_source(request.submission, folder.source, request.track.budget.source_bytes)
         level = state.sandbox = levels.choose(request.require_sandbox)
         held = nullcontext() if request.holds_machine else machine.exclusive(request.wait, request.on_wait)
-        with held, _workplace(request, folder, level) as place:
+        with (
+            held,
+            _workplace(request, folder, level) as place,
+            started_judge(place.temporary / "home") as place.judge,
+        ):
             state.relabelling = relabelling.draw(request.dataset.vocab_size) if request.relabel else None
             _make_or_verify_data(request, state, observer, place)
-            with standing(place.temporary / "home") as place.judge:
-                _race(request, folder, state, observer, place)
-
-
-def _race(request: Request, folder: RunFolder, state: RunState, observer: Observer, place: "_Workplace") -> None:
-    """From the first rank to the score. The judge stands ready: none of its files is read after a rank has started."""
-    try:
-        buffers = _train(request, folder, state, observer, place)
-        if folder.saved is not None:  # no clock runs now: whoever watches may know that training is over
-            folder.save(with_times(folder.saved, state))
-        _check_weights(buffers, state)
-        if request.keep_weights:
-            weights.save(buffers, folder.path / layout.WEIGHTS_FILE)
-        _score(request, state, buffers, observer, place)
-    finally:
-        state.log_truncated = place.log.truncated
-        if place.referee is not None:
-            place.referee.release()
+            place.judge.wait_until_ready()  # none of its files is read after a rank has started
+            try:
+                buffers = _train(request, folder, state, observer, place)
+                if folder.saved is not None:  # no clock runs now: whoever watches may know that training is over
+                    folder.save(with_times(folder.saved, state))
+                _check_weights(buffers, state)
+                if request.keep_weights:
+                    weights.save(buffers, folder.path / layout.WEIGHTS_FILE)
+                _score(request, state, buffers, observer, place)
+            finally:
+                state.log_truncated = place.log.truncated
+                if place.referee is not None:
+                    place.referee.release()
 
 
 @dataclass(slots=True)
@@ -127,7 +126,7 @@ class _Workplace:
     inside: Path
     entry: Path
     referee: Referee | None = None
-    judge: StandingJudge | None = None
+    judge: JudgeProcess | None = None
 
 
 def _make_or_verify_data(request: Request, state: RunState, observer: Observer, place: _Workplace) -> None:

@@ -12,13 +12,15 @@ from pathlib import Path
 
 from ..errors import RunFailure
 from ..sandbox.levels import LEVELS
+from ..sandbox.process_tree import OWN_HOME_CHARACTERS
 from ..status import Status
 from ..system import scratch
 from . import trials
 
 OTHERS = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - folders of our own are made below them
 LONGEST_TMPDIR = 107 - len("/pymp-abcdefgh/listener-abcdefgh")  # an address of a socket, less Python's own part
-SCRATCH_CHARACTERS = len("/speedrun-01234567-1234567-123456789-abcdefgh/home")
+HOME_CHARACTERS = len("/home/") + OWN_HOME_CHARACTERS
+SCRATCH_CHARACTERS = len("/speedrun-01234567-1234567-123456789-abcdefgh") + HOME_CHARACTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def temporary_folders(level: str) -> Iterator[Temporary]:
     path = scratch.make_scratch(fitting(level))
     short = None
     try:
-        if level != LEVELS[0] and len(str(path / "home")) > LONGEST_TMPDIR:
+        if level != LEVELS[0] and len(str(path)) + HOME_CHARACTERS > LONGEST_TMPDIR:
             short = _short_folder(level)
         yield Temporary(path, short)
     finally:

@@ -1,8 +1,8 @@
 """A sandboxed process tree and its limits, until its last process is dead."""
 
-import itertools
 import os
 import resource
+import secrets
 import subprocess
 import sys
 import time
@@ -24,6 +24,7 @@ MOST_OF_A_CORE = 0.01  # looking costs no more
 OPEN_FILES = 65536
 LEAST_AVAILABLE = 0.02  # of the machine's memory; below it, a tree is too big
 WALK_ENTRIES = 200_000
+OWN_HOME_CHARACTERS = 10  # 40 bits
 KERNEL_SLACK = 4  # times the number of processes: where the kernel only refuses, and it is we who name the limit
 
 
@@ -284,13 +285,12 @@ class ProcessTree:
 def _own_home(folder: Path) -> Path:
     """A fresh folder for one tree: what two evaluators could both write to is a channel, and ranks run before them.
 
-    Its name is short: below a long one the sockets of DataLoader workers have no room.
+    Its name cannot be guessed: landlock lets everybody look whether a file is there. It is short all the same: below
+    a long one the sockets of DataLoader workers have no room.
     """
-    for number in itertools.count():
-        with suppress(FileExistsError):
-            (folder / str(number)).mkdir(parents=True)
-            return folder / str(number)
-    raise AssertionError("there is always another number")
+    home = folder / secrets.token_hex(OWN_HOME_CHARACTERS // 2)
+    home.mkdir(parents=True)
+    return home
 
 
 def _free_bytes(folder: Path) -> int:

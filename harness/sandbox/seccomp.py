@@ -5,9 +5,10 @@ Every child inherits it. Where the cores are the track's, none may choose others
 (other socket families: a network namespace does not cut AF_VSOCK), outlives a run (System V's memory, queues and
 semaphores, POSIX queues) or has no place in training and a history of holes in the kernel. EVALUATOR also closes what
 two evaluators could signal each other with: locks, leases and change notices of files both may read, looking at and
-asking for their pages in memory (reading a page and timing it stays), names of threads, and, outside a network
-namespace, the loopback network. Locks and wishes about pages are answered with "done" and not carried out: torch's
-caches wait for ever on a lock that is refused, and a loader that says how it will read goes on reading.
+asking for their pages in memory (reading a page and timing it stays), names of threads, and, without namespaces, the
+loopback network and whatever the owner of a file may note on it though it can only be read. Locks, notes and wishes
+about pages are answered with "done" and not carried out: torch's caches wait for ever on a lock that is refused, and a
+loader that says how it will read goes on reading.
 
 The kernel's rules: docs.kernel.org/userspace-api/seccomp_filter.html. x86_64 and aarch64 are known here.
 """
@@ -61,14 +62,26 @@ _ABSENT_TO_EVALUATORS = {
     "mincore": (27, 232), "cachestat": (451, 451), "preadv2": (327, 286),  # which pages of it are in memory
     "process_madvise": (440, 440),
 }  # fmt: skip
-_SOCKET, _SOCKETPAIR, _CLONE, _FCNTL, _MADVISE, _PRCTL = (
+_NOTES_ON_FILES = {  # answered with "done": what an owner may do to a file that is read-only here, for others to see
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
+    "chown": (92, None), "lchown": (94, None), "fchown": (93, 55), "fchownat": (260, 54),
+    "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
+}  # fmt: skip
+_ABSENT_ON_A_SHARED_DISK = {
+    "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "setxattrat": (463, 463),
+    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "removexattrat": (466, 466),
+    "file_setattr": (469, 469), "statfs": (137, 43), "fstatfs": (138, 44), "ustat": (136, None),  # how full it is
+}  # fmt: skip
+_SOCKET, _SOCKETPAIR, _CLONE, _FCNTL, _MADVISE, _PRCTL, _IOCTL = (
     (41, 198),
     (53, 199),
     (56, 220),
     (72, 25),
     (28, 233),
     (157, 167),
+    (16, 29),
 )
+_OF_FILE_SYSTEMS = (0x6600, 0x5800, 0x7600)  # the types of ioctls that mark a file: FS_IOC_SETFLAGS, FSSETXATTR, ...
 _PAGE_WISHES = (3, 20, 21, 22, 23, 25)  # MADV_ WILLNEED, COLD, PAGEOUT, POPULATE_READ, POPULATE_WRITE, COLLAPSE
 _PR_SET_NAME = 15
 _FAMILIES = {"UNIX": 1, "INET": 2, "INET6": 10, "NETLINK": 16}
@@ -132,6 +145,8 @@ def program(
     result.block(_CLONE, _clone(result.machine))
     for call in (_SOCKET, _SOCKETPAIR):
         result.block(call, _socket(result.machine, only_streams, evaluator))
+    if evaluator and only_streams:
+        _close_the_disk(result)
     if evaluator:
         for pretended in _PRETENDED_TO_EVALUATORS.values():
             result.refuse(pretended, 0)
@@ -140,6 +155,15 @@ def program(
         result.block(_PRCTL, _pretend(result.machine, argument=0, values=(_PR_SET_NAME,)))
     result.add(_RETURN, _ALLOW)
     return result.to_bytes()
+
+
+def _close_the_disk(result: _Program) -> None:
+    """Without a mount namespace nothing is mounted read-only: an owner may still mark files for others to see."""
+    for note in _NOTES_ON_FILES.values():
+        result.refuse(note, 0)
+    for absent in _ABSENT_ON_A_SHARED_DISK.values():
+        result.refuse(absent, errno.ENOSYS)
+    result.block(_IOCTL, _ioctl(result.machine))
 
 
 def _unknown(name: str) -> int:
@@ -201,6 +225,17 @@ def _fcntl(machine: int) -> _Program:
         body.add(_JUMP_EQUAL, command, 0, 1)
         body.add(_RETURN, _ERRNO | 0)
     body.add(_RETURN, _ERRNO | errno.EINVAL)  # leases, directory notices, owners of signals, sizes of pipes
+    return body
+
+
+def _ioctl(machine: int) -> _Program:
+    body = _Program(machine)
+    body.add(_LOAD, _ARGUMENTS + 8)
+    body.add(_AND, 0xFF00)
+    for kind in _OF_FILE_SYSTEMS:
+        body.add(_JUMP_EQUAL, kind, 0, 1)
+        body.add(_RETURN, _ERRNO | errno.ENOTTY)
+    body.add(_RETURN, _ALLOW)
     return body
 
 

@@ -34,9 +34,10 @@ from data.shards import read_shard
 from ..formats.weights import TensorSpec, WeightBuffer
 from ..sandbox.inside import Channel
 from ..system import clock
-from . import first_answer, probes, relabelling, shadow, standing_judge, windows
+from . import first_answer, probes, relabelling, shadow, windows
 from .examinee import MAX_LOGIT_BYTES, RING_BYTES, SLOTS, EvaluationError, Evaluator, Parcel, Shape
 from .first_answer import Opening
+from .judge_process import receive
 from .losses import LossReader
 from .probes import Losses
 from .tally import Tally
@@ -236,12 +237,14 @@ def main() -> None:
     """Say that all is imported; then score and report, order by order, until there are no more."""
     control = socket.socket(fileno=int(sys.argv[2]))
     report({"kind": "ready"})
-    while (order := standing_judge.receive(control)) is not None:
+    while (order := receive(control)) is not None:
         torch.set_num_threads(order["threads"])
         try:
             report({"kind": "score", "score": Judge(order).score()})
         except EvaluationError as error:
             report({"kind": "failed", "status": error.status, "sentence": str(error)})
+        for fd in {part["fd"] for part in (*order["weights"], *order["reserved"])}:
+            os.close(fd)  # of a snapshot, whose memory would stay
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from ..sandbox.process_tree import ProcessTree
 from ..status import Status
 from ..system import clock, interrupts, processes
 from ..system.clock import NS
-from .standing_judge import StandingJudge, standing
+from .judge_process import JudgeProcess, started_judge
 
 READ_BYTES = 2**16
 FRESH_PAIRS = 3  # of evaluators, at most: the first one and two more
@@ -97,9 +97,9 @@ class Scorer:
     """Scores weights, with the same settings for the final weights and for practice snapshots."""
 
     def __init__(
-        self, settings: EvaluatorSettings, log: LogFile, observer: Observer, judge: StandingJudge | None = None
+        self, settings: EvaluatorSettings, log: LogFile, observer: Observer, judge: JudgeProcess | None = None
     ) -> None:
-        """judge: one that stood ready before the submission ran; None: each scoring has a fresh one."""
+        """judge: one that was ready before the submission ran; None: each scoring has a fresh one."""
         self._settings, self._log, self._observer, self._judge = settings, log, observer, judge
 
     def score(self, buffers: list[WeightBuffer], request: ScoreRequest, reserved: Sequence[WeightBuffer] = ()) -> Score:
@@ -107,11 +107,11 @@ class Scorer:
 
         Raises RunFailure when an evaluator or the judge fails, or the budget is spent.
         """
-        with nullcontext(self._judge) if self._judge else standing(self._settings.view.home) as judge:
+        with nullcontext(self._judge) if self._judge else started_judge(self._settings.view.home) as judge:
             return self._examine(judge, buffers, request, reserved)
 
     def _examine(
-        self, judge: StandingJudge, buffers: list[WeightBuffer], request: ScoreRequest, reserved: Sequence[WeightBuffer]
+        self, judge: JudgeProcess, buffers: list[WeightBuffer], request: ScoreRequest, reserved: Sequence[WeightBuffer]
     ) -> Score:
         exam = _Exam(self._settings, request, FRESH_PAIRS if reserved else 1, judge)
         try:
@@ -184,7 +184,7 @@ class Scorer:
 class _Exam:
     """The processes of one scoring: the judge, and one pair of evaluators at a time."""
 
-    def __init__(self, settings: EvaluatorSettings, request: ScoreRequest, pairs: int, judge: StandingJudge) -> None:
+    def __init__(self, settings: EvaluatorSettings, request: ScoreRequest, pairs: int, judge: JudgeProcess) -> None:
         self.settings, self.request, self.judge = settings, request, judge
         self.trees: list[ProcessTree] = []
         self.processes: list[subprocess.Popen[bytes]] = []

@@ -103,6 +103,14 @@ def test_streams_only(machine: str) -> None:
     alone = seccomp.program(only_streams=True, evaluator=True, machine=machine)
     families = [family for family in range(64) if answer(alone, machine, number, family, 1) == ALLOWED]
     assert families == [1]
+    rank, walled = program, seccomp.program(evaluator=True, machine=machine)
+    index = list(ARCHITECTURES).index(machine)
+    for table, expected in ((seccomp._NOTES_ON_FILES, 0), (seccomp._ABSENT_ON_A_SHARED_DISK, ENOSYS)):
+        for known in filter(None, (numbers[index] for numbers in table.values())):
+            assert answer(alone, machine, known, 3, 0o700) == expected
+            assert answer(rank, machine, known, 3, 0o700) == answer(walled, machine, known, 3, 0o700) == ALLOWED
+    for command, expected in ((0x40086602, errno.ENOTTY), (0x401C5820, errno.ENOTTY), (0x5401, ALLOWED)):
+        assert answer(alone, machine, seccomp._IOCTL[index], 3, command) == expected
 
 
 def test_the_other_tables_of_a_machine_are_shut() -> None:

@@ -1,7 +1,7 @@
-"""A standing judge: the judge's process, which has imported all it needs before the ranks of a run start.
+"""The judge's process: started, with all it imports, before the ranks of a run; orders come over a socket.
 
 At sandbox level `process` a submission can rewrite whatever its user may write, these modules and torch among them.
-What was read before it started is in memory by then. Orders, with the descriptors they speak of, come over a socket.
+What was read before a rank started is in memory by then.
 """
 
 import json
@@ -31,26 +31,52 @@ _LENGTH = struct.Struct(">I")
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from harness.scoring.judge import main; main()"
 
 
-@dataclass(frozen=True, slots=True)
-class StandingJudge:
+@dataclass(slots=True)
+class JudgeProcess:
     """A judge that waits for orders; its reports come on its stdout."""
 
     process: subprocess.Popen[bytes]
     control: socket.socket
+    ready: bool = False
+
+    def wait_until_ready(self) -> None:
+        """Until it has imported all it needs. Raises RunFailure."""
+        assert self.process.stdout is not None
+        deadline_ns, said = clock.now_ns() + int(READY_S * NS), b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            while not self.ready:
+                left_s = (deadline_ns - clock.now_ns()) / NS
+                interrupts.insist()
+                if left_s <= 0:
+                    raise RunFailure(Status.JUDGE_FAILED, f"the judge was not ready within {READY_S:g} s")
+                if selector.select(min(left_s, 1.0)):
+                    chunk = os.read(self.process.stdout.fileno(), len(READY) - len(said))
+                    if not chunk:
+                        raise RunFailure(Status.JUDGE_FAILED, f"the judge ended before it was ready: {self._last()}")
+                    said += chunk
+                    self.ready = said == READY
 
     def order(self, order: dict[str, Any], fds: Sequence[int]) -> None:
-        """Hand over an order and copies of the descriptors that it names by our numbers."""
+        """Hand over an order and copies of the descriptors that it names by our numbers. Raises RunFailure."""
+        self.wait_until_ready()
+        fds = list(dict.fromkeys(fds))
         if len(fds) > MAX_FDS:
             raise RunFailure(Status.JUDGE_FAILED, f"expected at most {MAX_FDS} descriptors, found {len(fds)}")
-        text = json.dumps({**order, "fds": list(fds)}).encode()
+        text = json.dumps({**order, "fds": fds}).encode()
         with suppress(BrokenPipeError, ConnectionResetError):  # then it is gone, and that is noticed where it is read
-            socket.send_fds(self.control, [_LENGTH.pack(len(text))], list(fds))
+            socket.send_fds(self.control, [_LENGTH.pack(len(text))], fds)
             self.control.sendall(text)
+
+    def _last(self) -> str:
+        assert self.process.stderr is not None
+        lines = self.process.stderr.read().decode(errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else f"exit {self.process.wait()}"
 
 
 @contextmanager
-def standing(home: Path) -> Iterator[StandingJudge]:
-    """A judge, ready, and none afterwards. home: HOME of its environment. Raises RunFailure."""
+def started_judge(home: Path) -> Iterator[JudgeProcess]:
+    """A judge that gets ready meanwhile, and none afterwards. home: HOME of its environment."""
     ours, theirs = socket.socketpair()
     with theirs, interrupts.deferred():
         process = subprocess.Popen(
@@ -62,8 +88,7 @@ def standing(home: Path) -> Iterator[StandingJudge]:
         )  # fmt: skip
         processes.spare(process.pid)
     try:
-        _wait_until_ready(process)
-        yield StandingJudge(process, ours)
+        yield JudgeProcess(process, ours)
     finally:
         processes.spare_no_more(process.pid)
         process.kill()
@@ -72,29 +97,6 @@ def standing(home: Path) -> Iterator[StandingJudge]:
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdout is not None
-    deadline_ns, said = clock.now_ns() + int(READY_S * NS), b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while not said.endswith(READY):
-            left_s = (deadline_ns - clock.now_ns()) / NS
-            interrupts.insist()
-            if left_s <= 0:
-                raise RunFailure(Status.JUDGE_FAILED, f"the judge was not ready within {READY_S:g} s")
-            if selector.select(min(left_s, 1.0)):
-                chunk = os.read(process.stdout.fileno(), len(READY) - len(said))
-                if not chunk:
-                    raise RunFailure(Status.JUDGE_FAILED, f"the judge ended before it was ready: {_last_line(process)}")
-                said += chunk
-
-
-def _last_line(process: subprocess.Popen[bytes]) -> str:
-    assert process.stderr is not None
-    lines = process.stderr.read().decode(errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else f"exit {process.wait()}"
 
 
 def receive(control: socket.socket) -> dict[str, Any] | None:
@@ -111,6 +113,6 @@ def receive(control: socket.socket) -> dict[str, Any] | None:
     order: dict[str, Any] = json.loads(bytes(text))
     known = dict(zip(order.pop("fds"), fds, strict=True))
     order["pairs"] = [[known[fd] for fd in pair] for pair in order["pairs"]]
-    for part in (*order["weights"], *order.get("reserved", [])):
+    for part in (*order["weights"], *order["reserved"]):
         part["fd"] = known[part["fd"]]
     return order
