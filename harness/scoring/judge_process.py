@@ -59,10 +59,10 @@ class JudgeProcess:
 
     def order(self, order: dict[str, Any], fds: Sequence[int]) -> None:
         """Hand over an order and copies of the descriptors that it names by our numbers. Raises RunFailure."""
-        self.wait_until_ready()
         fds = list(dict.fromkeys(fds))
         if len(fds) > MAX_FDS:
             raise RunFailure(Status.JUDGE_FAILED, f"expected at most {MAX_FDS} descriptors, found {len(fds)}")
+        self.wait_until_ready()
         text = json.dumps({**order, "fds": fds}).encode()
         with suppress(BrokenPipeError, ConnectionResetError):  # then it is gone, and that is noticed where it is read
             socket.send_fds(self.control, [_LENGTH.pack(len(text))], fds)

@@ -148,6 +148,71 @@ def test_what_a_child_can_do(tmp_path: Path) -> None:
     assert not os.path.exists(f"/tmp/{mark}")
 
 
+MARK = """
+import fcntl, os, struct, sys
+file, folder = sys.argv[1:]
+def attempt(action):
+    try:
+        action()
+    except OSError:
+        pass
+shown = os.open(file, os.O_RDONLY)
+attempt(lambda: os.chmod(file, 0o600))
+attempt(lambda: os.fchmod(shown, 0o640))
+attempt(lambda: os.chmod(folder, 0o700))
+attempt(lambda: os.utime(file, ns=(1, 2)))
+attempt(lambda: os.utime(shown, ns=(1, 2)))
+attempt(lambda: os.setxattr(file, "user.note", b"1"))
+attempt(lambda: fcntl.ioctl(shown, 0x40086602, struct.pack("q", 0x40)))  # FS_IOC_SETFLAGS: no dump
+attempt(lambda: os.link(file, os.environ["HOME"] + "/link"))
+attempt(lambda: open(folder + "/new", "w"))
+open(os.environ["HOME"] + "/mine", "w").close()
+print(os.environ["HOME"])
+"""
+LOOK = """
+import os, sys
+file, home, parent = sys.argv[1:]
+found = [os.stat(home + "/mine").st_size]  # that a name is there cannot be hidden: names are not to be guessed
+for name in (parent, home, os.path.dirname(os.environ["HOME"])):
+    try:
+        found.append(os.listdir(name))
+    except OSError as error:
+        found.append(error.errno)
+try:
+    found.append(os.statvfs(file).f_bfree >= 0)
+except OSError as error:
+    found.append(error.errno)
+print(found)
+"""
+
+
+@has_landlock
+def test_an_evaluator_cannot_leave_a_note_on_what_both_can_see(tmp_path: Path) -> None:
+    """Landlock says nothing of owners, dates, modes and marks of files, and who runs this may own them."""
+    (tmp_path / "shown").mkdir()
+    (tmp_path / "shown" / "file").write_text("content")
+
+    def facts() -> list[object]:
+        found = [os.stat(path) for path in (tmp_path / "shown", tmp_path / "shown" / "file")]
+        marks = subprocess.run(["lsattr", tmp_path / "shown" / "file"], capture_output=True).stdout
+        return [*((f.st_mode, f.st_mtime_ns, f.st_ctime_ns, f.st_nlink) for f in found), marks,
+                os.listxattr(tmp_path / "shown" / "file")]  # fmt: skip
+
+    def said(script: str, *arguments: str) -> str:
+        cell = ProcessTree("landlock", View(readable=(tmp_path / "shown",), home=tmp_path / "home", evaluator=True))
+        process = cell.start([sys.executable, "-I", "-S", "-c", script, *arguments])
+        words = process.communicate(timeout=120)[0].decode()
+        cell.close()
+        assert process.returncode == 0, words
+        return words.strip()
+
+    before, file = facts(), str(tmp_path / "shown" / "file")
+    home = said(MARK, file, str(tmp_path / "shown"))
+    assert facts() == before
+    assert Path(home).parent == tmp_path / "home"
+    assert said(LOOK, file, home, str(tmp_path / "home")) == "[0, 13, 13, 13, 38]"
+
+
 @has_landlock
 def test_gloo_finds_its_network(tmp_path: Path) -> None:
     """What every run of two ranks begins with."""
