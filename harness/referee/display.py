@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TextIO, cast
 
 from rich.console import Console
+from rich.emoji import Emoji
 from rich.live import Live
 from rich.text import Text
 
@@ -20,6 +21,8 @@ from ..formats.observer import Observer
 REDRAW_S = 0.5
 LINE_S = 15.0  # without a terminal
 BAR_CELLS = 24
+
+Emoji.replace("")  # reads its table now, not after a submission has run that may have rewritten it
 
 
 class _Listener:
