@@ -1,7 +1,8 @@
 """Evaluators that talk through their home.
 
-The notes once more, this time in HOME, in TMPDIR and in the folder around them. Each cell has a home of its own, at
-every level; only where nothing but a name separates them can the folder around be written to.
+The notes once more, this time in HOME, in TMPDIR and in the folder around them. At `landlock` that worked while all
+had one home. Each evaluator has its own, at every level; only where nothing but a name separates them can the folder
+around be written to.
 
 group: model
 catalogue: 36, 46

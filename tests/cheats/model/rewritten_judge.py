@@ -1,7 +1,8 @@
 """A judge rewritten before it starts.
 
 Knows where the referee is installed and appends a line to the module that reads losses, while it prepares: who starts
-the judge after the run starts a better one. The judge has imported all it needs before the first rank starts.
+the judge after the run starts a better one, and at `process` that was so: 1.0 nats, whatever the weights. The judge has
+imported all it needs before the first rank starts.
 
 group: model
 catalogue: 44, 60
