@@ -40,9 +40,9 @@ def files(nodes: Iterable[software.Node]) -> Iterator[Path]:
     """Every file that nodes show."""
     for node in nodes:
         if node.shown and not node.is_folder:
-            yield node.path
+            yield Path(node.path)
         elif node.shown:
-            yield from below(node.path)
+            yield from below(Path(node.path))
         yield from files(node.children)
 
 

@@ -86,10 +86,10 @@ def _seen(nodes: Iterable[software.Node]) -> tuple[list[Path], list[Path]]:
     lists: list[Path] = []
     for node in nodes:
         if node.shown:
-            trees.append(node.path)
+            trees.append(Path(node.path))
         elif node.children:
             below = _seen(node.children)
-            trees, lists = trees + below[0], [*lists, node.path, *below[1]]
+            trees, lists = trees + below[0], [*lists, Path(node.path), *below[1]]
     return trees, lists
 
 

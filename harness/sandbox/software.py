@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -55,18 +56,18 @@ Keep = Callable[[os.DirEntry[str]], bool]
 class Node:
     """A file or folder. shown: True, with all below it; False, with all below it; None: some of its children are."""
 
-    path: Path
+    path: str
     shown: bool | None
     link: str | None = None  # where a symbolic link leads
     is_folder: bool = False
     children: tuple["Node", ...] = ()
 
 
-def walk(folder: Path, keep: Keep) -> Node:
+def walk(folder: str, keep: Keep) -> Node:
     """A folder as a node. keep: whether a file is shown, and whether anything below a folder may be."""
     children = []
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        path = Path(entry.path)
+    for entry in entries(folder):
+        path = entry.path
         if entry.is_symlink():
             children.append(Node(path, None, link=os.readlink(path)))
         elif entry.is_dir():
@@ -78,7 +79,14 @@ def walk(folder: Path, keep: Keep) -> Node:
     return together(folder, children)
 
 
-def together(folder: Path, children: list[Node]) -> Node:
+def entries(folder: str) -> list[os.DirEntry[str]]:
+    """What lies in a folder, by name; nothing where it may not be listed, and then nothing below it can be read."""
+    with suppress(PermissionError), os.scandir(folder) as found:
+        return sorted(found, key=lambda entry: entry.name)
+    return []
+
+
+def together(folder: str, children: list[Node]) -> Node:
     """The folder of these children; one whose children are all shown, or all hidden, needs none of them."""
     states = {child.shown for child in children if child.link is None}
     if states <= {True} or states == {False}:
@@ -108,11 +116,11 @@ def is_of_a_compiler(entry: os.DirEntry[str]) -> bool:
     return os.path.splitext(entry.name)[1] not in DATA and not PROSE.match(entry.name)
 
 
-def libraries(folder: Path) -> Node:
+def libraries(folder: str) -> Node:
     """A folder of shared libraries, what a linker adds to programs, and folders of nothing but these."""
     children = []
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        path = Path(entry.path)
+    for entry in entries(folder):
+        path = entry.path
         if entry.is_symlink():
             children.append(Node(path, None, link=os.readlink(path)))
         elif entry.is_dir() and "-linux-gnu" in entry.name:
@@ -124,7 +132,7 @@ def libraries(folder: Path) -> Node:
     return together(folder, children)
 
 
-def _holds_libraries_only(folder: Path) -> bool:
+def _holds_libraries_only(folder: str) -> bool:
     found = False
     for parent, _, names in os.walk(folder):
         if not all(".so" in name or name.endswith((".a", ".o")) for name in names) and "ldscripts" not in parent:
@@ -150,7 +158,7 @@ def _system() -> tuple[Node, ...]:
 def _libraries() -> Iterator[Node]:
     for name in LIBRARIES:
         if os.path.isdir(name) and not os.path.islink(name):
-            yield libraries(Path(name))
+            yield libraries(name)
 
 
 def _compiler() -> Iterator[Node]:
@@ -159,7 +167,7 @@ def _compiler() -> Iterator[Node]:
         folders += [path.resolve() for path in Path("/usr/lib").glob("llvm-*")]
     for folder in folders:
         if folder.is_dir() and not folder.is_symlink():
-            yield walk(folder, is_of_a_compiler)
+            yield walk(str(folder), is_of_a_compiler)
 
 
 def _commands() -> Iterator[Node]:
@@ -176,10 +184,10 @@ def _chain(path: Path, known: set[Path]) -> Iterator[Node]:
     while path not in known and os.path.lexists(path):
         known.add(path)
         if not path.is_symlink():
-            yield Node(path, True)
+            yield Node(str(path), True)
             return
         target = os.readlink(path)
-        yield Node(path, None, link=target)
+        yield Node(str(path), None, link=target)
         path = Path(os.path.normpath(path.parent / target))
 
 
@@ -194,10 +202,10 @@ def _whole(python: Path | None) -> Iterator[Node]:
     folders = set(prefixes(python)) | ({Path(sys.base_prefix).resolve()} if python is None else set())
     for folder in sorted(folders):
         if not any(folder != other and folder.is_relative_to(other) for other in folders) and folder != Path("/usr"):
-            yield Node(folder, True, is_folder=True)
+            yield Node(str(folder), True, is_folder=True)
     if Path("/usr") in folders:
         for folder in (*sorted(Path("/usr/lib").glob("python3*")), *sorted(Path("/usr/local/lib").glob("python3*"))):
-            yield Node(folder, True, is_folder=True)
+            yield Node(str(folder), True, is_folder=True)
         yield from _interpreter_files(Path("/usr"))
 
 
@@ -208,9 +216,9 @@ def _python(python: Path | None, packages: tuple[str, ...]) -> Iterator[Node]:
         yield from _interpreter_files(base)
     for library in sorted((base / "lib").glob("python3.*")):
         if (library / "os.py").is_file():
-            yield walk(library, is_of_python)
+            yield walk(str(library), is_of_python)
     for headers in sorted((base / "include").glob("python3.*")) if base != Path("/usr") else ():
-        yield walk(headers, is_of_a_compiler)
+        yield walk(str(headers), is_of_a_compiler)
     for site in sites(python):
         yield _site(site, packages)
 
@@ -223,8 +231,8 @@ def _interpreter_files(prefix: Path) -> Iterator[Node]:
     for library in sorted((prefix / "lib").glob("libpython*")) if prefix != Path("/usr") else ():
         yield from _chain(library, known)
     if (prefix / "pyvenv.cfg").is_file():
-        yield Node(prefix / "pyvenv.cfg", True)
-        yield from (Node(prefix / name, None, link=os.readlink(prefix / name)) for name in ("lib64",)
+        yield Node(str(prefix / "pyvenv.cfg"), True)
+        yield from (Node(str(prefix / name), None, link=os.readlink(prefix / name)) for name in ("lib64",)
                     if (prefix / name).is_symlink())  # fmt: skip
 
 
@@ -271,8 +279,8 @@ def _modules(site: Path, packages: tuple[str, ...]) -> frozenset[str]:
 def _site(site: Path, packages: tuple[str, ...]) -> Node:
     """A folder of packages, of which these are shown."""
     wanted, children = _modules(site, packages), []
-    for entry in sorted(os.scandir(site), key=lambda entry: entry.name):
-        path = Path(entry.path)
+    for entry in entries(str(site)):
+        path = entry.path
         if entry.name not in wanted:
             children.append(Node(path, False, is_folder=entry.is_dir()))
         elif entry.is_dir():
@@ -280,7 +288,7 @@ def _site(site: Path, packages: tuple[str, ...]) -> Node:
             children.append(walk(path, (lambda file: file.name in DIST_INFO) if info else is_code))
         else:
             children.append(Node(path, is_code(entry)))
-    return together(site, children)
+    return together(str(site), children)
 
 
 def closure(packages: Iterable[str], site: Path) -> list[metadata.Distribution]:
@@ -305,9 +313,15 @@ def normalised(name: str) -> str:
 
 
 def top_level(distribution: metadata.Distribution) -> set[str]:
-    """First parts of the paths of its files; without a list of files, its modules as it names them."""
-    if distribution.files is not None:
-        return {str(file).partition("/")[0] for file in distribution.files} - {"..", "__pycache__"}
+    """First parts of the paths of its files; without a list of files, its modules as it names them.
+
+    The list is read here: `distribution.files` takes half a second for torch's.
+    """
+    if record := distribution.read_text("RECORD"):
+        return {re.split(r"[/,]", line.strip('"'), maxsplit=1)[0] for line in record.splitlines()} - {
+            "..",
+            "__pycache__",
+        }
     named = (distribution.read_text("top_level.txt") or normalised(distribution.metadata["Name"])).split()
     return {form for name in named for form in (name, name.replace("-", "_"), f"{name}.py")}
 
@@ -343,7 +357,7 @@ def _ways(node: Node) -> tuple[_Mounts, _Mounts]:
 
     A bind mount costs bubblewrap a look at all mounts before it; an empty folder, a tenth of that.
     """
-    path = str(node.path)
+    path = node.path
     bind = _Mounts(10, ("--ro-bind", path, path))
     if node.link is not None:
         return _Mounts(), _Mounts(0, ("--symlink", node.link, path))
