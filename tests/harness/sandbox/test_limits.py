@@ -126,9 +126,7 @@ def our_memory() -> tuple[int, int]:
 
 
 @pytest.fixture
-def full_looks(
-    tree_of: Callable[..., ProcessTree], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[ProcessTree, list[int]]:
+def full_looks(tree_of: Callable[..., ProcessTree], monkeypatch: pytest.MonkeyPatch) -> tuple[ProcessTree, list[int]]:
     """A tree without control groups, and a one for each of its looks at every process; none is due by the clock.
 
     On a machine that nobody else uses, and with a file in its home once it has been looked at.
@@ -145,7 +143,7 @@ def full_looks(
     def counted() -> None:
         full.append(1)
         look()
-        (tmp_path / "home" / "seen").touch()
+        (tree.view.home / "seen").touch()
 
     monkeypatch.setattr(tree, "_look_at_processes", counted)
     return tree, full
