@@ -226,7 +226,7 @@ OF_NO_PROGRAM = tuple(".txt .md .rst .html .pdf .csv .npy .npz .pt .pth .ptl .gz
 PLACES = ("/usr/share", "/usr/games", "/usr/src", "/usr/local/share", "/usr/local/man", "/usr/lib/locale", "/opt",
           "/home", "/var", "/srv", "/mnt", "/media", "/boot", "/usr/lib/chromium", "/usr/lib/jvm", "@checkout@")
 PYTHON = tuple(prefix + "/" for prefix in {os.path.realpath(sys.base_prefix), "@prefix@"} - {"/usr"})
-KNOWN = (*PYTHON, "/usr/", "/lib", "/etc/", "/bin/", "@own@/", "/tmp/")
+KNOWN = (*PYTHON, "/usr/", "/lib", "/etc/", "/bin/", "/sbin/", "@own@/", "/tmp/")
 
 def readable():
     seen = set()
