@@ -5,6 +5,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,11 +73,9 @@ def test_a_folder_that_may_not_be_listed_shows_nothing(tmp_path: Path) -> None:
         raise PermissionError(13, "Permission denied", path)
 
     (tmp_path / "a.py").write_text("x")
-    original, os.scandir = os.scandir, refuse  # type: ignore[assignment]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", refuse)
         assert software.entries(str(tmp_path)) == []
-    finally:
-        os.scandir = original
     assert [entry.name for entry in software.entries(str(tmp_path))] == ["a.py"]
 
 
