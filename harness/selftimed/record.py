@@ -18,8 +18,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from data.files import replace_file, sync_folder
-
 from ..errors import RecordError, first_problem
 from ..formats import layout
 from ..formats.environment import Environment
@@ -31,10 +29,8 @@ from ..formats.run import (
     Section,
     Sha256,
     TrackRef,
-    full_disk_is_a_failure,
     seen_from_here,
 )
-from ..formats.run_folder import begin_folder
 from ..status import ExitCode, Status
 from ..system.plainfile import read_plain
 from .lines import MAX_LATER
@@ -153,25 +149,6 @@ class SelfTimedRecord(Section):
             return self.status.exit_code
         has_error = any(finding.severity == "error" for finding in self.findings)
         return ExitCode.MISSED if has_error or self.reached_target is False else ExitCode.OK
-
-
-class SelfTimedFolder:
-    """The folder of a self-timed run: it appears with its first record, whole at every write."""
-
-    def __init__(self, parent: Path, run_id: str) -> None:
-        """Raises UserError or RunFailure where it cannot be made."""
-        self.run_id = run_id
-        self._begun = begin_folder(parent, run_id)
-
-    @property
-    def path(self) -> Path:
-        return self._begun.path
-
-    def save(self, record: SelfTimedRecord) -> None:
-        with full_disk_is_a_failure():
-            replace_file(self.path / layout.LEGACY_FILE, [encode(record)])
-            sync_folder(self.path)
-            self._begun.appear()
 
 
 def encode(record: SelfTimedRecord) -> bytes:

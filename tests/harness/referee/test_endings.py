@@ -339,12 +339,12 @@ def test_one_run_at_a_time(
     assert speedrun.leftovers() == []
 
 
-def in_a_mount_namespace(speedrun: Any, prelude: str, script: Path, track: Path, *arguments: str) -> Any:
+def in_a_mount_namespace(speedrun: Any, prelude: str, *words: str | Path) -> Any:
     """A run behind `prelude`, shell commands that may mount; its runs come back by a copy."""
     inner = speedrun.runs.with_name("inner")
     inner.mkdir()
     command = f"""{prelude}
-        SPEEDRUN_RUNS={inner} {sys.executable} -m harness run {script} --track {track} --nproc 1 {" ".join(arguments)}
+        SPEEDRUN_RUNS={inner} {sys.executable} -m harness run {" ".join(map(str, words))} --nproc 1
         code=$?; touch {inner}.over; wait; cp -a {inner} {speedrun.runs}; exit $code"""
     return speedrun.end(speedrun.start("unshare", "-rm", "bash", "-c", command))
 
@@ -358,7 +358,7 @@ def test_a_full_disk_is_recorded(speedrun: Any, tmp_path: Path, write_submission
         (until test -s {runs}/*/log.txt || test -e {runs}.over; do sleep 0.05; done
         until test -e {runs}.over; do cat /dev/zero >> {runs}/filler; sleep 0.01; done) 2>/dev/null &"""
     script = write_submission(tmp_path, train="while True: print('x' * 100_000, flush=True)")
-    outcome = in_a_mount_namespace(speedrun, prelude, script, write_track(tmp_path, log_bytes=100_000_000))
+    outcome = in_a_mount_namespace(speedrun, prelude, script, "--track", write_track(tmp_path, log_bytes=100_000_000))
     assert (outcome.record["status"], outcome.code) == ("disk_full", 5), outcome.stdout + outcome.stderr
     assert outcome.record["finished_at"]
     assert "disk is full" in outcome.stdout
@@ -366,10 +366,23 @@ def test_a_full_disk_is_recorded(speedrun: Any, tmp_path: Path, write_submission
     assert speedrun.leftovers() == []
 
 
+def test_a_disk_that_a_self_timed_script_fills_is_recorded(speedrun: Any, tmp_path: Path) -> None:
+    require_mounts()
+    prelude = f"mount -t tmpfs -o size=10m none {speedrun.runs.with_name('inner')}"
+    (tmp_path / "train.py").write_text("for step in range(40_000): print(f'step:{step} train_loss:3.0', 'x' * 100)")
+    outcome = in_a_mount_namespace(speedrun, prelude, "--legacy", tmp_path / "train.py")
+    assert outcome.code == 5, outcome.stdout + outcome.stderr
+    assert "disk_full: " in outcome.stdout
+    (record,) = [json.loads(path.read_bytes()) for path in speedrun.runs.glob("*/legacy.json")]
+    assert record["status"] == "disk_full"
+    assert record["finished_at"]
+    assert speedrun.leftovers() == []
+
+
 def test_a_disk_that_is_full_already(speedrun: Any) -> None:
     require_mounts()
     prelude = f"mount -t tmpfs -o size=4m none {speedrun.runs.with_name('inner')}"
-    outcome = in_a_mount_namespace(speedrun, prelude, BIGRAM, TRACK)
+    outcome = in_a_mount_namespace(speedrun, prelude, BIGRAM, "--track", TRACK)
     assert outcome.code == 5
     assert re.fullmatch(r"speedrun: the disk is full at .*", outcome.stderr.strip())
     assert list(speedrun.runs.iterdir()) == []
@@ -382,7 +395,7 @@ def test_a_small_dev_shm_is_enough(speedrun: Any, level: str) -> None:
     require(level)
     require_mounts()
     prelude = "mount -t tmpfs -o size=64k none /dev/shm"
-    outcome = in_a_mount_namespace(speedrun, prelude, BIGRAM, TRACK, "--require-sandbox", level)
+    outcome = in_a_mount_namespace(speedrun, prelude, BIGRAM, "--track", TRACK, "--require-sandbox", level)
     assert (outcome.record["status"], outcome.code) == ("complete", 0), outcome.stdout + outcome.stderr
     assert speedrun.leftovers() == []
 
@@ -470,14 +483,14 @@ def test_temporary_files_go_where_code_can_be_executed(speedrun: Any, tmp_path: 
     require_mounts()
     script = write_submission(tmp_path, prepare="print('home is', os.environ['HOME'], flush=True)")
     prelude = f"mount -t tmpfs -o noexec none {speedrun.temporary}"
-    outcome = in_a_mount_namespace(speedrun, prelude, script, TRACK, "--require-sandbox", "landlock")
+    outcome = in_a_mount_namespace(speedrun, prelude, script, "--track", TRACK, "--require-sandbox", "landlock")
     assert outcome.record["status"] == "complete", outcome.stdout + outcome.stderr
     assert str(speedrun.temporary) not in re.findall("home is (.*)", outcome.log)[0]
     for folder in (speedrun.runs, speedrun.runs.with_name("inner")):
         shutil.rmtree(folder)
     prelude += " && mount -t tmpfs -o noexec none /var/tmp"
     prelude += " && mount --bind /tmp /tmp && mount -o remount,bind,noexec /tmp"  # with what lies there
-    refused = in_a_mount_namespace(speedrun, prelude, script, TRACK, "--require-sandbox", "landlock")
+    refused = in_a_mount_namespace(speedrun, prelude, script, "--track", TRACK, "--require-sandbox", "landlock")
     assert (refused.record["status"], refused.code) == ("machine_failed", 5)
     assert "nothing there can be executed" in refused.record["sentence"]
 

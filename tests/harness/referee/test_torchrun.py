@@ -65,8 +65,14 @@ KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["prepare", "train", "logits"])
-@pytest.mark.parametrize("number", KILLS)
+@pytest.mark.parametrize(
+    ("part", "number"),
+    [
+        pytest.param(part, number, marks=[] if part == "prepare" or turn == 0 else pytest.mark.exhaustive)
+        for part in ("prepare", "train", "logits")
+        for turn, number in enumerate(KILLS)
+    ],
+)
 def test_whatever_kills_torchrun_ends_the_run(
     speedrun: Any,
     tmp_path: Path,

@@ -171,6 +171,8 @@ def test_a_killed_referee_leaves_an_abandoned_run_and_no_process(
     process.communicate(timeout=120)
     until(lambda: not speedrun.processes() or None, "the script's death")
     assert read_self_timed(folder).status == Status.ABANDONED
+    start(speedrun, tmp_path, "say(1, 3.5, 1)").communicate(timeout=120)
+    assert speedrun.leftovers() == []  # the next run gives back what it had reserved
 
 
 def test_it_works_in_a_copy_and_reaches_nothing_else(legacy: Any, speedrun: Any, tmp_path: Path) -> None:
