@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from data.files import TEMPORARY_SUFFIX, is_locked, replace_file, sync_folder
+from data.files import TEMPORARY_SUFFIX, replace_file, sync_folder
 
 from ..errors import RecordError, RunFailure, UserError
 from ..status import Status
@@ -136,10 +136,6 @@ def close_abandoned(parent: Path, *, alone: bool = False) -> None:
                 close_for(folder, record.sentence)
             elif record.status == Status.STARTED and alone and record.owner.is_gone is None:
                 close_for(folder, "whoever conducted it is gone; nothing of it counts")
-    for record_file in parent.glob(f"*/{layout.LEGACY_FILE}"):  # a self-timed run is closed by whoever reads it
-        reserve = record_file.with_name(layout.RESERVE_FILE)
-        if is_locked(reserve) is False:
-            reserve.unlink(missing_ok=True)
 
 
 def unjudged_runs(parent: Path) -> list[tuple[Path, RunRecord]]:
@@ -166,8 +162,13 @@ def close_for(folder: Path, sentence: str) -> RunRecord:
     ended_at = max(record.started_at, clock.utc_now())  # whatever was done to the clock in between
     told = {"status": Status.ABANDONED, "sentence": sentence, "finished_at": ended_at}
     closed = record.model_copy(update=told)
+    give_back(folder)
+    replace_file(folder / layout.RUN_FILE, [encode_run(closed)])
+    return closed
+
+
+def give_back(folder: Path) -> None:
+    """Remove what a run whose referee is gone had reserved or half written."""
     (folder / layout.RESERVE_FILE).unlink(missing_ok=True)
     for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         leftover.unlink(missing_ok=True)
-    replace_file(folder / layout.RUN_FILE, [encode_run(closed)])
-    return closed

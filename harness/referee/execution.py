@@ -29,7 +29,7 @@ from ..scoring import charges, preparation, relabelling
 from ..scoring.judge_process import JudgeProcess, started_judge
 from ..scoring.scorer import EvaluatorSettings, Scorer, ScoreRequest
 from ..status import Status
-from ..system import clock, processes, scratch
+from ..system import clock, processes
 from ..system.interrupts import Interrupts
 from . import launch, machine, spoken, temporary
 from .data_gate import DataGate, Speech
@@ -52,18 +52,14 @@ def execute(request: Request, observer: Observer) -> tuple[RunRecord, Path]:
         close_abandoned(request.runs_root)
         folder = RunFolder(request.runs_root, request.run_id or new_run_id(clock.utc_now()))
         first, state = first_record(request, folder.run_id), RunState()
-
-        def close(status: Status, sentence: str) -> RunRecord:
-            scratch.remove_own(request.data_root)
-            return closed(first, state, status, sentence, request.track)
-
         record = record_to_its_end(
             folder,
             interrupts,
             first,
             lambda: _execute(request, folder, state, observer),
             lambda: outcome(state, request.track.target_val_loss),
-            close,
+            lambda status, sentence: closed(first, state, status, sentence, request.track),
+            data_root=request.data_root,
             keep_busy=request.campaign is not None,
         )
     return record, folder.path

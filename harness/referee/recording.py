@@ -1,12 +1,13 @@
 """The record of a run of any kind: begun before anything runs, closed however it ends."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from ..errors import DataError, RunFailure, UserError, machine_sentence
 from ..formats.run_folder import Record, RecordFolder
 from ..sandbox import cgroups
 from ..status import Status
-from ..system import processes
+from ..system import processes, scratch
 from ..system.interrupts import Interrupts
 from . import temporary
 
@@ -19,13 +20,15 @@ def record_to_its_end(
     outcome: Callable[[], str],
     close: Callable[[Status, str], Record],
     *,
+    data_root: Path | None = None,
     keep_busy: bool = False,
 ) -> Record:
     """Execute a run between its first record and its last, which is returned.
 
     execute: everything that may fail; outcome: what became of it when nothing did, in a sentence; close: the last
-    record from status and sentence. Whatever happens, no process and no temporary folder of the run is left: a signal
-    may have cut the ordinary cleaning short. Of a run that never had the machine nothing is kept, unless `keep_busy`.
+    record from status and sentence. Whatever happens, no process and no temporary folder of the run is left, also
+    below `data_root`: a signal may have cut the ordinary cleaning short. Of a run that never had the machine nothing
+    is kept, unless `keep_busy`.
     """
     status, sentence = Status.REFEREE_FAILED, "the referee itself failed; please report the traceback"
     try:
@@ -45,6 +48,8 @@ def record_to_its_end(
         processes.kill_children()
         cgroups.sweep()
         temporary.remove_own()
+        if data_root is not None:
+            scratch.remove_own(data_root)
         last = close(status, sentence)
         if status == Status.MACHINE_BUSY and not keep_busy:
             folder.discard()

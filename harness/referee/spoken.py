@@ -117,13 +117,13 @@ def made_anew(
 
 
 @lru_cache(maxsize=4096)
-def _made_anew(secret: str, *wanted: tuple[str, int]) -> list[tuple[str, float]]:
+def _made_anew(secret: str, *wanted: tuple[str, int]) -> tuple[tuple[str, float], ...]:
     """Digest and entropy of the texts of a secret, by what their seeds are called and their length in tokens.
 
     Remembered, since the arms of a pair share their text and one command may look at a campaign more than once.
     """
     pieces = [Piece(file="", text=text, tokens=tokens) for text, tokens in wanted]
-    return [(sha256(tokens), entropy) for tokens, entropy in tell(pieces, language(bytes.fromhex(secret)))]
+    return tuple((sha256(tokens), entropy) for tokens, entropy in tell(pieces, language(bytes.fromhex(secret))))
 
 
 def warmup_texts(secret: bytes, shards: int, tokens: int) -> list[npt.NDArray[np.uint16]]:

@@ -20,7 +20,7 @@ from ..formats.logfile import LogFile
 from ..formats.messages import Log
 from ..formats.observer import Observer
 from ..formats.run import Finding, full_disk_is_a_failure, new_run_id
-from ..formats.run_folder import RecordFolder, close_abandoned
+from ..formats.run_folder import RecordFolder
 from ..referee import machine, temporary
 from ..referee.machine import held_to
 from ..referee.recording import record_to_its_end
@@ -30,13 +30,13 @@ from ..sandbox.process_tree import ProcessTree
 from ..sandbox.usage import Meter, Use
 from ..scoring.findings import findings
 from ..status import Status
-from ..system import clock, interrupts, processes
+from ..system import clock, interrupts, processes, scratch
 from ..system.clock import NS
 from ..system.interrupts import Interrupts
 from .checkpoints import ADAPTERS, score_checkpoint
 from .grammars import Reading
 from .observed_log import LineStamper, read_observed_log
-from .record import Gpus, Measured, Observed, SelfTimedRecord, encode
+from .record import Gpus, Measured, Observed, SelfTimedRecord, close_abandoned_scripts, encode
 from .run_state import SelfTimedRequest, SelfTimedState, closed, first_record, outcome
 from .surroundings import not_passed
 from .workcopy import linked_outside, take_out, take_working_copy
@@ -54,7 +54,8 @@ def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[S
     levels.check_level(request.require_sandbox)
     processes.adopt_orphans()
     with Interrupts() as interrupts:
-        close_abandoned(request.runs_root)
+        scratch.sweep(request.runs_root)
+        close_abandoned_scripts(request.runs_root)
         folder = RecordFolder(request.runs_root, new_run_id(clock.utc_now()), layout.LEGACY_FILE, encode)
         first, state = first_record(request, folder.run_id), SelfTimedState()
         record = record_to_its_end(

@@ -12,11 +12,14 @@ Schema history (never edited, only added to):
 
 import json
 import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
+
+from data.files import replace_file
 
 from ..errors import RecordError, first_problem
 from ..formats import layout
@@ -31,7 +34,9 @@ from ..formats.run import (
     TrackRef,
     seen_from_here,
 )
+from ..formats.run_folder import give_back
 from ..status import ExitCode, Status
+from ..system import clock
 from ..system.plainfile import read_plain
 from .lines import MAX_LATER
 
@@ -174,6 +179,22 @@ def read_self_timed(path: Path) -> SelfTimedRecord:
     ):
         return record.model_copy(update=dict(zip(("status", "sentence"), seen, strict=True)))
     return record
+
+
+def close_abandoned_scripts(parent: Path) -> None:
+    """Write `abandoned` into self-timed runs whose referee is gone, and give back what they had reserved.
+
+    One that cannot be judged from here (another host) is left alone.
+    """
+    for folder in self_timed_dirs(parent):
+        if not (folder / layout.RESERVE_FILE).exists():
+            continue
+        with suppress(RecordError, OSError):
+            record = read_self_timed(folder)
+            if record.status == Status.ABANDONED:
+                ended_at = max(record.started_at, clock.utc_now())  # whatever was done to the clock in between
+                give_back(folder)
+                replace_file(folder / layout.LEGACY_FILE, [encode(record.model_copy(update={"finished_at": ended_at}))])
 
 
 def self_timed_dirs(parent: Path) -> list[Path]:

@@ -186,10 +186,8 @@ PAGES = [
     addresses.audit(UPSTREAM), addresses.MUSEUM, addresses.ABOUT, addresses.DATA,
     addresses.record("tiny", "2026-01-09_Broken"), addresses.track("hostile"), addresses.imported("hostile", "2"),
 ]  # fmt: skip
-SAMPLE = {
-    SECOND,
-    addresses.track("hostile"),
-}  # what takes seconds a page sees these in `make test`, and all pages in the longer tests
+# Checks that take seconds a page look at these in `make test`, and at all pages in the longer tests.
+SAMPLE = {SECOND, addresses.track("hostile")}
 AUDIT = """() => {
   const bad = [];
   const say = (what, node) => bad.push(what + ': ' + (node?.outerHTML ?? '').slice(0, 160));
