@@ -220,7 +220,7 @@ def _python(python: Path | None, packages: tuple[str, ...]) -> Iterator[Node]:
     for headers in sorted((base / "include").glob("python3.*")) if base != Path("/usr") else ():
         yield walk(str(headers), is_of_a_compiler)
     for site in sites(python):
-        yield _site(site, packages)
+        yield from _site(site, packages)
 
 
 def _interpreter_files(prefix: Path) -> Iterator[Node]:
@@ -276,19 +276,24 @@ def _modules(site: Path, packages: tuple[str, ...]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _site(site: Path, packages: tuple[str, ...]) -> Node:
-    """A folder of packages, of which these are shown."""
+def _site(site: Path, packages: tuple[str, ...]) -> Iterator[Node]:
+    """A folder of packages, of which these are shown, and what they lead to elsewhere where they are links."""
     wanted, children = _modules(site, packages), []
     for entry in entries(str(site)):
-        path = entry.path
+        path, is_info = entry.path, entry.name.endswith(INFO)
+        keep: Keep = (lambda file: file.name in DIST_INFO) if is_info else is_code
         if entry.name not in wanted:
             children.append(Node(path, False, is_folder=entry.is_dir()))
-        elif entry.is_dir():
-            info = entry.name.endswith(INFO)
-            children.append(walk(path, (lambda file: file.name in DIST_INFO) if info else is_code))
+            continue
+        if entry.is_symlink():
+            path = os.path.realpath(path)  # through whatever folders are links themselves
+            children.append(Node(entry.path, None, link=path))
+        found = walk(path, keep) if entry.is_dir() else Node(path, keep(entry))
+        if entry.is_symlink():
+            yield found
         else:
-            children.append(Node(path, is_code(entry)))
-    return together(str(site), children)
+            children.append(found)
+    yield together(str(site), children)
 
 
 def closure(packages: Iterable[str], site: Path) -> list[metadata.Distribution]:

@@ -100,19 +100,25 @@ def started_judge(home: Path) -> Iterator[JudgeProcess]:
 
 
 def receive(control: socket.socket) -> dict[str, Any] | None:
-    """The judge's side: the next order, with its own numbers of the descriptors; None when there are no more."""
+    """The judge's side: the next order, with its own numbers of the descriptors; None once nobody gives any."""
     head, fds, _, _ = socket.recv_fds(control, _LENGTH.size, MAX_FDS)
-    while head and len(head) < _LENGTH.size:
-        head += control.recv(_LENGTH.size - len(head))
-    if not head:
+    rest = _exactly(control, _LENGTH.size - len(head)) if head else None
+    if rest is None or (text := _exactly(control, _LENGTH.unpack(head + rest)[0])) is None:
         return None
-    (size,) = _LENGTH.unpack(head)
-    text = bytearray()
-    while len(text) < size:
-        text += control.recv(size - len(text))
-    order: dict[str, Any] = json.loads(bytes(text))
+    order: dict[str, Any] = json.loads(text)
     known = dict(zip(order.pop("fds"), fds, strict=True))
     order["pairs"] = [[known[fd] for fd in pair] for pair in order["pairs"]]
     for part in (*order["weights"], *order["reserved"]):
         part["fd"] = known[part["fd"]]
     return order
+
+
+def _exactly(control: socket.socket, size: int) -> bytes | None:
+    """So many bytes; None where the socket ends before."""
+    text = bytearray()
+    while len(text) < size:
+        chunk = control.recv(size - len(text))
+        if not chunk:
+            return None
+        text += chunk
+    return bytes(text)

@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import inspect
 import json
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable
@@ -11,23 +13,26 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import typing_extensions
 
 from harness.errors import RecordError, UserError
 from harness.formats import environment, layout
 from harness.records.environments import EnvironmentLock, build, find_python, read_lock
 from harness.records.record import read_record
 from harness.records.wheel_locks import lock_path, read_wheel_lock, wheels_beside, wheels_for
+from harness.sandbox import software
 
 BIGRAM = Path(__file__).resolve().parents[2] / "submissions" / "bigram.py"
 HASH = f"--hash=sha256:{'0' * 64}"
 SAID = "the poisoned package was here"
 
 
-def a_wheel(place: Path, name: str, version: str, files: dict[str, str]) -> str:
+def a_wheel(place: Path, name: str, version: str, files: dict[str, str], requires: tuple[str, ...] = ()) -> str:
     """A wheel of these files, in a folder that pip can look into; returns its line for a lock."""
     info = f"{name}-{version}.dist-info"
+    needed = "".join(f"Requires-Dist: {other}\n" for other in requires)
     files = files | {
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needed}",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     rows = []
@@ -53,12 +58,17 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def poison(index: Path, marker: Path) -> str:
-    """A package that acts whenever an interpreter starts beside it: it says so, and leaves a file where it can."""
+    """A package that acts whenever an interpreter starts beside it, and when torch imports what it stands for.
+
+    It says so, and leaves a file where it can.
+    """
     act = (
         f"import sys, pathlib; sys.stderr.write({SAID!r} + chr(10)); "
         f"pathlib.Path({str(marker.parent)!r}).is_dir() and pathlib.Path({str(marker)!r}).write_text('x')\n"
     )
-    return a_wheel(index, "poison", "1.0", {"poison.pth": act, "poison.py": ""})
+    real = inspect.getsource(typing_extensions)
+    files = {"poison.pth": act, "poison.py": "", "typing_extensions.py": f"{real}\n{act}"}
+    return a_wheel(index, "poison", "1.0", files)
 
 
 def this_python() -> Path:
@@ -136,28 +146,43 @@ def test_every_record_of_this_checkout_has_its_wheels() -> None:
             assert any(line.startswith("torch==") for line in found.requirements)
 
 
-@pytest.fixture
-def poisoned_record(
-    contest: Path, index: Path, tmp_path: Path, make_bundle: Any, make_record: Any, bundles: ModuleType
-) -> Path:
-    """A record that says it had a poisoned package, and a track that has been talked into its hash.
+def modules_of_torch() -> dict[str, Path]:
+    """What torch and numpy consist of here, with what they require: names in a folder of packages, and where they lie."""
+    found = {}
+    for site in software.sites(None):
+        names = {name for d in software.closure(("torch", "numpy"), site) for name in software.top_level(d)}
+        found |= {name: site / name for name in names if not name.endswith(software.INFO) and (site / name).is_dir()}
+    return found
 
-    Its torch is a wheel that leads to the torch of this environment, which the sandbox sees anyway.
-    """
+
+@pytest.fixture
+def wheels(contest: Path, index: Path, tmp_path: Path) -> list[str]:
+    """The lines of a lock with a poisoned package, which a track has been talked into; torch requires it."""
+    files = {f"{name}/__init__.py": "" for name in modules_of_torch()}
+    lines = [poison(index, tmp_path / "marker"), a_wheel(index, "torch", "9.9.9", files, ("poison",))]
+    (contest / layout.LOCKS_DIR).mkdir()
+    (contest / layout.LOCKS_DIR / "torch-9.9.9.txt").write_text("\n".join(lines) + "\n")
+    return lines
+
+
+@pytest.fixture
+def poisoned_record(tmp_path: Path, make_bundle: Any, make_record: Any, bundles: ModuleType) -> Path:
+    """A record that says it had a poisoned package."""
     packages = {"poison": "1.0", "torch": "9.9.9", "unknown": "1.0"}
     python = ".".join(map(str, sys.version_info[:3]))
     world = bundles.ENVIRONMENT.model_copy(update={"packages": packages, "torch": "9.9.9", "python": python})
-    here = "\n".join(path for path in sys.path if path.endswith("site-packages")) + "\n"
-    lines = [poison(index, tmp_path / "marker"), a_wheel(index, "torch", "9.9.9", {"borrowed.pth": here})]
-    (contest / layout.LOCKS_DIR).mkdir()
-    (contest / layout.LOCKS_DIR / "torch-9.9.9.txt").write_text("\n".join(lines) + "\n")
     source = {"train_gpt.py": BIGRAM.read_text().replace("100_000)", "100_000 - run.seed)")}
     return Path(make_record(make_bundle(tmp_path / "b", sources={"candidate": source}, environment=world), "Poisoned"))
 
 
 @pytest.mark.slow
 def test_a_reproduction_in_a_poisoned_environment_runs_nothing_of_it_outside_the_sandbox(
-    speedrun: Any, contest: Path, poisoned_record: Path, tmp_path: Path, with_seeds: Callable[..., Any]
+    speedrun: Any,
+    contest: Path,
+    wheels: list[str],
+    poisoned_record: Path,
+    tmp_path: Path,
+    with_seeds: Callable[..., Any],
 ) -> None:
     """The package acts in every process of the submission, and in none of the referee's or the judge's."""
 
@@ -175,15 +200,20 @@ def test_a_reproduction_in_a_poisoned_environment_runs_nothing_of_it_outside_the
     assert "expected --yes" in stderr
     assert "poison==1.0" in stderr
     assert not list(speedrun.runs.glob("environments/*"))
+    site = environment.site_of(build(speedrun.runs, this_python(), tuple(wheels)))
+    for name, real in modules_of_torch().items():  # a torch that works, in place of the wheel's
+        shutil.rmtree(site / name)
+        (site / name).symlink_to(real)
     code, stdout, stderr = reproduce("--json", "--yes")
     found = json.loads(stdout)
-    assert found["runs"] == 3, stdout + stderr
-    assert "unknown==1.0" in stderr
+    runs = sorted(Path(found["campaign"]).glob("runs/*"))
+    logs = [(run / "log.txt").read_text(errors="replace") for run in runs]
+    assert found["runs"] == 3, stdout + stderr + logs[0]
+    assert "unknown is not installed here" in stderr
     assert SAID not in stderr
     assert not (tmp_path / "marker").exists()
-    runs = sorted(Path(found["campaign"]).glob("runs/*"))
-    for run in runs:
-        assert SAID in (run / "log.txt").read_text(errors="replace")
+    for run, log in zip(runs, logs, strict=True):
+        assert SAID in log
         told = json.loads((run / "run.json").read_bytes())["environment"]
         assert (told["torch"], told["packages"]) == ("9.9.9", {"poison": "1.0", "torch": "9.9.9"})
 

@@ -95,3 +95,18 @@ def test_an_environment_of_links_leads_to_these_only(tmp_path: Path) -> None:
     (site,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
     assert os.path.realpath(program).startswith(str(software.prefixes(None)[1]))
     assert {"numpy"} <= set(os.listdir(site)) <= set(software._modules(software.sites(None)[0], ("numpy",)))
+
+
+def test_a_package_that_is_a_link_is_shown_where_it_leads(tmp_path: Path) -> None:
+    """Installers that save room link packages into a folder of packages."""
+    site, store = tmp_path / "env" / "lib" / "python3.11" / "site-packages", tmp_path / "store"
+    for folder in (site / "one-1.0.dist-info", store / "one", store / "two"):
+        folder.mkdir(parents=True)
+    (site / "one-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: one\nVersion: 1.0\n")
+    (site / "one-1.0.dist-info" / "RECORD").write_text("one/__init__.py,,\n")
+    for name in ("one", "two"):
+        (store / name / "__init__.py").write_text("")
+        (site / name).symlink_to(store / name)
+    trees, _ = landlock._seen(software._site(site, ("one",)))
+    assert store / "one" in trees
+    assert store / "two" not in trees
