@@ -282,7 +282,7 @@ def _score(
         entry=place.entry,
         seed=request.seed,
         device=request.device,
-        threads=max(1, len(machine.cores(track)) // 2),
+        threads=len(machine.cores(track)),
         python=request.python,
     )
     scorer = Scorer(settings, place.log, observer, place.judge)

@@ -3,6 +3,7 @@
 import os
 import resource
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,8 @@ from .policy import View
 WATCH_S = 0.2  # between two looks, where the kernel does not hold a limit itself
 FULL_S = 2.0  # between two looks at every process, however still the machine is
 MOST_OF_A_CORE = 0.01  # looking costs no more
+STOP_S = 60.0  # on a machine that does much else
+STOP_LOOK_S = 0.0002
 OPEN_FILES = 65536
 LEAST_AVAILABLE = 0.02  # of the machine's memory; below it, a tree is too big
 WALK_ENTRIES = 200_000
@@ -54,6 +57,7 @@ class ProcessTree:
             self.view = replace(self.view, readable=(*view.readable, folder))
         self.strangers: set[int] = set()  # other children of ours, not of this tree
         self._process: subprocess.Popen[bytes] | None = None
+        self._stopped: set[int] = set()
         self._next_look_ns = 0
         self._full: FullLook | None = None
         self._group = cgroups.ControlGroups(self.limits)
@@ -267,6 +271,25 @@ class ProcessTree:
         or one that lives between two looks, leaves nothing behind in them.
         """
         return self._group.cpu_ns()
+
+    def stop(self) -> None:
+        """Stop every process of the tree that can be named, and all they start meanwhile; returns when none runs.
+
+        Raises RunFailure when they cannot be stopped.
+        """
+        if self._process is None:
+            return
+        self._stopped = processes.stop_all(self._members)
+        deadline_ns = clock.now_ns() + int(STOP_S * NS)
+        while not processes.are_still(self._stopped):
+            if clock.now_ns() > deadline_ns:
+                raise RunFailure(Status.EVALUATOR_FAILED, f"expected to stop within {STOP_S:g} s, found it running")
+            time.sleep(STOP_LOOK_S)
+
+    def go_on(self) -> None:
+        """Let those go on that were stopped."""
+        processes.signal_all(self._stopped, signal.SIGCONT)
+        self._stopped = set()
 
     def kill(self) -> None:
         """Kill every process of the tree that can be named; processes.kill_children() takes what was detached."""

@@ -8,6 +8,7 @@ import fcntl
 import json
 import mmap
 import os
+import select
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -166,12 +167,14 @@ class Evaluator:
             self._sent_ns[slot] = clock.now_ns()
             self.send({"kind": "ask", "rehearsal": False, "slot": slot}, payload)
 
-    def read_next(self, noticed_ns: int) -> tuple[int, list[Question], torch.Tensor]:
-        """The answer that has come: its slot, what was asked, its logits [rows * tokens, vocab_size], still shared.
+    def read_next(self) -> tuple[int, list[Question], torch.Tensor]:
+        """Wait for an answer: its slot, what was asked, its logits [rows * tokens, vocab_size], still shared.
 
-        noticed_ns: when it was seen to be there. It took the time since it was sent, or since the answer before it:
-        two are in flight, and an evaluator works on one.
+        It took the time since it was sent, or since the answer before it: two are in flight, and an evaluator works
+        on one. Raises EvaluationError.
         """
+        select.select([self.channel.sock], [], [])
+        noticed_ns = clock.now_ns()
         slot, dtype = self._place(self.receive())
         if slot not in self.in_flight:
             raise self._unasked()

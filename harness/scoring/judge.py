@@ -15,13 +15,11 @@ import hashlib
 import json
 import os
 import random
-import select
 import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +31,31 @@ from data.shards import read_shard
 
 from ..formats.weights import TensorSpec, WeightBuffer
 from ..sandbox.inside import Channel
-from ..system import clock
-from . import first_answer, probes, relabelling, shadow, windows
+from . import first_answer, probes, relabelling, shadow, turns, windows
 from .examinee import MAX_LOGIT_BYTES, RING_BYTES, SLOTS, EvaluationError, Evaluator, Parcel, Shape
 from .first_answer import Opening
 from .judge_process import receive
 from .losses import LossReader
 from .probes import Losses
 from .tally import Tally
-from .windows import Assigner, Tokens
+from .turns import LetRun, let_all_run
+from .windows import Assigner, Question, Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One answer, whose logits are still shared with whoever gave it."""
+
+    asked: int  # batches that the evaluator had answered before
+    slot: int
+    batch: list[Question]
+    logits: torch.Tensor  # [rows * tokens, vocab_size]
 
 
 class Judge:
     """Scores one set of weights on one validation stream."""
 
-    def __init__(self, order: dict[str, Any]) -> None:
+    def __init__(self, order: dict[str, Any], let_run: LetRun = let_all_run) -> None:
         """order: val_path, val_tokens, vocab_size, max_tokens, max_batch_tokens, probe_pairs, pairs of sockets.
 
         weights, and reserved where evaluators rehearse and their first answer is timed: a descriptor and specs of
@@ -57,6 +65,7 @@ class Judge:
         validation shard is not what it was.
         """
         self.order, self.device = order, torch.device(order.get("device", "cpu"))
+        self.let_run, self.done = let_run, 0
         self.random = random.Random(secrets_seed())  # noqa: S311 - seeded by the operating system's entropy
         self.pairs = [
             [Evaluator(name, Channel(socket.socket(fileno=fd))) for name, fd in zip("AB", fds, strict=True)]
@@ -72,15 +81,9 @@ class Judge:
         self.reader = LossReader(self.order["vocab_size"], self.device)
         openings = self._open()
         self._assign(openings)
-        self.started_ns = time.monotonic_ns()
-        for evaluator in self.evaluators:
-            for slot in range(self.slots):
-                evaluator.ask_next(slot)
-        total = sum(len(e.batches) + len(e.in_flight) for e in self.evaluators)
-        for done, (evaluator, noticed_ns) in enumerate(self._answers(), start=1):
-            self._read_answer(evaluator, noticed_ns)
-            report({"kind": "progress", "done": done, "total": total})
-        eval_ns = time.monotonic_ns() - self.started_ns
+        started_ns = time.monotonic_ns()
+        self._ask_all()
+        eval_ns = time.monotonic_ns() - started_ns
         assert self.tally.scored.count == self.count
         later = tuple(evaluator.later_ns for evaluator in self.evaluators)
         return {"eval_batch": self.shape.batch, "eval_ns": eval_ns, **self.tally.score(openings, later)}
@@ -138,9 +141,10 @@ class Judge:
         return Shape(max(1, min(asked[0][1], within)), tokens, self.order["vocab_size"])
 
     def _hear_first_answers(self, openings: tuple[Opening, Opening]) -> None:
-        """One evaluator after the other: the other one, on the same cores, waits for its question."""
+        """One evaluator after the other, alone on all cores."""
         drawn = first_answer.draw(self.text, self.random)
-        for evaluator, opening, first in zip(self.evaluators, openings, drawn, strict=True):
+        for number, (evaluator, opening, first) in enumerate(zip(self.evaluators, openings, drawn, strict=True)):
+            self.let_run(number)
             if opening.rehearsal_failed is None:
                 first_answer.rehearse(evaluator, self.reserved, opening, self.random, self.order["budget_s"])
             first_answer.ask(evaluator, self.weights, opening, first, self.text, self._window_losses)
@@ -170,20 +174,33 @@ class Judge:
             return tokens
         return relabelling.draw(self.order["vocab_size"], bytes.fromhex(key)).tokens(tokens)
 
-    def _answers(self) -> Iterator[tuple[Evaluator, int]]:
-        """Evaluators in the order in which they have something to say, and when that was noticed."""
-        while waiting := {e.channel.sock: e for e in self.evaluators if e.in_flight}:
-            ready, noticed_ns = select.select(list(waiting), [], [])[0], clock.now_ns()
-            for sock in ready:
-                yield waiting[sock], noticed_ns
+    def _ask_all(self) -> None:
+        """Every batch, turn by turn. The last answer of a turn is read while the other evaluator works on its first."""
+        counts = [len(evaluator.batches) for evaluator in self.evaluators]
+        late: _Answer | None = None
+        for number, count in turns.draw(counts, self.random):
+            evaluator = self.evaluators[number]
+            self.let_run(number)
+            left = len(evaluator.batches) - count
+            for slot in range(min(self.slots, count)):
+                evaluator.ask_next(slot)
+            if late is not None:
+                self._enter(late, sum(counts))
+            while evaluator.in_flight:
+                late = _Answer(len(evaluator.later_ns), *evaluator.read_next())
+                if evaluator.in_flight or len(evaluator.batches) > left:
+                    self._enter(late, sum(counts))
+                    if len(evaluator.batches) > left:
+                        evaluator.ask_next(late.slot)
+        if late is not None:
+            self._enter(late, sum(counts))
 
-    def _read_answer(self, evaluator: Evaluator, noticed_ns: int) -> None:
-        asked = len(evaluator.later_ns)
-        slot, batch, shared = evaluator.read_next(noticed_ns)
-        losses = self._losses(shared, [question.targets for question in batch])
-        evaluator.ask_next(slot)
-        for question, found in zip(batch, losses, strict=True):
-            self.tally.enter(question, _finite(found[: len(question.targets)], question.window), asked)
+    def _enter(self, answer: "_Answer", total: int) -> None:
+        losses = self._losses(answer.logits, [question.targets for question in answer.batch])
+        for question, found in zip(answer.batch, losses, strict=True):
+            self.tally.enter(question, _finite(found[: len(question.targets)], question.window), answer.asked)
+        self.done += 1
+        report({"kind": "progress", "done": self.done, "total": total})
 
     def _window_losses(self, shared: torch.Tensor, targets: Tokens, window: int) -> Losses:
         return _finite(self._losses(shared, [targets])[0, : len(targets)], window)
@@ -236,11 +253,12 @@ def report(message: dict[str, Any]) -> None:
 def main() -> None:
     """Say that all is imported; then score and report, order by order, until there are no more."""
     control = socket.socket(fileno=int(sys.argv[2]))
+    let_run = turns.asking(control, report)
     report({"kind": "ready"})
     while (order := receive(control)) is not None:
         torch.set_num_threads(order["threads"])
         try:
-            report({"kind": "score", "score": Judge(order).score()})
+            report({"kind": "score", "score": Judge(order, let_run).score()})
         except EvaluationError as error:
             report({"kind": "failed", "status": error.status, "sentence": str(error)})
         for fd in {part["fd"] for part in (*order["weights"], *order["reserved"])}:

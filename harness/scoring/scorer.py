@@ -71,7 +71,7 @@ class EvaluatorSettings:
     entry: Path  # the submission
     seed: int
     device: str
-    threads: int  # of each evaluator
+    threads: int  # of an evaluator, which runs alone
     python: Path | None = None  # what the evaluators are started with; the judge has the referee's own
 
 
@@ -165,6 +165,8 @@ class Scorer:
             exam.end_pair()
             exam.start_pair()
             exam.watch_output(selector)
+        elif message["kind"] == "turn":
+            exam.give_turn(message["evaluator"])
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         """Keep the last words of a process that was killed, then let go of it."""
@@ -215,10 +217,17 @@ class _Exam:
             processes.kill_all([process.pid, *processes.tree(process.pid)])
             process.wait()
 
+    def give_turn(self, number: int) -> None:
+        """Stop one evaluator, let the other run, and tell the judge."""
+        self.pair_trees[1 - number].stop()
+        self.pair_trees[number].go_on()
+        with suppress(OSError):  # the judge is gone, and that is noticed where it is read
+            self.judge.control.send(b"1")
+
     def _make_tree(self) -> ProcessTree:
         """Evaluators share the track's limits in halves: they could signal each other at a common one."""
         settings = self.settings
-        environment = settings.view.environment | KEPT_HEAP | {"OMP_NUM_THREADS": str(settings.threads)}
+        environment = settings.view.environment | KEPT_HEAP | {"OMP_NUM_THREADS": "1"}
         limits = settings.view.limits.within_this_machine().shared_by(2)
         return ProcessTree(
             settings.level, replace(settings.view, environment=environment, evaluator=True, limits=limits)
@@ -228,7 +237,7 @@ class _Exam:
         settings = self.settings
         config = {
             "socket": sock.fileno(), "entry": str(settings.entry), "vocab_size": self.request.vocab_size,
-            "seed": settings.seed, "device": settings.device, "threads": settings.threads,
+            "seed": settings.seed, "device": settings.device, "threads": 1,
         }  # fmt: skip
         config_fd = os.memfd_create("config", 0)
         os.write(config_fd, json.dumps(config).encode())
@@ -252,7 +261,7 @@ class _Exam:
             "shadow_tokens": request.shadow_tokens, "shadow_source": request.shadow_source,
             "language": request.language and request.language.hex(),
             "relabelling_key": request.relabelling_key and request.relabelling_key.hex(),
-            "threads": self.settings.threads, "device": self.settings.device,
+            "threads": max(1, self.settings.threads // 2), "device": self.settings.device,
             "pairs": [[sock.fileno() for sock in pair] for pair in self._ours],
             "weights": _listed(buffers), "reserved": _listed(reserved),
             "free_ns": request.free_ns, "budget_s": request.budget_s,

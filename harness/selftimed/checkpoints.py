@@ -95,7 +95,7 @@ def score_checkpoint(
         entry=scored / "speedrun_adapter.py",
         seed=0,
         device=device,
-        threads=max(1, len(machine.cores(track)) // 2),
+        threads=len(machine.cores(track)),
     )
     (temporary / "vocab_size").write_text(str(dataset.vocab_size))
     buffer = _sealed({**files, "vocab_size": temporary / "vocab_size"})

@@ -10,7 +10,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 KILL_S = 10.0
 STOP_LOOKS = 20
+_STILL = frozenset("TtZXD")  # stopped, traced, dead, or in a system call that nothing interrupts
 ADOPTED_LOOKS = 2000
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _libc = ctypes.CDLL(None)
@@ -96,9 +97,7 @@ def _parents() -> dict[int, int]:
 
 def kill_all(pids: Iterable[int]) -> None:
     """SIGKILL, and reap those that are children of ours."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    signal_all(pids, signal.SIGKILL)
     for pid in pids:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
@@ -127,24 +126,41 @@ def kill_children() -> None:
     deadline = time.monotonic() + KILL_S
     while time.monotonic() < deadline:
         _kill_adopted()
-        found = _stopped_tree()
+        found = stop_all(lambda: tree(os.getpid()) - _spared.union(*map(tree, _spared)))
         if not found:
             return
         kill_all(found)
 
 
-def _stopped_tree() -> set[int]:
-    """All our descendants, each sent SIGSTOP, deepest look until a look finds nobody new."""
+def stop_all(members: Callable[[], set[int]]) -> set[int]:
+    """SIGSTOP to all of these, deepest look until a look finds nobody new. Returns whom it was sent to."""
     stopped: set[int] = set()
     for _ in range(STOP_LOOKS):
-        new = tree(os.getpid()) - stopped - _spared.union(*map(tree, _spared))
+        new = members() - stopped
         if not new:
             break
-        for pid in new:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGSTOP)
+        signal_all(new, signal.SIGSTOP)
         stopped |= new
     return stopped
+
+
+def are_still(pids: Iterable[int]) -> bool:
+    """Whether no thread of these can run: SIGSTOP is heeded by one thread of a process, whenever that is scheduled."""
+    for pid in pids:
+        try:
+            for task in os.listdir(f"/proc/{pid}/task"):
+                if Path(f"/proc/{pid}/task/{task}/stat").read_text().rpartition(")")[2].split()[0] not in _STILL:
+                    return False
+        except OSError:  # gone meanwhile
+            continue
+    return True
+
+
+def signal_all(pids: Iterable[int], number: signal.Signals) -> None:
+    """Send a signal to those that are there."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
 
 
 def _kill_adopted() -> None:

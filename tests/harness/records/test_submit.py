@@ -161,8 +161,10 @@ def test_a_write_that_fails_leaves_nothing(
 
 def test_a_bundle_that_was_touched_is_refused(tmp_path: Path, contest: Path, make_bundle: Make) -> None:
     bundle = make_bundle(tmp_path / "b")
-    path = next(bundle.glob("runs/*/run.json"))
-    path.write_bytes(path.read_bytes().replace(b'"train_ns": 2', b'"train_ns": 1'))
+    for path in bundle.glob("runs/*/run.json"):
+        text = path.read_bytes()
+        path.write_bytes(text.replace(b'"train_ns": ', b'"train_ns": 1'))
+        assert path.read_bytes() != text
     assert ids(draft(bundle, claims())) >= {"run_digest"}
 
 

@@ -35,9 +35,13 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def reports(judge: JudgeProcess) -> Iterator[dict[str, Any]]:
+    """What it says; whose turn it is, is granted: evaluators here are threads, and both run."""
     assert judge.process.stdout is not None
     for line in judge.process.stdout:
-        yield json.loads(line)
+        message = json.loads(line)
+        if message["kind"] == "turn":
+            judge.control.send(b"1")
+        yield message
 
 
 def exam(judge: JudgeProcess, val: Path, **changes: Any) -> dict[str, Any]:
