@@ -287,9 +287,11 @@ class ProcessTree:
             time.sleep(STOP_LOOK_S)
 
     def go_on(self) -> None:
-        """Let those go on that were stopped."""
-        processes.signal_all(self._stopped, signal.SIGCONT)
-        self._stopped = set()
+        """Let those go on that were stopped, but for those that have left the tree: whose they are nobody can tell."""
+        if self._process is not None and self._stopped:
+            own = {self._process.pid} | processes.tree(self._process.pid)
+            processes.signal_all(self._stopped & own, signal.SIGCONT)
+            self._stopped = set()
 
     def kill(self) -> None:
         """Kill every process of the tree that can be named; processes.kill_children() takes what was detached."""
