@@ -7,21 +7,22 @@ validations are kept where they are few.
 
 import re
 from collections import Counter, deque
-from collections.abc import Iterator
-from copy import copy
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import NamedTuple
 
-from .lines import HINT, Found, LaterResult, LinePattern, Reading, rank_label, read_later, read_line, shape
+from .candidates import result_lines
+from .lines import (
+    Found, LaterLayout, LaterResult, Layout, LinePattern, Reading, lay_out, lay_out_later, plain, rank_span, read_later,
+    read_line, same_layout, shape,
+)  # fmt: skip
 
 FIRST_LINES = 100_000  # that may carry results, read as they come
 LATE_BYTES = 2 * 2**20  # of text behind them
-BETWEEN_LINES = 50_000  # of validations in between
+BETWEEN_LINES, BETWEEN_BYTES = 50_000, 32 * 2**20  # of validations in between
 FEW = 2_000  # lines of validations in a block
 DENSE_BYTES = 2**16  # what is kept of a block that holds more
 MAX_SHAPES = 64
-MAX_EQUAL, EQUAL_BYTES = 4_096, 512  # lines remembered, so that equal ones are read once, and how long they may be
+MAX_LAYOUTS, LAYOUT_BYTES = 4_096, 512  # layouts remembered, and how long their lines may be
 ENOUGH_DECIMALS = 4  # of a number that nothing ends: trainers print four or more
 _DECIMALS = re.compile(rb"\.([0-9]{0,18})$")
 _FRACTION = re.compile(rb"\.([0-9]{1,18})")
@@ -37,6 +38,18 @@ class HeardLine(NamedTuple):
     shape: bytes = b""
     rank: bytes = b""
     later: LaterResult | None = None
+
+
+class _Known(NamedTuple):
+    """What is known of every line of one layout."""
+
+    layout: Layout | None = None
+    front: bytes = b""
+    rank: slice = slice(0)
+    later: LaterLayout | None = None
+
+
+_CHATTER = _Known()
 
 
 @dataclass(slots=True)
@@ -55,10 +68,11 @@ class Heard:
     _lines: int = 0
     _late: deque[bytes] = field(default_factory=deque)
     _late_bytes: int = 0
-    _between: deque[bytes] = field(default_factory=lambda: deque(maxlen=BETWEEN_LINES))
+    _between: deque[bytes] = field(default_factory=deque)
+    _between_bytes: int = 0
     _shapes: dict[bytes, bytes] = field(default_factory=dict)
     _last_of: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
-    _equal: dict[bytes, tuple[HeardLine | None, bytes | None]] = field(default_factory=dict)
+    _layouts: dict[bytes, _Known] = field(default_factory=dict)
 
     def hear(self, block: bytes, *, is_cut: bool = False) -> None:
         """A block of whole lines; is_cut: a single one that nothing ends."""
@@ -85,12 +99,17 @@ class Heard:
         self.forgotten = True
         if sum(map(block.count, self.telling)) > FEW and len(block) > DENSE_BYTES:
             block = block[block.find(b"\n", len(block) - DENSE_BYTES) + 1 :]  # its end, which may be the last of all
-        self._between.extend(result_lines(block, self.telling))
+        for line in result_lines(block, self.telling):
+            self._between.append(line)
+            self._between_bytes += len(line)
+        while len(self._between) > BETWEEN_LINES or self._between_bytes > BETWEEN_BYTES:
+            self._between_bytes -= len(self._between.popleft())
 
     def _catch_up(self) -> None:
         for line in self._between:
             self._keep(line)
         self._between.clear()
+        self._between_bytes = 0
         while self._late:
             self._read(self._late.popleft())
         self._late_bytes = 0
@@ -106,35 +125,33 @@ class Heard:
                 self._keep(line)
 
     def _keep(self, line: bytes) -> None:
-        known = self._equal.get(line)
-        heard, unread = known or self._read_line(line)
-        if unread is not None:
-            self.unread[unread] += 1
-            self.last_unread = line
-        if heard is None:
+        text = plain(line)
+        key = same_layout(text)
+        known = self._layouts.get(key) if key is not None else None
+        if known is None:
+            known = self._lay_out(text)
+            if key is not None and len(key) <= LAYOUT_BYTES:
+                if len(self._layouts) >= MAX_LAYOUTS:
+                    self._layouts.clear()
+                self._layouts[key] = known
+        layout, front, rank, later = known
+        if layout is None:
+            if later is not None:
+                self._kept.append(HeardLine(None, None, later=later.result(text)))
             return
-        if heard.form is not None:
-            self._last_of[heard.form.kind, heard.form.anchor] = line
-            if known is not None and heard.reading is not None:  # equal lines are two readings
-                heard = heard._replace(reading=copy(heard.reading))
-        self._kept.append(heard)
+        if layout.fields is None or layout.in_part:
+            self.unread[front] += 1
+            self.last_unread = line
+        if layout.fields is not None:
+            self._last_of[layout.form.kind, layout.form.anchor] = line
+            self._kept.append(HeardLine(layout.form, layout.reading(text), front, text[rank]))
 
-    def _read_line(self, line: bytes) -> tuple[HeardLine | None, bytes | None]:
-        """What a line holds, and the shape of its front where a part of it, or all, is a result that is unreadable."""
-        found, heard, unread = read_line(line, self.forms), None, None
-        if found is None:
-            if (later := read_later(line)) is not None:
-                heard = HeardLine(None, None, later=later)
-        else:
-            front = self._shape(found.prefix)
-            unread = front if found.reading is None or found.in_part else None
-            if found.reading is not None:
-                heard = HeardLine(found.line, found.reading, front, rank_label(found.prefix))
-        if len(line) <= EQUAL_BYTES:
-            if len(self._equal) >= MAX_EQUAL:
-                self._equal.clear()
-            self._equal[line] = heard, unread
-        return heard, unread
+    def _lay_out(self, text: bytes) -> _Known:
+        if (layout := lay_out(text, self.forms)) is not None:
+            prefix = text[: layout.at]
+            return _Known(layout, self._shape(prefix), rank_span(prefix))
+        later = lay_out_later(text)
+        return _CHATTER if later is None else _Known(later=later)
 
     def _ends_inside(self, line: bytes) -> bool:
         """Whether a line that nothing ends may end inside its number."""
@@ -169,25 +186,3 @@ def _is_short_of_digits(line: bytes) -> bool:
 def _decimals(line: bytes) -> int:
     match = _DECIMALS.search(line.rstrip())
     return len(match[1]) if match else 0
-
-
-@lru_cache(maxsize=64)
-def _any_of(literals: tuple[bytes, ...]) -> re.Pattern[bytes]:
-    return re.compile(b"|".join(map(re.escape, literals)))
-
-
-def result_lines(block: bytes, wanted: tuple[bytes, ...]) -> Iterator[bytes]:
-    """The lines that may be results, in their order: those with a HINT that hold one of the literals.
-
-    Found in C over the whole block: no line that can be no result costs a step of Python.
-    """
-    if not any(literal in block for literal in wanted):
-        return
-    at, size, is_wanted = 0, len(block), _any_of(wanted).search
-    while (hint := HINT.search(block, at)) is not None:
-        start, end = block.rfind(b"\n", at, hint.start()) + 1 or at, block.find(b"\n", hint.start())
-        end = size if end == -1 else end
-        line = block[start:end]
-        if is_wanted(line):
-            yield line
-        at = end + 1

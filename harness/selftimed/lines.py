@@ -7,7 +7,8 @@ comes back as its shape, so that a reader can ask whether all lines have the sam
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -18,17 +19,13 @@ LOSS = ANY_NUMBER + r"(?![\w#]|[.,][\w#])"  # all of it: 3,27 or 0x3 or 3.2.1 is
 COUNT = r"[0-9]{1,12}"
 PREFIX_BYTES = 256  # how far into a line a result may begin
 MAX_ANCHORS = 5  # places of a line where a result is looked for
+READ_BYTES = 2_048  # of a line, without its escapes; what stands behind is not looked at
 LABEL_CHARACTERS = 60
 MAX_LATER = 32  # results without a step that are kept of one run, the last ones
 ANCHOR = re.compile(
     rb"(?<![\w\"'`{(<.%-])(?:(step:|[Ss]tep |iter |iter_dt |s:|val loss )|(?<![/=])(?<![a-z]:)[0-9]{1,12}/(?=[0-9]))"
 )
 
-HINT = re.compile(  # what every line has that read_line or read_later hears; begins with a set of bytes, for speed
-    rb"[sSiIvV0-9\x1b](?:(?<=\x1b)|(?<=[0-9])/[0-9]"
-    rb"|(?<=[vV])(?i:al(?:idation)?[ _/]?(?:loss|bpb))(?: |(?=[^\n]{0,99}?[0-9nNiI]))"
-    rb"|(?<=s)topping_early|(?<![\w\"'`{(<.%-][sSi])(?:(?<=s):|(?<=[sS])tep[: ]|(?<=i)ter[ _]))"
-)
 _ESCAPE = re.compile(rb"\x1b(?:\[[0-9;:?]{0,24}[A-Za-z]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?)")
 _BAR = re.compile(rb"[^|\n]{0,80}?[0-9]{1,3}%\|[^|\n]{0,200}\|[^\]\n]{0,160}\]\s*")  # tqdm's
 _NAMES = re.compile(rb"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b")
@@ -37,11 +34,11 @@ _RANK = re.compile(  # torchrun's, mpirun's, srun's
     rb"|\[[0-9]{1,6},[0-9]{1,6}\]<std[a-z]{3}>:|\[?(?:rank |trainer-?|worker-?)?[0-9]{1,6}\]?[:|>])\s*$"
 )
 _FRONT = re.compile(
-    rb"^(?:\[[^\]\n]{1,60}\]:?\s*"
+    rb"(?:\[[^\]\n]{1,60}\]:?\s*"
     rb"|[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.,]{5,20}\s*|[0-9]{1,6}:\s+|[0-9]{9,11}\.[0-9]{1,9}\s+)+"
 )
 _NO_FRONT_OF_BARE = re.compile(rb"(?i)step|iter|epoch|[a-z]\s*$")
-_NAMED = re.compile(rb"(?i)val(?:idation)?[ _/]?(?:loss|bpb)")
+_IN_A_NUMBER = b"0123456789+-.,#_()abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LATER = re.compile(
     rb"(?i)(val|validation)[ _/]?(loss|bpb)"
     rb"(?:\W{0,2}for [\w-]{1,40}|\s?\([^)\n]{1,24}\))?[\"']?\s{0,4}[:=]?\s{0,4}(?P<number>" + LOSS.encode() + rb")"
@@ -96,6 +93,45 @@ class LinePattern:
     is_common: bool = False  # many programs write such lines: it says nothing of who did
 
 
+_Field = tuple[int, int, int, Callable[[bytes], float]]  # which of a Reading, from where, to where, how it is read
+_READING = {field.name: number for number, field in enumerate(fields(Reading))}
+
+
+class Layout(NamedTuple):
+    """Where the numbers of a result stand: the same on every line that differs in its digits only (see same_layout).
+
+    fields: None where the line only begins like a result; in_part: a loss of it is unreadable; at: where it begins.
+    """
+
+    form: LinePattern
+    at: int
+    fields: tuple[_Field, ...] | None
+    in_part: bool = False
+
+    def reading(self, line: bytes) -> Reading | None:
+        if self.fields is None:
+            return None
+        values: list[float | None] = [None] * len(_READING)
+        for number, start, end, read in self.fields:
+            values[number] = read(line[start:end])
+        return Reading(*values)  # type: ignore[arg-type] # counts are read by int
+
+
+class LaterLayout(NamedTuple):
+    """Where the label and the numbers of a later result stand; see Layout."""
+
+    label: slice
+    val_loss: slice | None
+    val_bpb: slice | None
+
+    def result(self, line: bytes) -> LaterResult:
+        text = line[self.label].decode(errors="replace").strip(" \t:=_-|,")
+        if not text.isprintable():
+            text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+        loss, bpb = (None if at is None else to_number(line[at]) for at in (self.val_loss, self.val_bpb))
+        return LaterResult(text[:LABEL_CHARACTERS], loss, bpb)
+
+
 class Found(NamedTuple):
     """A result on a line. reading: None where the line only begins like one; in_part: a loss of it is unreadable."""
 
@@ -105,8 +141,13 @@ class Found(NamedTuple):
     in_part: bool = False
 
 
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_NOWHERE = (-1, -1)
 _COUNTS = frozenset({"step", "total"})
-_SCALES = {"time_s": 1000, "time_min": 60_000}
+_SCALED: dict[str, Callable[[bytes], float]] = {
+    "time_s": lambda text: round(to_number(text) * 1_000, 3),
+    "time_min": lambda text: round(to_number(text) * 60_000, 3),
+}
 _LOSSES = frozenset({"val_loss", "val_bpb", "val_avg_loss", "val_ema_loss", "train_loss"})
 _TAIL = {
     "val_loss": rf"(?i:val[_ ]loss)(?:[:= ]{{1,3}}(?P<val_loss>{LOSS}))?",
@@ -152,10 +193,27 @@ def by_anchor(forms: tuple[LinePattern, ...]) -> dict[bytes, tuple[re.Pattern[by
     return table
 
 
-def read_line(line: bytes, forms: tuple[LinePattern, ...]) -> Found | None:
-    """The first result on a line, in the first form that it has; None for chatter."""
+def plain(line: bytes) -> bytes:
+    """What is read of a line: no escapes, no more than READ_BYTES, no number that is cut."""
     if b"\x1b" in line:
         line = _ESCAPE.sub(b"", line)
+    return line if len(line) <= READ_BYTES else line[:READ_BYTES].rstrip(_IN_A_NUMBER)
+
+
+def same_layout(line: bytes) -> bytes | None:
+    """What is equal for plain lines of one layout; None where a digit is more than a digit."""
+    return None if b"1.#" in line else line.translate(_ZEROS)
+
+
+def read_line(line: bytes, forms: tuple[LinePattern, ...]) -> Found | None:
+    """The first result on a line, in the first form that it has; None for chatter."""
+    line = plain(line)
+    layout = lay_out(line, forms)
+    return layout and Found(layout.form, layout.reading(line), line[: layout.at], layout.in_part)
+
+
+def lay_out(line: bytes, forms: tuple[LinePattern, ...]) -> Layout | None:
+    """Where the first result of a plain line stands, in the first form that it has; None for chatter."""
     table = by_anchor(forms)
     for number, anchor in enumerate(ANCHOR.finditer(line, 0, PREFIX_BYTES)):
         if number == MAX_ANCHORS:
@@ -166,20 +224,21 @@ def read_line(line: bytes, forms: tuple[LinePattern, ...]) -> Found | None:
             continue
         for form in ours:
             if match := form.pattern.match(line, at):
-                if found := _read(form, match, line, at):
+                if found := _lay_out(form, match, line, at):
                     return found
             elif unread is None and form.begins.match(line, at):
                 unread = form
         if unread is not None and not _is_misplaced(unread, line[:at]):
-            return Found(unread, None, line[:at])
+            return Layout(unread, at, None)
     return None
 
 
-def _read(form: LinePattern, match: re.Match[bytes], line: bytes, at: int) -> Found | None:
-    """What a line says, head and tail; None where it lacks what its form needs, or stands behind a sentence."""
+def _lay_out(form: LinePattern, match: re.Match[bytes], line: bytes, at: int) -> Layout | None:
+    """Head and tail; None where a line lacks what its form needs, or stands behind a sentence."""
     if at and _is_misplaced(form, line[:at]):
         return None
-    fields, in_part, end, needed = match.groupdict(), False, match.end(), form.needs
+    spans = {name: match.span(name) for name in form.pattern.groupindex}
+    in_part, end, needed = False, match.end(), form.needs
     for pattern in form.tail:  # what is needed comes first
         more = pattern.search(line, end)
         name = None if more is None else more.lastgroup
@@ -190,28 +249,24 @@ def _read(form: LinePattern, match: re.Match[bytes], line: bytes, at: int) -> Fo
             continue
         if name is None:
             in_part = True
-        elif fields.get(name) is None:
-            fields[name] = more[name]
-    return Found(form, _reading(fields), line[:at], in_part)
+        elif spans.get(name, _NOWHERE) == _NOWHERE:
+            spans[name] = more.span(name)
+    return Layout(
+        form, at, tuple(_field(name, line, *span) for name, span in spans.items() if span != _NOWHERE), in_part
+    )
+
+
+def _field(name: str, line: bytes, start: int, end: int) -> _Field:
+    if name in _COUNTS:
+        return _READING[name], start, end, int
+    if name in _SCALED:
+        return _READING["time_ms"], start, end, _SCALED[name]
+    return _READING[name], start, end, to_number if b"#" in line[start:end] or b"(" in line[start:end] else float
 
 
 def _is_misplaced(form: LinePattern, prefix: bytes) -> bool:
     """A bare `val loss` behind words is part of a sentence, or of a line of another kind."""
     return form.anchor == b"val loss " and _NO_FRONT_OF_BARE.search(prefix) is not None
-
-
-def _reading(fields: dict[str, bytes | None]) -> Reading:
-    values: dict[str, float] = {}
-    for name, text in fields.items():
-        if text is None:
-            continue
-        if name in _COUNTS:
-            values[name] = int(text)
-        elif name in _SCALES:
-            values["time_ms"] = round(to_number(text) * _SCALES[name], 3)
-        else:
-            values[name] = to_number(text)
-    return Reading(**values)  # type: ignore[arg-type] # the groups are fields: a test holds it
 
 
 def to_number(text: bytes) -> float:
@@ -225,23 +280,28 @@ def to_number(text: bytes) -> float:
 
 def read_later(line: bytes) -> LaterResult | None:
     """A named loss or bits per byte without a step, for what comes after the last step; None for chatter."""
-    line = line[:1000]
-    if b"\x1b" in line:
-        line = _ESCAPE.sub(b"", line)
-    if _NAMED.search(line) is None:
+    line = plain(line)
+    layout = lay_out_later(line)
+    return layout and layout.result(line)
+
+
+def lay_out_later(line: bytes) -> LaterLayout | None:
+    """Where a later result stands on a plain line, behind what a launcher or a logger put there."""
+    match = _LATER.search(line)
+    if match is None:
         return None
-    line = _FRONT.sub(b"", line.strip())
-    found: dict[str, float] = {}
-    label = b""
-    for match in _LATER.finditer(line):
-        name = "val_bpb" if match[2].lower() == b"bpb" else "val_loss"
-        label = label if found else line[: match.start()]
-        found.setdefault(name, to_number(match["number"]))
-    if not found:
+    start = len(line) - len(line.lstrip())
+    if front := _FRONT.match(line, start):
+        start = front.end()
+        match = _LATER.search(line, start)
+    if match is None:
         return None
-    text = label.decode(errors="replace").strip(" \t:=_-|,")
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return LaterResult(shown[:LABEL_CHARACTERS], found.get("val_loss"), found.get("val_bpb"))
+    label, found = slice(start, match.start()), {}
+    for match in _LATER.finditer(line, match.start()):
+        found.setdefault(match[2].lower(), slice(*match.span("number")))
+        if len(found) == 2:
+            break
+    return LaterLayout(label, found.get(b"loss"), found.get(b"bpb"))
 
 
 @lru_cache(maxsize=4_096)
@@ -252,8 +312,7 @@ def shape(prefix: bytes) -> bytes:
     return re.sub(rb"[0-9]+", b"#", _NAMES.sub(b"Abc", _BAR.sub(b"", prefix.removeprefix(b"\xef\xbb\xbf"))))
 
 
-@lru_cache(maxsize=4_096)
-def rank_label(prefix: bytes) -> bytes:
-    """The rank that a launcher put in front of a line, as it wrote it; empty for none."""
+def rank_span(prefix: bytes) -> slice:
+    """Where the rank stands that a launcher put in front of a line, as it wrote it; empty for none."""
     match = _RANK.search(prefix) if prefix else None
-    return match[1] if match else b""
+    return slice(*match.span(1)) if match else slice(0)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
+from .candidates import result_lines
 from .grammars import GRAMMARS, Grammar, LinePattern, Reading, forms, is_told_by, literals, read_line
-from .heard import Heard, HeardLine, result_lines
+from .heard import Heard, HeardLine
 from .lines import LATER_LITERALS, MAX_LATER, LaterResult
 from .log_oddities import about_heard, about_run
 from .log_text import MAX_LINE_BYTES, LogText, SourceSplitter

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from ..formats import numbers
 from ..formats.run import Finding
 from ..system.clock import NS
+from .candidates import result_lines
 from .grammars import Grammar, LinePattern, Reading, forms, literals, read_line
-from .heard import result_lines
-from .lines import rank_label, shape
+from .lines import rank_span, shape
 from .log_text import MAX_LINE_BYTES
 from .logs import LogReader
 from .record import MAX_POINTS, LaterClaim, ResultLine, SelfTimedClaim
@@ -81,7 +81,7 @@ class LineStamper:
             if found is None or found.reading is None:
                 continue
             if len(self.stamped) < MAX_STAMPS:
-                front = shape(found.prefix), rank_label(found.prefix)
+                front = shape(found.prefix), found.prefix[rank_span(found.prefix)]
                 self.stamped.append(Stamped(found.line, found.reading, front, at_ns, joined=last is not None))
             last = found.reading
         return last
