@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from harness.selftimed.logs import CHUNK_BYTES, read_log
 
-KINDS = {  # `%d` is the number of the line
+LONG = 32_000  # bytes, about, of a long line
+KINDS = {  # `%d` is the number of the line, `%x` letters and digits that hardly come twice
     "chatter": b"loading shard %d of the data set, nothing to see\n",
     "progress bar": b"\rTraining:  14%%|#4        | %d/100000 [20:48<125:52, 5.27s/it, lr=1.00e-07]",
     "rules of =": b"=" * 60 + b"\n",
@@ -33,6 +34,34 @@ KINDS = {  # `%d` is the number of the line
     "keyword of a validation": b"val_loss\n",
     "peak memory": b"peak memory %d\n",
     "UTF-16": "step:5/10 val_loss:3.2790 train_time:10000ms\n".encode("utf-16-le"),
+    "UTF-16, broken": b"\xff\xfe" + b"\x00\xd8" * 40 + "s:5 tel:3\n".encode("utf-16-le"),
+    "UTF-32, broken": b"\xff\xfe\0\0" + b"\xff\xff\xff\xff" * 20 + "s:5 tel:3\n".encode("utf-32-le"),
+    "UTF-8 that is none": b"s:%d tel:3.2 \xc3\xa9\xe2\x82\xac\xff\xc3(\n",
+    "UTF-8 of four bytes": "\U0001f600".encode() * 20 + b"loss\n",
+    "carriage returns": b"s:%d tel:3.2\r",
+    "both line ends": b"s:%d tel:3.2\r\n",
+    "empty lines": b"\n" * 80 + b"s:%d loss\n",
+    "NUL bytes": b"\0" * 40 + b"s:%d loss\n",
+    "digits": b"0123456789/1" * 8 + b" loss\n",
+    "no layout twice": b"step:5/9 val_loss:3.2 %x\n",
+    "no layout twice, short": b"s:5 tel:3 %x\n",
+    "no layout twice, later": b"val_loss 3 %x\n",
+    "no front twice": b"%x step:5/9 val_loss:3.2\n",
+    "no front twice, longer": b"%x 1%%|1%%|" + b"1" * 200 + b" s:5 tel:3.2\n",
+    "fronts of brackets": b"%x " + b"[0]: " * 40 + b"s:5 tel:3.2\n",
+    "anchors, no layout twice": b"step: step: step: step: step: loss %x\n",
+    "thousands of anchors": b"s:1 step:5/9 " * (LONG // 13) + b"loss %x\n",
+    "thousands of keywords": b"s:5 " + b"val_loss: train_time:1 loss val_bpb " * (LONG // 36) + b"%x\n",
+    "long tails": b"step:5/9 val_loss:3.2 " + b"train_time:0x " * (LONG // 14) + b"%x\n",
+    "tails of 2 KB": b"step:5/9 val_loss:3.2 " + b"train_time:0x " * 140 + b"%x\n",
+    "tails of 2 KB, only words": b"step:5/9 val_loss:3.2 " + b"visible time " * 150 + b"%x\n",
+    "later results, nearly": b"%x " + b"val_loss for aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa " * 38 + b"\n",
+    "spaces": b"%x " + (b"val_loss" + b" " * 40) * 40 + b"\n",
+    "escapes": b"\x1b[m" * 20 + b"loss %x\n",
+    "escapes in escapes": b"\x1b[1\x1b]0;\x1b[31m" * 100 + b"loss %x\n",
+    "escapes without an end": b"\x1b]" * 30 + b"\x1b[" * 30 + b"s:5 loss %x\n",
+    "quoted": b'"step:%d/9 val_loss:3.2"\n',
+    "numbers that are none": b"step:1/9 val_loss:nan(ind) %x 1.#QNAN\n",
 }
 
 
@@ -41,7 +70,9 @@ def chunks(line: bytes, size: int) -> Iterator[bytes]:
     done = number = 0
     while done < size:
         count = max(1, CHUNK_BYTES // len(line))
-        if b"%d" in line:
+        if b"%x" in line:
+            piece = b"".join(line % (n * 2654435761 % 2**32) for n in range(number, number + count))
+        elif b"%d" in line:
             piece = b"".join(line % n for n in range(number, number + count))
         else:
             piece = line * count if b"%%" not in line else (line % ()) * count

@@ -12,8 +12,20 @@ from typing import NamedTuple
 
 from .candidates import result_lines
 from .lines import (
-    Found, LaterLayout, LaterResult, Layout, LinePattern, Reading, lay_out, lay_out_later, plain, rank_span, read_later,
-    read_line, same_layout, shape,
+    Found,
+    LaterLayout,
+    LaterResult,
+    Layout,
+    LinePattern,
+    Reading,
+    lay_out,
+    lay_out_later,
+    plain,
+    rank_span,
+    read_later,
+    read_line,
+    same_layout,
+    shape,
 )  # fmt: skip
 
 FIRST_LINES = 100_000  # that may carry results, read as they come

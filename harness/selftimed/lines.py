@@ -27,12 +27,15 @@ ANCHOR = re.compile(
 )
 
 _ESCAPE = re.compile(rb"\x1b(?:\[[0-9;:?]{0,24}[A-Za-z]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?)")
-_BAR = re.compile(rb"[^|\n]{0,80}?[0-9]{1,3}%\|[^|\n]{0,200}\|[^\]\n]{0,160}\]\s*")  # tqdm's
+_BAR = re.compile(rb"[0-9]{1,3}%\|[^|]{0,200}+\|[^\]]{0,160}+\]\s*+")  # tqdm's, behind its description
+DESCRIPTION_BYTES = 80
 _NAMES = re.compile(rb"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b")
 _RANK = re.compile(  # torchrun's, mpirun's, srun's
-    rb"(?i)^[^A-Za-z\n]*?(\[(?:default|rank|trainer|worker|node|gpu)[ :-]?[0-9]{1,6}\]:?"
-    rb"|\[[0-9]{1,6},[0-9]{1,6}\]<std[a-z]{3}>:|\[?(?:rank |trainer-?|worker-?)?[0-9]{1,6}\]?[:|>])\s*$"
+    rb"(?i)(?:\[(?:default|rank|trainer|worker|node|gpu)[ :-]?[0-9]{1,6}\]:?"
+    rb"|\[[0-9]{1,6},[0-9]{1,6}\]<std[a-z]{3}>:|\[?(?:rank |trainer-?|worker-?)?[0-9]{1,6}\]?[:|>])$"
 )
+RANK_BYTES = 32
+_LETTER = re.compile(rb"[A-Za-z]")
 _FRONT = re.compile(
     rb"(?:\[[^\]\n]{1,60}\]:?\s*"
     rb"|[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.,]{5,20}\s*|[0-9]{1,6}:\s+|[0-9]{9,11}\.[0-9]{1,9}\s+)+"
@@ -41,7 +44,9 @@ _NO_FRONT_OF_BARE = re.compile(rb"(?i)step|iter|epoch|[a-z]\s*$")
 _IN_A_NUMBER = b"0123456789+-.,#_()abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LATER = re.compile(
     rb"(?i)(val|validation)[ _/]?(loss|bpb)"
-    rb"(?:\W{0,2}for [\w-]{1,40}|\s?\([^)\n]{1,24}\))?[\"']?\s{0,4}[:=]?\s{0,4}(?P<number>" + LOSS.encode() + rb")"
+    rb"(?:\W{0,2}for [\w-]{1,40}+|\s?\([^)\n]{1,24}+\))?[\"']?+\s{0,4}+[:=]?+\s{0,4}+(?P<number>"
+    + LOSS.encode()
+    + rb")"
 )
 LATER_LITERALS = (
     b"val_loss", b"val_bpb", b"val loss", b"Val BPB", b"Val Loss", b"val BPB", b"val Loss", b"alidation bpb",
@@ -79,6 +84,16 @@ class LaterResult:
         return " ".join([self.label, *(f"{name} {value:g}" for name, value in known if value is not None)]).strip()
 
 
+class Tail(NamedTuple):
+    """A field somewhere behind the head: its pattern, and what a line has that holds it, in small letters."""
+
+    literals: tuple[bytes, ...]
+    pattern: re.Pattern[bytes]
+
+    def search(self, line: bytes, lower: bytes, start: int) -> re.Match[bytes] | None:
+        return self.pattern.search(line, start) if any(literal in lower for literal in self.literals) else None
+
+
 @dataclass(frozen=True, slots=True, eq=False)  # one object each: compared, and looked up, by what it is
 class LinePattern:
     """One kind of line. `literal` is in every one of them; `pattern` matches where `anchor` stands."""
@@ -88,7 +103,7 @@ class LinePattern:
     anchor: bytes
     pattern: re.Pattern[bytes]
     begins: re.Pattern[bytes]  # what a line has that is meant to be of this kind
-    tail: tuple[re.Pattern[bytes], ...] = ()  # looked for behind it: a name, and its number if that can be read
+    tail: tuple[Tail, ...] = ()  # looked for behind it: a name, and its number if that can be read
     needs: str = ""  # the field of the tail without which it is another kind of line
     is_common: bool = False  # many programs write such lines: it says nothing of who did
 
@@ -143,27 +158,32 @@ class Found(NamedTuple):
 
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _NOWHERE = (-1, -1)
-_COUNTS = frozenset({"step", "total"})
-_SCALED: dict[str, Callable[[bytes], float]] = {
+_UNITS = {"time_s": "time_ms", "time_min": "time_ms"}
+_READ_BY: dict[str, Callable[[bytes], float]] = {
+    "step": int,
+    "total": int,
     "time_s": lambda text: round(to_number(text) * 1_000, 3),
     "time_min": lambda text: round(to_number(text) * 60_000, 3),
 }
 _LOSSES = frozenset({"val_loss", "val_bpb", "val_avg_loss", "val_ema_loss", "train_loss"})
-_TAIL = {
-    "val_loss": rf"(?i:val[_ ]loss)(?:[:= ]{{1,3}}(?P<val_loss>{LOSS}))?",
-    "val_bpb": rf"(?i:val[_ ]bpb)(?:[:= ]{{1,3}}(?P<val_bpb>{LOSS}))?",
-    "val_avg_loss": rf"val_avg_loss:(?P<val_avg_loss>{LOSS})?",
-    "val_ema_loss": rf"val_ema_loss:(?P<val_ema_loss>{LOSS})?",
-    "time_ms": rf"(?:train_time[:= ]{{1,3}}|\bt:)(?P<time_ms>{ANY_NUMBER}) ?ms\b",
-    "time_s": rf"train_time[:= ]{{1,3}}(?P<time_s>{ANY_NUMBER}) ?s\b",
-    "time_min": rf"train_time[:= ]{{1,3}}(?P<time_min>{ANY_NUMBER}) ?m\b",
-    "avg_ms": rf"\b(?:step_)?avg[:= ]{{1,3}}(?P<avg_ms>{ANY_NUMBER}) ?ms\b",
-    "iter_ms": rf"\btime (?P<step_ms>{ANY_NUMBER}) ?ms\b",
-    "took_ms": rf"\(took (?P<step_ms>{ANY_NUMBER}) ?ms\b",
-    "bar_ms": rf"\| ?\(?(?P<step_ms>{ANY_NUMBER}) ms \|",
-    "dt_ms": rf"\bdt: ?(?P<step_ms>{ANY_NUMBER}) ?ms\b",
+_TAIL = {  # a field: what a line has that holds it, and how it is written
+    "val_loss": ("val_loss|val loss", rf"(?i:val[_ ]loss)(?:[:= ]{{1,3}}(?P<val_loss>{LOSS}))?"),
+    "val_bpb": ("val_bpb|val bpb", rf"(?i:val[_ ]bpb)(?:[:= ]{{1,3}}(?P<val_bpb>{LOSS}))?"),
+    "val_avg_loss": ("val_avg_loss:", rf"val_avg_loss:(?P<val_avg_loss>{LOSS})?"),
+    "val_ema_loss": ("val_ema_loss:", rf"val_ema_loss:(?P<val_ema_loss>{LOSS})?"),
+    "time_ms": ("train_time|t:", rf"(?:train_time[:= ]{{1,3}}|\bt:)(?P<time_ms>{ANY_NUMBER}) ?ms\b"),
+    "time_s": ("train_time", rf"train_time[:= ]{{1,3}}(?P<time_s>{ANY_NUMBER}) ?s\b"),
+    "time_min": ("train_time", rf"train_time[:= ]{{1,3}}(?P<time_min>{ANY_NUMBER}) ?m\b"),
+    "avg_ms": ("avg", rf"\b(?:step_)?avg[:= ]{{1,3}}(?P<avg_ms>{ANY_NUMBER}) ?ms\b"),
+    "iter_ms": ("time ", rf"\btime (?P<step_ms>{ANY_NUMBER}) ?ms\b"),
+    "took_ms": ("(took ", rf"\(took (?P<step_ms>{ANY_NUMBER}) ?ms\b"),
+    "bar_ms": ("ms |", rf"\| ?\(?(?P<step_ms>{ANY_NUMBER}) ms \|"),
+    "dt_ms": ("dt:", rf"\bdt: ?(?P<step_ms>{ANY_NUMBER}) ?ms\b"),
 }
-_TAILS = {name: re.compile(pattern.encode()) for name, pattern in _TAIL.items()}
+_TAILS = {
+    name: Tail(tuple(literals.encode().split(b"|")), re.compile(pattern.encode()))
+    for name, (literals, pattern) in _TAIL.items()
+}
 
 
 def line_pattern(
@@ -182,14 +202,30 @@ def line_pattern(
     )  # fmt: skip
 
 
+class Head(NamedTuple):
+    """The head that several forms have: no line has two. groups: each with the field of a Reading that it fills."""
+
+    pattern: re.Pattern[bytes]
+    groups: tuple[tuple[int, str], ...]
+    forms: tuple[LinePattern, ...]
+
+
 @lru_cache(maxsize=64)
-def by_anchor(forms: tuple[LinePattern, ...]) -> dict[bytes, tuple[re.Pattern[bytes], tuple[LinePattern, ...]]]:
-    """The forms by what their lines begin with, and what all lines have that one of these forms hears."""
+def by_anchor(forms: tuple[LinePattern, ...]) -> dict[bytes, tuple[re.Pattern[bytes], tuple[Head, ...]]]:
+    """The heads by what their lines begin with, and what all lines have that one of these forms hears."""
     table = {}
     for anchor in {form.anchor for form in forms}:
-        ours = tuple(form for form in forms if form.anchor == anchor)
+        ours = [form for form in forms if form.anchor == anchor]
         heads = [re.sub(rb"\(\?P<\w+>", b"(?:", form.pattern.pattern) for form in ours]
-        table[anchor] = re.compile(b"|".join([*heads, *(form.begins.pattern for form in ours)])), ours
+        hears = re.compile(b"|".join(dict.fromkeys([*heads, *(form.begins.pattern for form in ours)])))
+        table[anchor] = (
+            hears,
+            tuple(
+                Head(head, tuple((group, name) for name, group in head.groupindex.items()), tuple(same))
+                for head in dict.fromkeys(form.pattern for form in ours)
+                if (same := [form for form in ours if form.pattern == head])
+            ),
+        )
     return table
 
 
@@ -219,49 +255,50 @@ def lay_out(line: bytes, forms: tuple[LinePattern, ...]) -> Layout | None:
         if number == MAX_ANCHORS:
             break
         at, unread = anchor.start(), None
-        hears, ours = table.get(anchor[1] or b"", (None, ()))
+        hears, heads = table.get(anchor[1] or b"", (None, ()))
         if hears is None or hears.match(line, at) is None:
             continue
-        for form in ours:
-            if match := form.pattern.match(line, at):
-                if found := _lay_out(form, match, line, at):
+        for head in heads:
+            if match := head.pattern.match(line, at):
+                if found := _lay_out(head, match, line, at):
                     return found
-            elif unread is None and form.begins.match(line, at):
-                unread = form
+            elif unread is None:
+                unread = next((form for form in head.forms if form.begins.match(line, at)), None)
         if unread is not None and not _is_misplaced(unread, line[:at]):
             return Layout(unread, at, None)
     return None
 
 
-def _lay_out(form: LinePattern, match: re.Match[bytes], line: bytes, at: int) -> Layout | None:
-    """Head and tail; None where a line lacks what its form needs, or stands behind a sentence."""
-    if at and _is_misplaced(form, line[:at]):
+def _lay_out(head: Head, match: re.Match[bytes], line: bytes, at: int) -> Layout | None:
+    """Head and tail; None where a line lacks what every form needs, or stands behind a sentence."""
+    if at and _is_misplaced(head.forms[0], line[:at]):
         return None
-    spans = {name: match.span(name) for name in form.pattern.groupindex}
-    in_part, end, needed = False, match.end(), form.needs
-    for pattern in form.tail:  # what is needed comes first
-        more = pattern.search(line, end)
-        name = None if more is None else more.lastgroup
-        if needed and name != needed:
-            return None
-        needed = ""
+    end, lower = match.end(), line.lower()
+    for form in head.forms:
+        if not form.needs:
+            break
+        more = form.tail[0].search(line, lower, end)  # what is needed comes first
+        if more is not None and more.lastgroup == form.needs:
+            break
+    else:
+        return None
+    spans = {name: match.span(group) for group, name in head.groups}
+    in_part = False
+    for tail in form.tail:
+        more = tail.search(line, lower, end)
         if more is None:
             continue
-        if name is None:
+        if (name := more.lastgroup) is None:
             in_part = True
         elif spans.get(name, _NOWHERE) == _NOWHERE:
             spans[name] = more.span(name)
-    return Layout(
-        form, at, tuple(_field(name, line, *span) for name, span in spans.items() if span != _NOWHERE), in_part
+    number = to_number if b"#" in line or b"(" in line else float  # 1.#QNAN, nan(ind)
+    fields = tuple(
+        (_READING[_UNITS.get(name, name)], start, end, _READ_BY.get(name, number))
+        for name, (start, end) in spans.items()
+        if start >= 0
     )
-
-
-def _field(name: str, line: bytes, start: int, end: int) -> _Field:
-    if name in _COUNTS:
-        return _READING[name], start, end, int
-    if name in _SCALED:
-        return _READING["time_ms"], start, end, _SCALED[name]
-    return _READING[name], start, end, to_number if b"#" in line[start:end] or b"(" in line[start:end] else float
+    return Layout(form, at, fields, in_part)
 
 
 def _is_misplaced(form: LinePattern, prefix: bytes) -> bool:
@@ -296,9 +333,10 @@ def lay_out_later(line: bytes) -> LaterLayout | None:
         match = _LATER.search(line, start)
     if match is None:
         return None
-    label, found = slice(start, match.start()), {}
-    for match in _LATER.finditer(line, match.start()):
-        found.setdefault(match[2].lower(), slice(*match.span("number")))
+    label = slice(start, match.start())
+    found: dict[bytes, slice] = {}
+    for one in _LATER.finditer(line, match.start()):
+        found.setdefault(one[2].lower(), slice(*one.span("number")))
         if len(found) == 2:
             break
     return LaterLayout(label, found.get(b"loss"), found.get(b"bpb"))
@@ -309,10 +347,21 @@ def shape(prefix: bytes) -> bytes:
     """What stands before a result, so that two of one kind are equal: digits are `#`, a progress bar is nothing."""
     if prefix in (b"", b"["):  # [step 5]
         return b""
-    return re.sub(rb"[0-9]+", b"#", _NAMES.sub(b"Abc", _BAR.sub(b"", prefix.removeprefix(b"\xef\xbb\xbf"))))
+    return re.sub(rb"[0-9]+", b"#", _NAMES.sub(b"Abc", _without_bars(prefix.removeprefix(b"\xef\xbb\xbf"))))
+
+
+def _without_bars(prefix: bytes) -> bytes:
+    if b"%|" not in prefix or b"]" not in prefix:
+        return prefix
+    rest, at = b"", 0
+    for bar in _BAR.finditer(prefix):
+        begins = max(at, prefix.rfind(b"|", at, bar.start()) + 1, bar.start() - DESCRIPTION_BYTES)
+        rest, at = rest + prefix[at:begins], bar.end()
+    return rest + prefix[at:]
 
 
 def rank_span(prefix: bytes) -> slice:
     """Where the rank stands that a launcher put in front of a line, as it wrote it; empty for none."""
-    match = _RANK.search(prefix) if prefix else None
-    return slice(*match.span(1)) if match else slice(0)
+    text = prefix.rstrip()
+    match = _RANK.search(text, max(0, len(text) - RANK_BYTES))
+    return slice(0) if match is None or _LETTER.search(text, 0, match.start()) else slice(*match.span())
