@@ -176,9 +176,8 @@ def test_what_stands_before_a_result_does_not_hide_it(line: bytes, front: bytes)
 
 
 def test_ranks_are_told_from_stamps_and_epochs() -> None:
-    assert [front[rank_span(front)] for front in (b"[default12]:", b"3: ", b"12:30:01 [rank0]: ", b"trainer-1  | ")] == [
-        b"[default12]:", b"3:", b"[rank0]:", b"",
-    ]  # fmt: skip
+    fronts = (b"[default12]:", b"3: ", b"12:30:01 [rank0]: ", b"trainer-1  | ")
+    assert [front[rank_span(front)] for front in fronts] == [b"[default12]:", b"3:", b"[rank0]:", b""]
     assert [front[rank_span(front)] for front in (b"", b"2023-03-22 09:30:39 ", b"Epoch 3: ", b"loss at 3: ")] == [
         b""
     ] * 4
