@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -q
 WORKERS ?= 3
 # tests at a time; `make test SPREAD="-p no:xdist"` runs them one after the other
-SPREAD ?= --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+SPREAD ?= --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install demo test test-rest test-all lint format bench clean
 .DEFAULT_GOAL := help

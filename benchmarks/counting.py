@@ -133,7 +133,7 @@ def texts(dataset: Dataset, track: Track | None) -> tuple[Integers, Integers]:
     if dataset.kind == "embedded" and track is not None:
         tongue = language(SECRET)
         pieces = [*spoken.training_pieces(dataset, track), spoken.validation_piece(dataset, track)]
-        *train, val = (spoken.tell(piece, tongue)[0].astype(np.int64) for piece in pieces)
+        *train, val = (tokens.astype(np.int64) for tokens, _ in spoken.tell(pieces, tongue))
         return np.concatenate(train), val
     root = data_root()
     prepare(dataset, root)

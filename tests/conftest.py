@@ -1,7 +1,7 @@
 """Fixtures for tests that start the real thing: the console command, torchrun with gloo, the sandbox.
 
 How the tests share a machine is decided here too. Under pytest-xdist the tests of one file stay together on one worker
-and in order, since they share fixtures; where every test is a world of its own, the file is marked `spread` and any
+and in order, since they share fixtures; where every test is a world of its own, the file stands in `ONE_BY_ONE` and any
 worker takes any of them. Worlds have their own TMPDIR, machine lock, runs and data; what a session needs once (the
 embedded corpus) is built by whichever worker comes first.
 """
@@ -44,6 +44,15 @@ for _number in (signal.SIGQUIT, signal.SIGHUP):  # as behind `&` and nohup
 from data import datasets  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
+ONE_BY_ONE = {
+    f"tests/{name}.py"
+    for name in (
+        "cheats/test_honest", "cheats/test_museum", "harness/campaigns/test_runner", "harness/referee/test_endings",
+        "harness/referee/test_execution", "harness/referee/test_failures", "harness/referee/test_torchrun",
+        "harness/sandbox/test_leaks", "harness/sandbox/test_sandbox", "harness/sandbox/test_users",
+        "harness/system/test_load",
+    )
+}  # fmt: skip
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
 UNSET = {
@@ -92,11 +101,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    items.sort(key=allowed_s, reverse=True)  # the longest first, so that no worker is left with one at the end
-    for item in items if config.pluginmanager.hasplugin("xdist") else ():
-        if item.get_closest_marker("spread") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no worker is left with one at the end; whole files before single tests."""
+    items.sort(key=lambda item: (-allowed_s(item), str(item.path.relative_to(ROOT)) in ONE_BY_ONE))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Work units are whole files, and single tests of those in ONE_BY_ONE.
+
+    Marks of xdist's own groups would do, but from pytest 9.2 on they are not seen.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileOrTest(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return nodeid if file in ONE_BY_ONE else file
+
+    return ByFileOrTest(config, log)
 
 
 def allowed_s(item: pytest.Item) -> float:

@@ -184,6 +184,7 @@ def test_a_folder_that_is_gone_is_the_machines_failure_and_recorded(speedrun: An
     assert speedrun.leftovers() == []
 
 
+@pytest.mark.slow
 def test_whoever_stops_listening_to_a_run_does_not_end_it(speedrun: Any) -> None:
     """stderr is a pipe without a reader, as when a terminal or `tee` has gone."""
     reader, writer = os.pipe()
@@ -197,6 +198,7 @@ def test_whoever_stops_listening_to_a_run_does_not_end_it(speedrun: Any) -> None
     assert json.loads(done.stdout)["status"] == "complete"
 
 
+@pytest.mark.slow
 def test_a_working_folder_that_is_gone(speedrun: Any, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()

@@ -23,8 +23,8 @@ of a language: its training shards, validation and secret shadow text differ in 
 told is a matter of its secret (`language`); the examples here are of language 0.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ from .grammar import END, MAX_SENTENCE_TOKENS, MAX_SENTENCES, SENTENCES, next_we
 from .language import STANDARD, Language
 from .lexicon import token
 from .narrator import Narrator
-from .randomness import stream_keys
+from .randomness import Words, stream_keys
 from .village import Village
 
 VOCAB_SIZE = len(lex.WORDS)
@@ -67,19 +67,58 @@ def generate(seed: int, token_count: int, language: Language = STANDARD) -> npt.
     return narrate(seed, token_count, language).tokens
 
 
-def narrate(seed: int, token_count: int, language: Language = STANDARD, progress: Progress = _unseen) -> GeneratedText:
-    """Return what `generate` returns, and what each token cost; `progress` hears (tokens so far, in all)."""
-    tokens, nats = [np.empty(0, np.uint16)], [np.empty(0, np.float32)]
-    documents = written = 0
-    while written < token_count:
-        count = min(_BATCH_DOCUMENTS, 1 + (token_count - written) // _SHORT_DOCUMENT)
-        batch = _tell(seed, documents, count, language)
-        tokens.append(batch.tokens)
-        nats.append(batch.nats)
-        documents += count
-        written += batch.tokens.size
-        progress(min(written, token_count), token_count)
-    return GeneratedText(tokens=np.concatenate(tokens)[:token_count], nats=np.concatenate(nats)[:token_count])
+def narrate(seed: int, token_count: int, language: Language = STANDARD) -> GeneratedText:
+    """Return what `generate` returns, and what each token cost."""
+    (text,) = narrate_all([(seed, token_count)], language)
+    return text
+
+
+def narrate_all(
+    wanted: Sequence[tuple[int, int]], language: Language = STANDARD, progress: Progress = _unseen
+) -> list[GeneratedText]:
+    """Return what `narrate` returns for each (seed, token_count); `progress` hears (tokens so far, in all).
+
+    A text of any length takes thousands of operations on all documents at once, so several short texts told together
+    take little more time than one.
+    """
+    texts = [_Text(seed, token_count) for seed, token_count in wanted]
+    while waiting := [text for text in texts if text.missing]:
+        keys, room = [], _BATCH_DOCUMENTS
+        for text in waiting:
+            count = min(room, 1 + text.missing // _SHORT_DOCUMENT)
+            keys.append(stream_keys(text.seed, text.documents, count))
+            room -= count
+        for text, told in zip(waiting, _tell(keys, language), strict=True):
+            text.add(*told)
+        progress(sum(min(text.written, text.token_count) for text in texts), sum(text.token_count for text in texts))
+    return [text.finished() for text in texts]
+
+
+@dataclass(slots=True)
+class _Text:
+    """A text that is being told."""
+
+    seed: int
+    token_count: int
+    documents: int = 0
+    written: int = 0
+    tokens: list[npt.NDArray[np.uint16]] = field(default_factory=lambda: [np.empty(0, np.uint16)])
+    nats: list[npt.NDArray[np.float32]] = field(default_factory=lambda: [np.empty(0, np.float32)])
+
+    @property
+    def missing(self) -> int:
+        return max(0, self.token_count - self.written)
+
+    def add(self, documents: int, tokens: npt.NDArray[np.uint16], nats: npt.NDArray[np.float32]) -> None:
+        self.documents += documents
+        self.written += tokens.size
+        self.tokens.append(tokens)
+        self.nats.append(nats)
+
+    def finished(self) -> GeneratedText:
+        return GeneratedText(
+            tokens=np.concatenate(self.tokens)[: self.token_count], nats=np.concatenate(self.nats)[: self.token_count]
+        )
 
 
 def decode(tokens: npt.ArrayLike, language: Language = STANDARD) -> str:
@@ -103,9 +142,13 @@ def _spell(number: int, before: str) -> str:
     return (" " if before else "") + (word.capitalize() if capital else word)
 
 
-def _tell(seed: int, first: int, count: int, language: Language) -> GeneratedText:
-    rows = np.arange(count)
-    narrator = Narrator(stream_keys(seed, first, count), _ROOM)
+def _tell(
+    keys: list[Words], language: Language
+) -> Iterator[tuple[int, npt.NDArray[np.uint16], npt.NDArray[np.float32]]]:
+    """The documents of each array of stream keys: how many, their tokens end to end, and the nats of these."""
+    together = np.concatenate(keys)
+    rows = np.arange(together.size)
+    narrator = Narrator(together, _ROOM)
     narrator.say(rows, *_TITLE)
     topics = narrator.draw(rows, np.ones(lex.TOPICS.count, np.int64))
     narrator.say(rows, lex.TOPICS.first + topics, token("."))
@@ -121,5 +164,8 @@ def _tell(seed: int, first: int, count: int, language: Language) -> GeneratedTex
                     narrator.turn(some, starts)
         rows = rows[kinds != END]
         narrator.say(rows, token("."))
-    tokens, nats = narrator.pages()
-    return GeneratedText(tokens=language.numbers[tokens], nats=nats)
+    first = 0
+    for own in keys:
+        tokens, nats = narrator.pages(slice(first, first + own.size))
+        first += own.size
+        yield own.size, language.numbers[tokens], nats

@@ -66,12 +66,13 @@ class Narrator:
         self._tokens[lines, forwards] = self._tokens[lines, backwards]
         self._nats[lines, forwards] = self._nats[lines, backwards]
 
-    def pages(self) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float32]]:
-        """Return all documents in order, end to end: tokens uint16 [N] and nats float32 [N].
+    def pages(self, rows: slice) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float32]]:
+        """Return the documents of these rows in order, end to end: tokens uint16 [N] and nats float32 [N].
 
         What is still due is the choice to end there, which shows in the start of the document that follows; each
         document pays for its own end on its first token.
         """
-        self._nats[:, 0] += self._due
-        written = np.arange(self._tokens.shape[1]) < self.lengths[:, None]
-        return self._tokens[written], self._nats[written]
+        nats = self._nats[rows]
+        nats[:, 0] += self._due[rows]
+        written = np.arange(nats.shape[1]) < self.lengths[rows, None]
+        return self._tokens[rows][written], nats[written]

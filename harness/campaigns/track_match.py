@@ -8,7 +8,7 @@ from data.datasets import Dataset, load_dataset
 
 from ..errors import DataError, RecordError, TrackError
 from ..formats import layout
-from ..formats.run import Finding, RunRecord, TextFacts, TrackRef
+from ..formats.run import Finding, RunRecord, TrackRef
 from ..formats.track import Track, load_track
 from ..referee import spoken
 from ..status import Status
@@ -98,7 +98,6 @@ def spoken_findings(bundle: Bundle, track: Track, *, deep: bool) -> Iterator[Fin
     """What of the texts that runs say they had is not what their languages give, made anew: half a second for each
     language, and with `deep`, which makes the training shards too, two seconds more.
     """
-    made: dict[str, tuple[dict[str, str], TextFacts]] = {}  # both runs of a pair have the same
     spoke = [attempt.run for attempt in bundle.attempts if attempt.run.language is not None]
     if not spoke:
         return
@@ -114,9 +113,7 @@ def spoken_findings(bundle: Bundle, track: Track, *, deep: bool) -> Iterator[Fin
     for run in spoke:
         if run.language is None or run.text is None or run.text.recipe != RECIPE:
             continue  # `contest_findings` says so
-        if run.language not in made:
-            made[run.language] = spoken.made_anew(run.language, dataset, track, training=deep)
-        digests, facts = made[run.language]
+        digests, facts = spoken.made_anew(run.language, dataset, track, training=deep)
         for name, digest in digests.items():
             if run.data.get(name) != digest:
                 sentence = f"run {run.run_id}: {name} is not what its language gives"

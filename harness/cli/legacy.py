@@ -208,7 +208,8 @@ def _show(record: SelfTimedRecord, folder: Path, console: Console) -> None:
         console.print(
             Text(f"  its log      {LOG_CUT}; all its result lines were heard", style="yellow"), soft_wrap=True
         )
-    where = f"  reported     sandbox {record.sandbox}, {folder}"
+    kept = folder if folder.is_dir() else "nothing kept: it never had the machine"
+    where = f"  reported     sandbox {record.sandbox}, {kept}"
     console.print(Text(printable(where)), soft_wrap=True)
 
 

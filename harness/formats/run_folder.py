@@ -1,9 +1,11 @@
-"""The folder of a run being made: it appears with its first run.json, and closes with its last, also on a full disk."""
+"""The folder of a run being made: it appears with its first record, and closes with its last, also on a full disk."""
 
 import fcntl
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from data.files import TEMPORARY_SUFFIX, replace_file, sync_folder
 
@@ -14,25 +16,28 @@ from ..system.scratch import Begun
 from . import layout
 from .run import RunRecord, encode_run, full_disk_is_a_failure, is_gone, read_run
 
-RESERVE_BYTES = 8 * 2**20  # more than any run.json: the closing record must fit on a full disk
+RESERVE_BYTES = 8 * 2**20  # more than any record: the closing one must fit on a full disk
 
 
-class RunFolder:
-    """A run's folder: `started` first, complete only with its last write.
+Record = TypeVar("Record")
+
+
+class RecordFolder(Generic[Record]):
+    """The folder of a run of any kind: `started` first, complete only with its last write.
 
     It is made under a name that carries this process and takes its own with the first record, so that who is killed in
     between leaves what the next run sweeps.
     """
 
-    def __init__(self, parent: Path, run_id: str) -> None:
-        """Raises UserError where nothing can be written, RunFailure where there is no space."""
+    def __init__(self, parent: Path, run_id: str, file: str, encode: Callable[[Record], bytes]) -> None:
+        """file: of the record. Raises UserError where nothing can be written, RunFailure where there is no space."""
         self.run_id = run_id
-        self.saved: RunRecord | None = None  # what run.json says by now
+        self.saved: Record | None = None  # what its file says by now
+        self._file, self._encode = file, encode
         self._life: int | None = None  # the reserve, locked as long as we live
         self._begun = begin_folder(parent, run_id)
         try:
             with full_disk_is_a_failure():
-                self.source.mkdir()
                 self._reserve_space()
         except OSError as error:
             self._begun.give_up()
@@ -45,29 +50,25 @@ class RunFolder:
     def path(self) -> Path:
         return self._begun.path
 
-    @property
-    def source(self) -> Path:
-        return self.path / layout.SOURCE_DIR
-
-    def save(self, record: RunRecord) -> None:
-        """Write run.json whole."""
+    def save(self, record: Record) -> None:
+        """Write the record whole."""
         self.saved = record
         with full_disk_is_a_failure():
-            replace_file(self.path / layout.RUN_FILE, [encode_run(record)])
+            replace_file(self.path / self._file, [self._encode(record)])
             self._begun.appear()
 
-    def close(self, record: RunRecord) -> None:
-        """Write the last run.json: into the reserved space, then over the first one by a rename.
+    def close(self, record: Record) -> None:
+        """Write the last record: into the reserved space, then over the first one by a rename.
 
         So not a byte of new space is needed, and nobody can take what was reserved in between.
         """
         reserve = self.path / layout.RESERVE_FILE
         with full_disk_is_a_failure(), open(os.open(reserve, os.O_CREAT | os.O_WRONLY, 0o666), "wb") as file:
-            file.write(encode_run(record))
+            file.write(self._encode(record))
             file.truncate()
             file.flush()
             os.fsync(file.fileno())
-        reserve.replace(self.path / layout.RUN_FILE)
+        reserve.replace(self.path / self._file)
         self._begun.appear()
         sync_folder(self.path)
         self._let_go()
@@ -93,6 +94,17 @@ class RunFolder:
         if self._life is not None:
             os.close(self._life)
             self._life = None
+
+
+class RunFolder(RecordFolder[RunRecord]):
+    """The folder of a refereed run."""
+
+    def __init__(self, parent: Path, run_id: str) -> None:
+        super().__init__(parent, run_id, layout.RUN_FILE, encode_run)
+
+    @property
+    def source(self) -> Path:
+        return self.path / layout.SOURCE_DIR
 
 
 def begin_folder(parent: Path, name: str) -> Begun:
@@ -150,8 +162,13 @@ def close_for(folder: Path, sentence: str) -> RunRecord:
     ended_at = max(record.started_at, clock.utc_now())  # whatever was done to the clock in between
     told = {"status": Status.ABANDONED, "sentence": sentence, "finished_at": ended_at}
     closed = record.model_copy(update=told)
+    give_back(folder)
+    replace_file(folder / layout.RUN_FILE, [encode_run(closed)])
+    return closed
+
+
+def give_back(folder: Path) -> None:
+    """Remove what a run whose referee is gone had reserved or half written."""
     (folder / layout.RESERVE_FILE).unlink(missing_ok=True)
     for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         leftover.unlink(missing_ok=True)
-    replace_file(folder / layout.RUN_FILE, [encode_run(closed)])
-    return closed

@@ -25,8 +25,8 @@ WARMUP_SHARDS = 2
 WARMUP_TOKENS = 8 * 2**20  # of one warm-up shard, unless the real ones are smaller
 WARMUP_DOCUMENT_TOKENS = 400  # mean length of a synthetic document
 READ_BYTES = 2**23
-Speech = Callable[[int, int], npt.NDArray[np.uint16]]
-"""From the number of a warm-up shard and its length to its tokens."""
+Speech = Callable[[int, int], list[npt.NDArray[np.uint16]]]
+"""From the number of warm-up shards and their length to the tokens of each."""
 
 
 class DataGate:
@@ -59,15 +59,19 @@ class DataGate:
         names = sorted(path.name for path in self._hidden.iterdir())
         count = min(WARMUP_TOKENS, read_header(self._hidden / names[0]))
         rng = np.random.default_rng(0)
+
+        def noise(shards: int, count: int) -> list[npt.NDArray[np.uint16]]:
+            texts = []
+            for _ in range(shards):
+                tokens = rng.integers(0, vocab_size, count, dtype=np.uint16)
+                if document_token is not None:
+                    tokens[rng.random(count) < 1 / WARMUP_DOCUMENT_TOKENS] = document_token
+                    tokens[:1] = document_token
+                texts.append(tokens)
+            return texts
+
         paths = [folder / f"warmup_{index:06d}.bin" for index in range(WARMUP_SHARDS)]
-        for number, path in enumerate(paths, start=1):
-            if speak is not None:
-                write_shard(path, speak(number, count))
-                continue
-            tokens = rng.integers(0, vocab_size, count, dtype=np.uint16)
-            if document_token is not None:
-                tokens[rng.random(count) < 1 / WARMUP_DOCUMENT_TOKENS] = document_token
-                tokens[:1] = document_token
+        for path, tokens in zip(paths, (speak or noise)(WARMUP_SHARDS, count), strict=True):
             write_shard(path, tokens)
         return [str(path) for path in paths]
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from data import datasets
 from data.corpus.language import SECRET_BYTES
 
-from ..errors import DataError, RunFailure, UserError, machine_sentence
+from ..errors import RunFailure
 from ..formats import layout, weights
 from ..formats.logfile import Curve, LogFile
 from ..formats.observer import Observer
@@ -22,17 +22,18 @@ from ..formats.run import CurvePoint, RunRecord, Weights, full_disk_is_a_failure
 from ..formats.run_folder import RunFolder, close_abandoned
 from ..formats.submission import check_source, take_copy
 from ..formats.weights import WeightBuffer
-from ..sandbox import belongings, cgroups, levels
+from ..sandbox import belongings, levels
 from ..sandbox.levels import Limits, View
 from ..sandbox.namespaces import SYSTEM
 from ..sandbox.process_tree import ProcessTree
 from ..scoring import charges, preparation, relabelling
 from ..scoring.scorer import EvaluatorSettings, Scorer, ScoreRequest
 from ..status import Status
-from ..system import clock, processes, scratch
+from ..system import clock, processes
 from ..system.interrupts import Interrupts
 from . import launch, machine, spoken, temporary
 from .data_gate import DataGate, Speech
+from .recording import record_to_its_end
 from .referee import Referee, RunOrders, listen
 from .run_state import Request, RunState, closed, first_record, outcome, with_times
 
@@ -50,37 +51,18 @@ def execute(request: Request, observer: Observer) -> tuple[RunRecord, Path]:
     with Interrupts() as interrupts:
         close_abandoned(request.runs_root)
         folder = RunFolder(request.runs_root, request.run_id or new_run_id(clock.utc_now()))
-        record, state = first_record(request, folder.run_id), RunState()
-        status, sentence = Status.REFEREE_FAILED, "the referee itself failed; please report the traceback"
-        try:
-            with interrupts.raised():
-                folder.save(record)
-                _execute(request, folder, state, observer)
-            status, sentence = Status.COMPLETE, outcome(state, request.track.target_val_loss)
-        except RunFailure as failure:
-            status, sentence = failure.status, failure.sentence
-        except DataError as error:
-            status, sentence = Status.DATA_INVALID, str(error)
-        except UserError as error:
-            status, sentence = Status.LAUNCH_FAILED, str(error)
-        except OSError as error:  # a folder that was removed, a disk that fails: the machine's, not ours
-            status, sentence = Status.MACHINE_FAILED, machine_sentence(error)
-        finally:
-            _leave_nothing(request)
-            record = closed(record, state, status, sentence, request.track)
-            if status == Status.MACHINE_BUSY and request.campaign is None:
-                folder.discard()
-            else:
-                folder.close(record)
+        first, state = first_record(request, folder.run_id), RunState()
+        record = record_to_its_end(
+            folder,
+            interrupts,
+            first,
+            lambda: _execute(request, folder, state, observer),
+            lambda: outcome(state, request.track.target_val_loss),
+            lambda status, sentence: closed(first, state, status, sentence, request.track),
+            data_root=request.data_root,
+            keep_busy=request.campaign is not None,
+        )
     return record, folder.path
-
-
-def _leave_nothing(request: Request) -> None:
-    """No process, no scratch folder: a signal may have cut the ordinary cleaning short."""
-    processes.kill_children()
-    cgroups.sweep()
-    temporary.remove_own()
-    scratch.remove_own(request.data_root)
 
 
 def _execute(request: Request, folder: RunFolder, state: RunState, observer: Observer) -> None:
@@ -266,9 +248,9 @@ def _warmup_speech(state: RunState) -> Speech | None:
         return None
     secret, labels = os.urandom(SECRET_BYTES), state.relabelling
 
-    def speak(number: int, count: int) -> npt.NDArray[np.uint16]:
-        tokens = spoken.warmup_text(secret, number, count)
-        return tokens if labels is None else labels.tokens(tokens)
+    def speak(shards: int, count: int) -> list[npt.NDArray[np.uint16]]:
+        texts = spoken.warmup_texts(secret, shards, count)
+        return texts if labels is None else [labels.tokens(tokens) for tokens in texts]
 
     return speak
 

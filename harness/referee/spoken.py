@@ -6,8 +6,9 @@ that is how `speedrun verify` checks them. Runs of one sample are alike in recip
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -67,12 +68,13 @@ def planned_facts(dataset: Dataset, track: Track) -> TextFacts:
 
 
 def tell(
-    piece: Piece, spoken: Language, progress: Callable[[int, int], None] | None = None
-) -> tuple[npt.NDArray[np.uint16], float]:
-    """The tokens of a shard, uint16 [piece.tokens], and their entropy in nats per token."""
+    pieces: Sequence[Piece], spoken: Language, progress: Callable[[int, int], None] | None = None
+) -> list[tuple[npt.NDArray[np.uint16], float]]:
+    """The tokens of shards, uint16 [piece.tokens], and their entropy in nats per token; told together."""
     watch = {} if progress is None else {"progress": progress}
-    text = narration.narrate(spoken.seed(piece.text), piece.tokens, spoken, **watch)
-    return text.tokens, float(text.nats.mean(dtype=np.float64))
+    wanted = [(spoken.seed(piece.text), piece.tokens) for piece in pieces]
+    texts = narration.narrate_all(wanted, spoken, **watch)
+    return [(text.tokens, float(text.nats.mean(dtype=np.float64))) for text in texts]
 
 
 def sha256(tokens: npt.NDArray[np.uint16]) -> str:
@@ -86,18 +88,17 @@ def write(secret: bytes, dataset: Dataset, track: Track, folder: Path, observer:
     """Make training shards and validation of a language below `folder`."""
     spoken = language(secret)
     pieces = [*training_pieces(dataset, track), validation_piece(dataset, track)]
-    total, before, digests, entropy = sum(piece.tokens for piece in pieces), 0, {}, 0.0
     observer.phase("TEXT", 0.0)
-    for piece in pieces:
 
-        def advance(done: int, _of: int, before: int = before) -> None:
-            observer.written(before + done, total)
-            observer.tick()
+    def advance(done: int, total: int) -> None:
+        observer.written(done, total)
+        observer.tick()
 
-        tokens, entropy = tell(piece, spoken, advance)
+    texts, digests = tell(pieces, spoken, advance), {}
+    for piece, (tokens, _) in zip(pieces, texts, strict=True):
         write_shard(folder / piece.file, tokens)
         digests[piece.file] = sha256(tokens)
-        before += piece.tokens
+    _, entropy = texts[-1]
     facts = planned_facts(dataset, track).model_copy(update={"entropy": round(entropy, 7)})
     paths = [folder / piece.file for piece in pieces]
     return SpokenText(train=paths[:-1], val=paths[-1], digests=digests, facts=facts)
@@ -109,16 +110,24 @@ def made_anew(
     """The digests of what was made for a run from the secret it revealed, by file name: of the validation text, and of
     the training shards where asked for. So is the rest of what a run says of its text.
     """
-    tongue, digests = language(bytes.fromhex(secret)), {}
-    tokens, entropy = tell(validation_piece(dataset, track), tongue)
-    digests[dataset.val_file] = sha256(tokens)
-    for piece in training_pieces(dataset, track) if training else ():
-        digests[piece.file] = sha256(tell(piece, tongue)[0])
+    pieces = [validation_piece(dataset, track), *(training_pieces(dataset, track) if training else ())]
+    (_, entropy), *_ = made = _made_anew(secret, *((piece.text, piece.tokens) for piece in pieces))
+    digests = {piece.file: digest for piece, (digest, _) in zip(pieces, made, strict=True)}
     return digests, planned_facts(dataset, track).model_copy(update={"entropy": round(entropy, 7)})
 
 
-def warmup_text(secret: bytes, number: int, count: int) -> npt.NDArray[np.uint16]:
-    """Text of a language that nobody is trained on, uint16 [count]: for the warm-up shard of this number."""
+@lru_cache(maxsize=4096)
+def _made_anew(secret: str, *wanted: tuple[str, int]) -> tuple[tuple[str, float], ...]:
+    """Digest and entropy of the texts of a secret, by what their seeds are called and their length in tokens.
+
+    Remembered, since the arms of a pair share their text and one command may look at a campaign more than once.
+    """
+    pieces = [Piece(file="", text=text, tokens=tokens) for text, tokens in wanted]
+    return tuple((sha256(tokens), entropy) for tokens, entropy in tell(pieces, language(bytes.fromhex(secret))))
+
+
+def warmup_texts(secret: bytes, shards: int, tokens: int) -> list[npt.NDArray[np.uint16]]:
+    """Text of a language that nobody is trained on, uint16 [tokens] each: for so many warm-up shards."""
     spoken = language(secret)
-    text = narration.generate(spoken.seed(f"warm-up {number}"), min(count, WARMUP_TEXT_TOKENS), spoken)
-    return np.resize(text, count)
+    wanted = [(spoken.seed(f"warm-up {number}"), min(tokens, WARMUP_TEXT_TOKENS)) for number in range(1, shards + 1)]
+    return [np.resize(text.tokens, tokens) for text in narration.narrate_all(wanted, spoken)]

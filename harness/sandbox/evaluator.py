@@ -55,10 +55,10 @@ class Answerer:
     """One submission in one process."""
 
     def __init__(self, channel: Channel, config: Message) -> None:
-        import torch
-
         self.channel, self.config = channel, config
         self.device = start_torch(config)
+        import torch
+
         torch.set_num_threads(config["threads"])
         self.module = import_submission(config["entry"])
         self.logits_fn: Callable[[torch.Tensor], torch.Tensor] | None = None

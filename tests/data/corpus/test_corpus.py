@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.corpus import lexicon as lex
-from data.corpus.narration import DOCUMENT_TOKEN, VOCAB_SIZE, decode, generate, narrate
+from data.corpus.narration import DOCUMENT_TOKEN, VOCAB_SIZE, decode, generate, narrate, narrate_all
 from data.corpus.randomness import below, stream_keys
 
 SEED = 20
@@ -43,6 +43,15 @@ def test_a_shorter_text_is_the_start_of_a_longer_one(seed: int, count: int) -> N
     longer = generate(seed, 5000)
     assert longer.dtype == np.uint16
     assert np.array_equal(generate(seed, count), longer[:count])
+
+
+@settings(max_examples=5)
+@given(wanted=st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 5000)), max_size=4))
+def test_texts_told_together_are_those_told_one_by_one(wanted: list[tuple[int, int]]) -> None:
+    for (seed, count), text in zip(wanted, narrate_all(wanted), strict=True):
+        alone = narrate(seed, count)
+        assert np.array_equal(text.tokens, alone.tokens)
+        assert np.array_equal(text.nats, alone.nats)
 
 
 def test_text_begins_with_a_document_and_stays_in_the_vocabulary(tokens: np.ndarray) -> None:

@@ -42,7 +42,6 @@ from harness.system import clock, scratch
 from harness.system.clock import utc_now
 from harness.system.interrupts import Interrupts
 
-pytestmark = pytest.mark.spread
 ROOT = Path(__file__).resolve().parents[3]
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"

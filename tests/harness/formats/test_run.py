@@ -281,7 +281,7 @@ def test_the_closing_record_takes_the_reserved_place(tmp_path: Path) -> None:
     assert read_run(folder.path).sentence == "over"
     assert (folder.path / "run.json").stat().st_ino == reserved.st_ino  # the very blocks
     assert (folder.path / "run.json").stat().st_size < 10_000
-    assert sorted(path.name for path in folder.path.iterdir()) == ["run.json", "source"]
+    assert sorted(path.name for path in folder.path.iterdir()) == ["run.json"]
 
 
 def test_the_closing_record_is_written_even_if_somebody_removed_the_reserve(tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ def test_it_is_asked_everywhere_before_the_first_run(speedrun: Any, contest: Pat
     assert not speedrun.runs.exists()
 
 
+@pytest.mark.slow
 def test_a_campaign_begins_and_ends_with_what_submit_would_say(speedrun: Any, contest: Path) -> None:
     """Its losses are above the target; that is a finding of its end, not only of submit."""
     track = contest / "track.toml"

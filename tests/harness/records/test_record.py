@@ -184,13 +184,12 @@ def told_signer(world: Callable[..., Any], folder: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_second_record_beats_the_first_on_one_machine(
     world: Callable[..., Any], speedrun: Any, contest: Path, tmp_path: Path
 ) -> None:
     world("run", seeded(tmp_path / "slow", 6), "--track", "tiny", "--runs", "2")
     first = world("submit", campaign(speedrun.runs), "--title", "Slow", "--author", "Ada")
-    world("compare", seeded(tmp_path / "fast", 0.5), "--track", "tiny", "--runs", "4")
+    world("compare", seeded(tmp_path / "fast", 0.5), "--track", "tiny", "--runs", "3")
     bundle = campaign(speedrun.runs)
     dry = world("submit", bundle, "--title", "Fast", "--author", "Ada", "--dry-run")
     assert (dry["place"], dry["written"], dry["evidence"]["comparison"]["verdict"]) == (2, False, "faster")

@@ -21,7 +21,6 @@ TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
 LEVELS = ("namespaces", "landlock", "process")
 SLOW = pytest.mark.slow
-pytestmark = pytest.mark.spread
 WAIT = "print('now waiting', flush=True)\ntime.sleep(600)"
 
 
@@ -71,6 +70,7 @@ def test_a_signal_ends_the_run_and_is_recorded(
     assert speedrun.leftovers() == []
 
 
+@pytest.mark.slow
 def test_a_run_behind_nohup_outlives_its_terminal(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any
 ) -> None:
@@ -211,9 +211,8 @@ INHERITED = {
 }
 
 
-@pytest.mark.parametrize(
-    "inherited", [pytest.param(name, marks=SLOW) if n else name for n, name in enumerate(INHERITED)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("inherited", INHERITED)
 def test_what_a_supervisor_hands_down_changes_nothing(speedrun: Any, inherited: str) -> None:
     """The run is complete, at the sandbox level it has anyhow."""
     from harness.sandbox.levels import available_levels
@@ -264,6 +263,7 @@ def test_a_weaker_sandbox_says_why(speedrun: Any, tmp_path: Path) -> None:
     assert "No permissions to create a new namespace" in outcome.stderr
 
 
+@pytest.mark.slow
 def test_a_run_in_another_container_is_left_alone(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any
 ) -> None:
@@ -339,16 +339,17 @@ def test_one_run_at_a_time(
     assert speedrun.leftovers() == []
 
 
-def in_a_mount_namespace(speedrun: Any, prelude: str, script: Path, track: Path, *arguments: str) -> Any:
+def in_a_mount_namespace(speedrun: Any, prelude: str, *words: str | Path) -> Any:
     """A run behind `prelude`, shell commands that may mount; its runs come back by a copy."""
     inner = speedrun.runs.with_name("inner")
     inner.mkdir()
     command = f"""{prelude}
-        SPEEDRUN_RUNS={inner} {sys.executable} -m harness run {script} --track {track} --nproc 1 {" ".join(arguments)}
+        SPEEDRUN_RUNS={inner} {sys.executable} -m harness run {" ".join(map(str, words))} --nproc 1
         code=$?; touch {inner}.over; wait; cp -a {inner} {speedrun.runs}; exit $code"""
     return speedrun.end(speedrun.start("unshare", "-rm", "bash", "-c", command))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_recorded(speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any) -> None:
     """The log finds no space, and somebody takes every byte that becomes free."""
     require_mounts()
@@ -357,7 +358,7 @@ def test_a_full_disk_is_recorded(speedrun: Any, tmp_path: Path, write_submission
         (until test -s {runs}/*/log.txt || test -e {runs}.over; do sleep 0.05; done
         until test -e {runs}.over; do cat /dev/zero >> {runs}/filler; sleep 0.01; done) 2>/dev/null &"""
     script = write_submission(tmp_path, train="while True: print('x' * 100_000, flush=True)")
-    outcome = in_a_mount_namespace(speedrun, prelude, script, write_track(tmp_path, log_bytes=100_000_000))
+    outcome = in_a_mount_namespace(speedrun, prelude, script, "--track", write_track(tmp_path, log_bytes=100_000_000))
     assert (outcome.record["status"], outcome.code) == ("disk_full", 5), outcome.stdout + outcome.stderr
     assert outcome.record["finished_at"]
     assert "disk is full" in outcome.stdout
@@ -365,10 +366,23 @@ def test_a_full_disk_is_recorded(speedrun: Any, tmp_path: Path, write_submission
     assert speedrun.leftovers() == []
 
 
+def test_a_disk_that_a_self_timed_script_fills_is_recorded(speedrun: Any, tmp_path: Path) -> None:
+    require_mounts()
+    prelude = f"mount -t tmpfs -o size=10m none {speedrun.runs.with_name('inner')}"
+    (tmp_path / "train.py").write_text("for step in range(40_000): print(f'step:{step} train_loss:3.0', 'x' * 100)")
+    outcome = in_a_mount_namespace(speedrun, prelude, "--legacy", tmp_path / "train.py")
+    assert outcome.code == 5, outcome.stdout + outcome.stderr
+    assert "disk_full: " in outcome.stdout
+    (record,) = [json.loads(path.read_bytes()) for path in speedrun.runs.glob("*/legacy.json")]
+    assert record["status"] == "disk_full"
+    assert record["finished_at"]
+    assert speedrun.leftovers() == []
+
+
 def test_a_disk_that_is_full_already(speedrun: Any) -> None:
     require_mounts()
     prelude = f"mount -t tmpfs -o size=4m none {speedrun.runs.with_name('inner')}"
-    outcome = in_a_mount_namespace(speedrun, prelude, BIGRAM, TRACK)
+    outcome = in_a_mount_namespace(speedrun, prelude, BIGRAM, "--track", TRACK)
     assert outcome.code == 5
     assert re.fullmatch(r"speedrun: the disk is full at .*", outcome.stderr.strip())
     assert list(speedrun.runs.iterdir()) == []
@@ -381,7 +395,7 @@ def test_a_small_dev_shm_is_enough(speedrun: Any, level: str) -> None:
     require(level)
     require_mounts()
     prelude = "mount -t tmpfs -o size=64k none /dev/shm"
-    outcome = in_a_mount_namespace(speedrun, prelude, BIGRAM, TRACK, "--require-sandbox", level)
+    outcome = in_a_mount_namespace(speedrun, prelude, BIGRAM, "--track", TRACK, "--require-sandbox", level)
     assert (outcome.record["status"], outcome.code) == ("complete", 0), outcome.stdout + outcome.stderr
     assert speedrun.leftovers() == []
 
@@ -446,7 +460,8 @@ with Listener(family="AF_UNIX") as listener: print("a socket at", listener.addre
 """
 
 
-@pytest.mark.parametrize("level", ["landlock", *(pytest.param(name, marks=SLOW) for name in ("namespaces", "process"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
 def test_a_long_path_of_temporary_files(speedrun: Any, tmp_path: Path, write_submission: Any, level: str) -> None:
     """The address of a Unix socket holds 107 bytes; a TMPDIR may have more, and libraries open sockets below it."""
     require(level)
@@ -468,14 +483,14 @@ def test_temporary_files_go_where_code_can_be_executed(speedrun: Any, tmp_path: 
     require_mounts()
     script = write_submission(tmp_path, prepare="print('home is', os.environ['HOME'], flush=True)")
     prelude = f"mount -t tmpfs -o noexec none {speedrun.temporary}"
-    outcome = in_a_mount_namespace(speedrun, prelude, script, TRACK, "--require-sandbox", "landlock")
+    outcome = in_a_mount_namespace(speedrun, prelude, script, "--track", TRACK, "--require-sandbox", "landlock")
     assert outcome.record["status"] == "complete", outcome.stdout + outcome.stderr
     assert str(speedrun.temporary) not in re.findall("home is (.*)", outcome.log)[0]
     for folder in (speedrun.runs, speedrun.runs.with_name("inner")):
         shutil.rmtree(folder)
     prelude += " && mount -t tmpfs -o noexec none /var/tmp"
     prelude += " && mount --bind /tmp /tmp && mount -o remount,bind,noexec /tmp"  # with what lies there
-    refused = in_a_mount_namespace(speedrun, prelude, script, TRACK, "--require-sandbox", "landlock")
+    refused = in_a_mount_namespace(speedrun, prelude, script, "--track", TRACK, "--require-sandbox", "landlock")
     assert (refused.record["status"], refused.code) == ("machine_failed", 5)
     assert "nothing there can be executed" in refused.record["sentence"]
 

@@ -14,7 +14,6 @@ from harness.formats.run import read_run
 from harness.formats.track import Track, load_track
 from harness.referee import spoken
 
-pytestmark = pytest.mark.spread
 ROOT = Path(__file__).resolve().parents[3]
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
@@ -49,6 +48,7 @@ def test_a_complete_run_records_everything(speedrun: Any) -> None:
     assert (outcome.folder / "source" / "bigram.py").read_bytes() == BIGRAM.read_bytes()
 
 
+@pytest.mark.slow
 def test_seeds_come_from_the_harness(speedrun: Any, tmp_path: Path, write_submission: Any) -> None:
     seen = []
     for _ in range(2):
@@ -69,6 +69,7 @@ if run.rank == 0:
 """
 
 
+@pytest.mark.slow
 def test_practice_scores_snapshots_and_is_never_a_record(speedrun: Any, tmp_path: Path, write_submission: Any) -> None:
     outcome = speedrun.run(write_submission(tmp_path, train=PRACTICE), "--practice")
     record = read_run(outcome.folder)

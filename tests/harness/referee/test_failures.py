@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.spread
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Case:
@@ -123,10 +121,10 @@ SAMPLE = {
 
 
 def marks(case: Case, turn: int) -> list[pytest.MarkDecorator]:
-    """Every second case that is not in the sample is one of the longer tests, all are of test-all."""
+    """Every third case that is not in the sample is one of the longer tests, all are of test-all."""
     if case.name in SAMPLE:
         return []
-    return [pytest.mark.slow] if turn % 2 else [pytest.mark.slow, pytest.mark.exhaustive]
+    return [pytest.mark.slow, pytest.mark.exhaustive] if turn % 3 else [pytest.mark.slow]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ RAISE = "def deeper(): return [][1]\ndeeper()"
 
 
 @pytest.mark.parametrize(
-    "part", ["train", "load", *(pytest.param(p, marks=pytest.mark.slow) for p in ("prepare", "logits"))]
+    "part", ["load", *(pytest.param(p, marks=pytest.mark.slow) for p in ("prepare", "train", "logits"))]
 )
 def test_whoever_raises_is_shown_with_its_line_and_its_log(
     speedrun: Any, tmp_path: Path, write_submission: Any, part: str
@@ -94,6 +94,7 @@ def test_whoever_raises_is_shown_with_its_line_and_its_log(
     assert 'File "submission.py", line ' in shown["traceback"]
 
 
+@pytest.mark.slow
 def test_a_person_sees_the_frames_in_a_run_and_in_a_campaign(
     speedrun: Any, tmp_path: Path, write_submission: Any
 ) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
-pytestmark = pytest.mark.spread
 WAYS = (("-m", "harness"), ("harness",))
 SHOW = """
 import os, torch.distributed as dist
@@ -65,16 +64,13 @@ def test_a_failing_submission_makes_torchrun_fail(speedrun: Any, tmp_path: Path,
 KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "number"),
     [
-        ("prepare", signal.SIGKILL),
-        *(
-            pytest.param(part, number, marks=pytest.mark.slow)
-            for part in ("prepare", "train", "logits")
-            for number in KILLS
-            if (part, number) != ("prepare", signal.SIGKILL)
-        ),
+        pytest.param(part, number, marks=[] if part == "prepare" or turn == 0 else pytest.mark.exhaustive)
+        for part in ("prepare", "train", "logits")
+        for turn, number in enumerate(KILLS)
     ],
 )
 def test_whatever_kills_torchrun_ends_the_run(

@@ -20,7 +20,6 @@ from harness.sandbox import landlock, levels
 
 NEEDLE_TOKENS = 32
 SLOW = pytest.mark.slow
-pytestmark = pytest.mark.spread
 MASK = 0x5A  # the submission carries what it looks for, but not so that it finds itself
 
 SEARCH = """
@@ -203,9 +202,8 @@ def search_of(speedrun: Any, bait: Bait, level: str) -> str:
     return "".join(f"{name} = {value!r}\n" for name, value in values.items()) + SEARCH
 
 
-@pytest.mark.parametrize(
-    "level", ["namespaces", *(pytest.param(level, marks=SLOW) for level in ("landlock", "process"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["namespaces", "landlock", "process"])
 def test_a_search_for_the_data(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any, bait: Bait, level: str
 ) -> None:
@@ -366,7 +364,8 @@ def lock_race():
 """
 
 
-@pytest.mark.parametrize("level", ["namespaces", pytest.param("landlock", marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["namespaces", "landlock"])
 def test_two_evaluators_cannot_signal_through_shared_files(
     speedrun: Any, tmp_path: Path, write_submission: Any, level: str
 ) -> None:

@@ -351,16 +351,11 @@ RUNS = [
     ("sleeper", {"train": "time.sleep(600)"}, {"train_s": 1}, "train_timeout"),
 ]  # fmt: skip
 
-QUICK = ("log flooder",)  # bombs and hogs are tried on a tree above, and in whole runs by the longer tests
-
 
 @needs_groups
+@pytest.mark.slow  # bombs and hogs are tried on a tree above
 @pytest.mark.parametrize(
-    ("name", "parts", "budget", "status"),
-    [
-        pytest.param(*run, id=run[0].replace(" ", "-"), marks=[] if run[0] in QUICK else [pytest.mark.slow])
-        for run in RUNS
-    ],
+    ("name", "parts", "budget", "status"), [pytest.param(*run, id=run[0].replace(" ", "-")) for run in RUNS]
 )
 def test_a_run_that_would_take_the_machine_is_recorded_and_gone(
     name: str, parts: dict[str, str], budget: dict[str, object], status: str, speedrun: Any, tmp_path: Path,

@@ -14,7 +14,6 @@ from harness.sandbox import levels
 from harness.sandbox.levels import LEVELS, View
 from harness.status import Status
 
-pytestmark = pytest.mark.spread
 ONE_LEVEL_HERE = (LEVELS[0], *(pytest.param(level, marks=pytest.mark.slow) for level in LEVELS[1:]))
 LOOK = """
 import glob, json, socket
@@ -124,8 +123,10 @@ def test_what_a_submission_sees(
     assert sight.train["stage"] == sorted(train_shards) + sight.prepare["stage"]
     for found in sight.everywhere:
         assert found["environment"].keys().isdisjoint({"HIDDEN_MARK", "SPEEDRUN_DATA", "SPEEDRUN_RUNS", "PYTHONPATH"})
-        own = "/tmp/" if level == "namespaces" else f"{speedrun.temporary}/speedrun-"  # a fresh one of its own
-        assert f'{found["environment"]["TMPDIR"]}/'.startswith(own)
+        own = "/tmp" if level == "namespaces" else found["environment"]["HOME"]  # a fresh one of its own either way
+        tmpdir = Path(found["environment"]["TMPDIR"])
+        is_short = found not in sight.evaluators and tmpdir.parent == speedrun.temporary  # of ranks, where HOME is long
+        assert str(tmpdir) == own or (level != "namespaces" and is_short and tmpdir.name.startswith("speedrun-"))
     for found in sight.evaluators:
         assert "SPEEDRUN_SOCKET" not in found["environment"]
         assert not [target for target in found["fds"] if "memfd:weights" in target]  # but copies
@@ -248,7 +249,8 @@ CODE = ("/usr/include", "/usr/lib", "/usr/libexec", "/usr/local/lib", "/usr/loca
 """Shown because programs, packages and time zones lie there; what prose they hold is comments, and stays a limit."""
 
 
-@pytest.mark.parametrize("level", ["namespaces", pytest.param("landlock", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["namespaces", "landlock"])
 def test_no_natural_language_but_that_of_code(speedrun: Any, tmp_path: Path, write_submission: Any, level: str) -> None:
     """Text enough to train on before GO: word lists, manuals, licences, fortunes are not there."""
     if level not in levels.available_levels():

@@ -17,7 +17,6 @@ import pytest
 from harness.sandbox import namespaces
 from harness.sandbox.levels import LEVELS
 
-pytestmark = pytest.mark.spread
 ROOT = Path(__file__).resolve().parents[3]
 NOBODY = 65534
 ASK = """

@@ -79,14 +79,15 @@ def test_the_loss_is_measured_and_not_quoted(measured: Any) -> None:
     assert code == int(score["val_loss"] > record["track"]["target_val_loss"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("save", "status", "code"),
     [
         ("class Bomb:\n    def __reduce__(self): return (print, ('exploded',))\n"
          "torch.save({**saved, 'model': Bomb()}, 'out/ckpt.pt')", "evaluator_failed", 3),
-        pytest.param("open('out/ckpt.pt', 'wb').write(b'nothing')", "evaluator_failed", 3, marks=pytest.mark.slow),
-        pytest.param("os.symlink('/etc/passwd', 'out/ckpt.pt')", "launch_failed", 3, marks=pytest.mark.slow),
-        pytest.param("pass", "launch_failed", 3, marks=pytest.mark.slow),
+        ("open('out/ckpt.pt', 'wb').write(b'nothing')", "evaluator_failed", 3),
+        ("os.symlink('/etc/passwd', 'out/ckpt.pt')", "launch_failed", 3),
+        ("pass", "launch_failed", 3),
     ],
 )  # fmt: skip
 def test_a_checkpoint_that_means_harm_ends_in_one_status(measured: Any, save: str, status: str, code: int) -> None:

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from harness.errors import RecordError, UserError
 from harness.formats.logfile import CUT_MARK
 from harness.formats.run import Owner
+from harness.referee import machine
 from harness.sandbox.usage import Meter, read_gpu_samples
 from harness.selftimed.grammars import GRAMMARS
 from harness.selftimed.observed_log import LineStamper, read_observed_log
@@ -171,6 +172,22 @@ def test_a_killed_referee_leaves_an_abandoned_run_and_no_process(
     process.communicate(timeout=120)
     until(lambda: not speedrun.processes() or None, "the script's death")
     assert read_self_timed(folder).status == Status.ABANDONED
+    start(speedrun, tmp_path, "say(1, 3.5, 1)").communicate(timeout=120)
+    assert speedrun.leftovers() == []  # the next run gives back what it had reserved
+    closed = found(folder)
+    assert (closed["status"], closed["finished_at"] is None) == ("abandoned", False)
+
+
+def test_of_a_script_that_never_had_the_machine_nothing_is_kept(
+    speedrun: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPEEDRUN_LOCKS", str(speedrun.temporary))
+    with machine.exclusive(wait=False):
+        process = start(speedrun, tmp_path, "say(1, 3.5, 1)")
+        stdout, stderr = process.communicate(timeout=120)
+    assert "machine_busy: another run holds this machine" in stdout, stderr
+    assert "nothing kept" in stdout
+    assert list(speedrun.runs.iterdir()) == []
 
 
 def test_it_works_in_a_copy_and_reaches_nothing_else(legacy: Any, speedrun: Any, tmp_path: Path) -> None:

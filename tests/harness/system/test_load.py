@@ -67,7 +67,6 @@ WAITS = "print('holding', flush=True)\nwhile not os.path.exists({told!r}): time.
 
 
 @pytest.mark.slow
-@pytest.mark.spread
 def test_a_neighbour_that_wakes_for_one_arm_is_found(
     speedrun: Any, tmp_path: Path, write_submission: Any, write_track: Any, until: Callable[..., Any]
 ) -> None:

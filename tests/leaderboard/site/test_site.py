@@ -154,6 +154,7 @@ with sync_playwright() as driver, screenshots.browser(driver) as browser:
 """
 
 
+@pytest.mark.slow
 def test_a_browser_opens_where_the_folder_for_temporary_files_has_a_long_name(tmp_path: Path) -> None:
     folder = tmp_path / ("a" * 100)
     folder.mkdir()
@@ -185,7 +186,8 @@ PAGES = [
     addresses.audit(UPSTREAM), addresses.MUSEUM, addresses.ABOUT, addresses.DATA,
     addresses.record("tiny", "2026-01-09_Broken"), addresses.track("hostile"), addresses.imported("hostile", "2"),
 ]  # fmt: skip
-SAMPLE = {SECOND, addresses.track("hostile")}  # for axe, which takes seconds a page
+# Checks that take seconds a page look at these in `make test`, and at all pages in the longer tests.
+SAMPLE = {SECOND, addresses.track("hostile")}
 AUDIT = """() => {
   const bad = [];
   const say = (what, node) => bad.push(what + ': ' + (node?.outerHTML ?? '').slice(0, 160));
@@ -253,9 +255,10 @@ SERIOUS = """async () => (await axe.run({preload: false})).violations
   .map((v) => `${v.id}: ${v.nodes.map((node) => node.html.slice(0, 160)).slice(0, 4).join('  ')}`)"""
 
 
-@pytest.mark.parametrize(
-    "address", [pytest.param(page, marks=[] if page in SAMPLE else [pytest.mark.slow]) for page in PAGES]
-)
+A_SAMPLE_HERE = [pytest.param(page, marks=[] if page in SAMPLE else [pytest.mark.slow]) for page in PAGES]
+
+
+@pytest.mark.parametrize("address", A_SAMPLE_HERE)
 def test_axe_finds_nothing_serious(world: World, address: str) -> None:
     for size, dark in ((WIDE, False), (PHONE, True)):
         page = world.open(address, size=size, dark=dark)
@@ -263,7 +266,7 @@ def test_axe_finds_nothing_serious(world: World, address: str) -> None:
         assert page.evaluate(SERIOUS) == []
 
 
-@pytest.mark.parametrize("address", PAGES)
+@pytest.mark.parametrize("address", A_SAMPLE_HERE)
 def test_a_page_is_accessible_in_both_themes_wide_and_on_a_phone(world: World, address: str) -> None:
     page = world.open(address)
     for size, dark in ((WIDE, False), (WIDE, True), (PHONE, True), (PHONE, False)):
