@@ -8,60 +8,22 @@ validations are kept where they are few.
 import re
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from .candidates import result_lines
-from .lines import (
-    Found,
-    LaterLayout,
-    LaterResult,
-    Layout,
-    LinePattern,
-    Reading,
-    lay_out,
-    lay_out_later,
-    plain,
-    rank_span,
-    read_later,
-    read_line,
-    same_layout,
-    shape,
-)  # fmt: skip
+from .layouts import HeardLine, Layouts
+from .lines import Found, LinePattern, read_later, read_line
 
 FIRST_LINES = 100_000  # that may carry results, read as they come
 LATE_BYTES = 2 * 2**20  # of text behind them
 BETWEEN_LINES, BETWEEN_BYTES = 50_000, 32 * 2**20  # of validations in between
 FEW = 2_000  # lines of validations in a block
 DENSE_BYTES = 2**16  # what is kept of a block that holds more
-MAX_SHAPES = 64
-MAX_LAYOUTS, LAYOUT_BYTES = 4_096, 512  # layouts remembered, and how long their lines may be
+TOGETHER_LINES = 4_096
 ENOUGH_DECIMALS = 4  # of a number that nothing ends: trainers print four or more
 _DECIMALS = re.compile(rb"\.([0-9]{0,18})$")
 _FRACTION = re.compile(rb"\.([0-9]{1,18})")
 _DIGITS = re.compile(rb"[0-9]+")
 _STOPPED = re.compile(rb"stopping_early: ?wallclock_cap")
-
-
-class HeardLine(NamedTuple):
-    """A line: a result (form and reading), or a later one. shape, rank: of what stands before it."""
-
-    form: LinePattern | None
-    reading: Reading | None
-    shape: bytes = b""
-    rank: bytes = b""
-    later: LaterResult | None = None
-
-
-class _Known(NamedTuple):
-    """What is known of every line of one layout."""
-
-    layout: Layout | None = None
-    front: bytes = b""
-    rank: slice = slice(0)
-    later: LaterLayout | None = None
-
-
-_CHATTER = _Known()
 
 
 @dataclass(slots=True)
@@ -82,9 +44,11 @@ class Heard:
     _late_bytes: int = 0
     _between: deque[bytes] = field(default_factory=deque)
     _between_bytes: int = 0
-    _shapes: dict[bytes, bytes] = field(default_factory=dict)
     _last_of: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
-    _layouts: dict[bytes, _Known] = field(default_factory=dict)
+    _layouts: Layouts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._layouts = Layouts(self.forms)
 
     def hear(self, block: bytes, *, is_cut: bool = False) -> None:
         """A block of whole lines; is_cut: a single one that nothing ends."""
@@ -118,52 +82,32 @@ class Heard:
             self._between_bytes -= len(self._between.popleft())
 
     def _catch_up(self) -> None:
-        for line in self._between:
-            self._keep(line)
-        self._between.clear()
+        while self._between:
+            self._keep([self._between.popleft() for _ in range(min(TOGETHER_LINES, len(self._between)))])
         self._between_bytes = 0
         while self._late:
             self._read(self._late.popleft())
         self._late_bytes = 0
 
     def _read(self, block: bytes, *, is_cut: bool = False) -> None:
-        for line in result_lines(block, self.wanted):
-            self._lines += 1
-            if b"stopping_early" in line and _STOPPED.search(line):
-                self.stopped_by_clock = True
-            if is_cut and self._ends_inside(line):
-                self.cut_off = True
-            else:
-                self._keep(line)
+        lines = list(result_lines(block, self.wanted))
+        self._lines += len(lines)
+        if b"stopping_early" in block and any(map(_STOPPED.search, lines)):
+            self.stopped_by_clock = True
+        if is_cut and any(map(self._ends_inside, lines)):
+            self.cut_off = True
+        else:
+            self._keep(lines)
 
-    def _keep(self, line: bytes) -> None:
-        text = plain(line)
-        key = same_layout(text)
-        known = self._layouts.get(key) if key is not None else None
-        if known is None:
-            known = self._lay_out(text)
-            if key is not None and len(key) <= LAYOUT_BYTES:
-                if len(self._layouts) >= MAX_LAYOUTS:
-                    self._layouts.clear()
-                self._layouts[key] = known
-        layout, front, rank, later = known
-        if layout is None:
-            if later is not None:
-                self._kept.append(HeardLine(None, None, later=later.result(text)))
-            return
-        if layout.fields is None or layout.in_part:
-            self.unread[front] += 1
-            self.last_unread = line
-        if layout.fields is not None:
-            self._last_of[layout.form.kind, layout.form.anchor] = line
-            self._kept.append(HeardLine(layout.form, layout.reading(text), front, text[rank]))
-
-    def _lay_out(self, text: bytes) -> _Known:
-        if (layout := lay_out(text, self.forms)) is not None:
-            prefix = text[: layout.at]
-            return _Known(layout, self._shape(prefix), rank_span(prefix))
-        later = lay_out_later(text)
-        return _CHATTER if later is None else _Known(later=later)
+    def _keep(self, lines: list[bytes]) -> None:
+        for line, text, known in self._layouts.read(lines):
+            if known.is_odd:
+                self.unread[known.front] += 1
+                self.last_unread = line
+            if (heard := known.heard(text)) is not None:
+                self._kept.append(heard)
+                if heard.form is not None:
+                    self._last_of[heard.form.kind, heard.form.anchor] = line
 
     def _ends_inside(self, line: bytes) -> bool:
         """Whether a line that nothing ends may end inside its number."""
@@ -180,13 +124,6 @@ class Heard:
         if before is None:
             return _decimals(line) < ENOUGH_DECIMALS
         return _DIGITS.sub(b"#", line) != _DIGITS.sub(b"#", before) or _decimals(line) < _decimals(before)
-
-    def _shape(self, prefix: bytes) -> bytes:
-        """The shape of a prefix, each object once; beyond MAX_SHAPES all are one."""
-        front = shape(prefix)
-        if front not in self._shapes and len(self._shapes) >= MAX_SHAPES:
-            front = b"..."
-        return self._shapes.setdefault(front, front)
 
 
 def _is_short_of_digits(line: bytes) -> bool:

@@ -34,6 +34,7 @@ _RANK = re.compile(  # torchrun's, mpirun's, srun's
     rb"(?i)(?:\[(?:default|rank|trainer|worker|node|gpu)[ :-]?[0-9]{1,6}\]:?"
     rb"|\[[0-9]{1,6},[0-9]{1,6}\]<std[a-z]{3}>:|\[?(?:rank |trainer-?|worker-?)?[0-9]{1,6}\]?[:|>])$"
 )
+_RANK_ENDS = (b"]", b":", b"|", b">")
 RANK_BYTES = 32
 _LETTER = re.compile(rb"[A-Za-z]")
 _FRONT = re.compile(
@@ -87,11 +88,12 @@ class LaterResult:
 class Tail(NamedTuple):
     """A field somewhere behind the head: its pattern, and what a line has that holds it, in small letters."""
 
-    literals: tuple[bytes, ...]
+    literals: tuple[bytes, bytes]  # the same twice where there is one
     pattern: re.Pattern[bytes]
 
     def search(self, line: bytes, lower: bytes, start: int) -> re.Match[bytes] | None:
-        return self.pattern.search(line, start) if any(literal in lower for literal in self.literals) else None
+        first, second = self.literals
+        return self.pattern.search(line, start) if first in lower or second in lower else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # one object each: compared, and looked up, by what it is
@@ -110,10 +112,11 @@ class LinePattern:
 
 _Field = tuple[int, int, int, Callable[[bytes], float]]  # which of a Reading, from where, to where, how it is read
 _READING = {field.name: number for number, field in enumerate(fields(Reading))}
+_NOTHING: list[float | None] = [None] * len(_READING)
 
 
 class Layout(NamedTuple):
-    """Where the numbers of a result stand: the same on every line that differs in its digits only (see same_layout).
+    """Where the numbers of a result stand: the same on every line that differs in its digits only.
 
     fields: None where the line only begins like a result; in_part: a loss of it is unreadable; at: where it begins.
     """
@@ -126,7 +129,7 @@ class Layout(NamedTuple):
     def reading(self, line: bytes) -> Reading | None:
         if self.fields is None:
             return None
-        values: list[float | None] = [None] * len(_READING)
+        values = _NOTHING.copy()
         for number, start, end, read in self.fields:
             values[number] = read(line[start:end])
         return Reading(*values)  # type: ignore[arg-type] # counts are read by int
@@ -156,32 +159,31 @@ class Found(NamedTuple):
     in_part: bool = False
 
 
-_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _NOWHERE = (-1, -1)
-_UNITS = {"time_s": "time_ms", "time_min": "time_ms"}
-_READ_BY: dict[str, Callable[[bytes], float]] = {
-    "step": int,
-    "total": int,
-    "time_s": lambda text: round(to_number(text) * 1_000, 3),
-    "time_min": lambda text: round(to_number(text) * 60_000, 3),
+_READ_BY: dict[str, tuple[int, Callable[[bytes], float] | None]] = {  # which of a Reading, and how; None: a number
+    **{name: (number, None) for name, number in _READING.items()},
+    "step": (_READING["step"], int),
+    "total": (_READING["total"], int),
+    "time_s": (_READING["time_ms"], lambda text: round(to_number(text) * 1_000, 3)),
+    "time_min": (_READING["time_ms"], lambda text: round(to_number(text) * 60_000, 3)),
 }
 _LOSSES = frozenset({"val_loss", "val_bpb", "val_avg_loss", "val_ema_loss", "train_loss"})
 _TAIL = {  # a field: what a line has that holds it, and how it is written
-    "val_loss": ("val_loss|val loss", rf"(?i:val[_ ]loss)(?:[:= ]{{1,3}}(?P<val_loss>{LOSS}))?"),
-    "val_bpb": ("val_bpb|val bpb", rf"(?i:val[_ ]bpb)(?:[:= ]{{1,3}}(?P<val_bpb>{LOSS}))?"),
-    "val_avg_loss": ("val_avg_loss:", rf"val_avg_loss:(?P<val_avg_loss>{LOSS})?"),
-    "val_ema_loss": ("val_ema_loss:", rf"val_ema_loss:(?P<val_ema_loss>{LOSS})?"),
-    "time_ms": ("train_time|t:", rf"(?:train_time[:= ]{{1,3}}|\bt:)(?P<time_ms>{ANY_NUMBER}) ?ms\b"),
-    "time_s": ("train_time", rf"train_time[:= ]{{1,3}}(?P<time_s>{ANY_NUMBER}) ?s\b"),
-    "time_min": ("train_time", rf"train_time[:= ]{{1,3}}(?P<time_min>{ANY_NUMBER}) ?m\b"),
-    "avg_ms": ("avg", rf"\b(?:step_)?avg[:= ]{{1,3}}(?P<avg_ms>{ANY_NUMBER}) ?ms\b"),
-    "iter_ms": ("time ", rf"\btime (?P<step_ms>{ANY_NUMBER}) ?ms\b"),
-    "took_ms": ("(took ", rf"\(took (?P<step_ms>{ANY_NUMBER}) ?ms\b"),
-    "bar_ms": ("ms |", rf"\| ?\(?(?P<step_ms>{ANY_NUMBER}) ms \|"),
-    "dt_ms": ("dt:", rf"\bdt: ?(?P<step_ms>{ANY_NUMBER}) ?ms\b"),
+    "val_loss": (("val_loss", "val loss"), rf"(?i:val[_ ]loss)(?:[:= ]{{1,3}}(?P<val_loss>{LOSS}))?"),
+    "val_bpb": (("val_bpb", "val bpb"), rf"(?i:val[_ ]bpb)(?:[:= ]{{1,3}}(?P<val_bpb>{LOSS}))?"),
+    "val_avg_loss": (("val_avg_loss:",), rf"val_avg_loss:(?P<val_avg_loss>{LOSS})?"),
+    "val_ema_loss": (("val_ema_loss:",), rf"val_ema_loss:(?P<val_ema_loss>{LOSS})?"),
+    "time_ms": (("train_time", "t:"), rf"(?:train_time[:= ]{{1,3}}|\bt:)(?P<time_ms>{ANY_NUMBER}) ?ms\b"),
+    "time_s": (("train_time",), rf"train_time[:= ]{{1,3}}(?P<time_s>{ANY_NUMBER}) ?s\b"),
+    "time_min": (("train_time",), rf"train_time[:= ]{{1,3}}(?P<time_min>{ANY_NUMBER}) ?m\b"),
+    "avg_ms": (("avg",), rf"\b(?:step_)?avg[:= ]{{1,3}}(?P<avg_ms>{ANY_NUMBER}) ?ms\b"),
+    "iter_ms": (("time ",), rf"\btime (?P<step_ms>{ANY_NUMBER}) ?ms\b"),
+    "took_ms": (("(took ",), rf"\(took (?P<step_ms>{ANY_NUMBER}) ?ms\b"),
+    "bar_ms": (("ms |",), rf"\| ?\(?(?P<step_ms>{ANY_NUMBER}) ms \|"),
+    "dt_ms": (("dt:",), rf"\bdt: ?(?P<step_ms>{ANY_NUMBER}) ?ms\b"),
 }
 _TAILS = {
-    name: Tail(tuple(literals.encode().split(b"|")), re.compile(pattern.encode()))
+    name: Tail((literals[0].encode(), literals[-1].encode()), re.compile(pattern.encode()))
     for name, (literals, pattern) in _TAIL.items()
 }
 
@@ -212,20 +214,19 @@ class Head(NamedTuple):
 
 @lru_cache(maxsize=64)
 def by_anchor(forms: tuple[LinePattern, ...]) -> dict[bytes, tuple[re.Pattern[bytes], tuple[Head, ...]]]:
-    """The heads by what their lines begin with, and what all lines have that one of these forms hears."""
+    """The heads by what their lines begin with, and what all lines have that one of these forms hears: its last group
+    is the number of the first head that a line has."""
     table = {}
     for anchor in {form.anchor for form in forms}:
         ours = [form for form in forms if form.anchor == anchor]
-        heads = [re.sub(rb"\(\?P<\w+>", b"(?:", form.pattern.pattern) for form in ours]
-        hears = re.compile(b"|".join(dict.fromkeys([*heads, *(form.begins.pattern for form in ours)])))
-        table[anchor] = (
-            hears,
-            tuple(
-                Head(head, tuple((group, name) for name, group in head.groupindex.items()), tuple(same))
-                for head in dict.fromkeys(form.pattern for form in ours)
-                if (same := [form for form in ours if form.pattern == head])
-            ),
+        heads = tuple(
+            Head(head, tuple((group, name) for name, group in head.groupindex.items()), tuple(same))
+            for head in dict.fromkeys(form.pattern for form in ours)
+            if (same := [form for form in ours if form.pattern == head])
         )
+        whole = [re.sub(rb"\(\?P<\w+>", b"(?:", head.pattern.pattern) + b"()" for head in heads]
+        hears = re.compile(b"|".join([*whole, *dict.fromkeys(form.begins.pattern for form in ours)]))
+        table[anchor] = (hears, heads)
     return table
 
 
@@ -234,11 +235,6 @@ def plain(line: bytes) -> bytes:
     if b"\x1b" in line:
         line = _ESCAPE.sub(b"", line)
     return line if len(line) <= READ_BYTES else line[:READ_BYTES].rstrip(_IN_A_NUMBER)
-
-
-def same_layout(line: bytes) -> bytes | None:
-    """What is equal for plain lines of one layout; None where a digit is more than a digit."""
-    return None if b"1.#" in line else line.translate(_ZEROS)
 
 
 def read_line(line: bytes, forms: tuple[LinePattern, ...]) -> Found | None:
@@ -254,16 +250,16 @@ def lay_out(line: bytes, forms: tuple[LinePattern, ...]) -> Layout | None:
     for number, anchor in enumerate(ANCHOR.finditer(line, 0, PREFIX_BYTES)):
         if number == MAX_ANCHORS:
             break
-        at, unread = anchor.start(), None
+        at = anchor.start()
         hears, heads = table.get(anchor[1] or b"", (None, ()))
-        if hears is None or hears.match(line, at) is None:
+        if hears is None or (heard := hears.match(line, at)) is None:
             continue
-        for head in heads:
-            if match := head.pattern.match(line, at):
-                if found := _lay_out(head, match, line, at):
-                    return found
-            elif unread is None:
-                unread = next((form for form in head.forms if form.begins.match(line, at)), None)
+        first = len(heads) if heard.lastindex is None else heard.lastindex - 1
+        for head in heads[first:]:
+            if (match := head.pattern.match(line, at)) and (found := _lay_out(head, match, line, at)):
+                return found
+        others = (form for head in heads if not head.pattern.match(line, at) for form in head.forms)
+        unread = next((form for form in others if form.begins.match(line, at)), None)
         if unread is not None and not _is_misplaced(unread, line[:at]):
             return Layout(unread, at, None)
     return None
@@ -282,23 +278,25 @@ def _lay_out(head: Head, match: re.Match[bytes], line: bytes, at: int) -> Layout
             break
     else:
         return None
-    spans = {name: match.span(group) for group, name in head.groups}
-    in_part = False
+    spans, in_part = {name: match.span(group) for group, name in head.groups}, False
     for tail in form.tail:
-        more = tail.search(line, lower, end)
-        if more is None:
+        if (more := tail.search(line, lower, end)) is None:
             continue
         if (name := more.lastgroup) is None:
             in_part = True
         elif spans.get(name, _NOWHERE) == _NOWHERE:
             spans[name] = more.span(name)
+    return Layout(form, at, _fields(spans, line), in_part)
+
+
+def _fields(spans: dict[str, tuple[int, int]], line: bytes) -> tuple[_Field, ...]:
     number = to_number if b"#" in line or b"(" in line else float  # 1.#QNAN, nan(ind)
-    fields = tuple(
-        (_READING[_UNITS.get(name, name)], start, end, _READ_BY.get(name, number))
-        for name, (start, end) in spans.items()
-        if start >= 0
-    )
-    return Layout(form, at, fields, in_part)
+    found = []
+    for name, (start, end) in spans.items():
+        if start >= 0:
+            index, read = _READ_BY[name]
+            found.append((index, start, end, read or number))
+    return tuple(found)
 
 
 def _is_misplaced(form: LinePattern, prefix: bytes) -> bool:
@@ -363,5 +361,7 @@ def _without_bars(prefix: bytes) -> bytes:
 def rank_span(prefix: bytes) -> slice:
     """Where the rank stands that a launcher put in front of a line, as it wrote it; empty for none."""
     text = prefix.rstrip()
+    if not text.endswith(_RANK_ENDS):
+        return slice(0)
     match = _RANK.search(text, max(0, len(text) - RANK_BYTES))
     return slice(0) if match is None or _LETTER.search(text, 0, match.start()) else slice(*match.span())

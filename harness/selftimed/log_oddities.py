@@ -3,7 +3,8 @@
 import itertools
 import math
 
-from .heard import Heard, HeardLine
+from .heard import Heard
+from .layouts import HeardLine
 from .training_log import LoggedRun
 
 SHOWN_CHARACTERS = 60  # of a line that could not be read

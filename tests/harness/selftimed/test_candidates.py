@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from harness.selftimed import candidates
 from harness.selftimed.candidates import HINT, result_lines
 from harness.selftimed.grammars import GRAMMARS, forms, literals
-from harness.selftimed.heard import Heard, HeardLine
+from harness.selftimed.heard import Heard
+from harness.selftimed.layouts import HeardLine
 from harness.selftimed.lines import LATER_LITERALS, rank_span, read_later, read_line, shape
 
 FORMS = forms(GRAMMARS)
@@ -58,6 +59,5 @@ def test_what_is_known_of_a_layout_is_what_each_line_says(lines: list[bytes], ol
         elif found is None and (later := read_later(line)) is not None:
             expected.append(HeardLine(None, None, later=later))
     heard = Heard(FORMS, WANTED, WANTED)
-    for line in lines:
-        heard._keep(line)
+    heard._keep(lines)
     assert repr(heard.lines()) == repr(expected)  # nan is not itself
