@@ -24,6 +24,7 @@ from .lines import (
 
 MAX_SHAPES = 64
 MAX_LAYOUTS, LAYOUT_BYTES = 4_096, 512  # layouts remembered, and how long their lines may be
+_NO_RANK = slice(0)
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 
 
@@ -42,7 +43,7 @@ class Known(NamedTuple):
 
     layout: Layout | None = None
     front: bytes = b""
-    rank: slice = slice(0)
+    rank: slice = _NO_RANK
     later: LaterLayout | None = None
     is_result: bool = False
     is_odd: bool = False
@@ -89,8 +90,11 @@ class Layouts:
 
     def _lay_out(self, text: bytes) -> Known:
         if (layout := lay_out(text, self.forms)) is not None:
-            prefix, is_result = text[: layout.at], layout.fields is not None
+            is_result = layout.fields is not None
             is_odd = layout.in_part or not is_result
+            if not layout.at:
+                return Known(layout, self._shape(b""), _NO_RANK, None, is_result, is_odd)
+            prefix = text[: layout.at]
             return Known(layout, self._shape(prefix), rank_span(prefix), None, is_result, is_odd)
         later = lay_out_later(text)
         return _CHATTER if later is None else Known(later=later)
