@@ -8,18 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .fronts import rank_span, shape
 from .lines import (
     READ_BYTES,
+    Heads,
     LaterLayout,
     LaterResult,
     Layout,
     LinePattern,
     Reading,
+    by_anchor,
     lay_out,
     lay_out_later,
     plain,
-    rank_span,
-    shape,
 )
 
 MAX_SHAPES = 64
@@ -65,8 +66,12 @@ class Layouts:
     """Reads lines in these forms. No line holds an end of a line, a carriage return neither."""
 
     forms: tuple[LinePattern, ...]
+    _table: dict[bytes, Heads] = field(init=False)
     _shapes: dict[bytes, bytes] = field(default_factory=dict)
     _known: dict[bytes, Known] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._table = by_anchor(self.forms)
 
     def read(self, lines: list[bytes]) -> Iterator[tuple[bytes, bytes, Known]]:
         """Each line, what is read of it, and what is known of those like it."""
@@ -89,7 +94,7 @@ class Layouts:
             yield line, text, known
 
     def _lay_out(self, text: bytes) -> Known:
-        if (layout := lay_out(text, self.forms)) is not None:
+        if (layout := lay_out(text, self._table)) is not None:
             is_result = layout.fields is not None
             is_odd = layout.in_part or not is_result
             if not layout.at:

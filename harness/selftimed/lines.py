@@ -18,29 +18,19 @@ ANY_NUMBER = rf"[+-]?(?:{_NO_FINITE}|{_DIGITS})"
 LOSS = ANY_NUMBER + r"(?![\w#]|[.,][\w#])"  # all of it: 3,27 or 0x3 or 3.2.1 is no 3
 COUNT = r"[0-9]{1,12}"
 PREFIX_BYTES = 256  # how far into a line a result may begin
+ANCHOR_BYTES = 64  # an anchor, and what is seen from it
+SHORT_BYTES = 100  # of a line: an expression of many words looks at so many sooner than each word does
 MAX_ANCHORS = 5  # places of a line where a result is looked for
 READ_BYTES = 2_048  # of a line, without its escapes; what stands behind is not looked at
 LABEL_CHARACTERS = 60
 MAX_LATER = 32  # results without a step that are kept of one run, the last ones
 ANCHOR = re.compile(  # begins with a set of bytes, for speed
     rb"[sSiv0-9](?s:(?<![\w\"'`{(<.%-].))(?:(?<=s)(?:tep[: ]|:)|(?<=S)tep |(?<=i)ter(?:_dt)? |(?<=v)al loss "
-    rb"|(?<=[0-9])(?s:(?<![/=].)(?<![a-z]:.))[0-9]{0,11}/(?=[0-9]))"
+    rb"|(?<=[0-9])(?s:(?<![/=].)(?<![a-z]:.))[0-9]{0,11}/"
+    rb"(?=[0-9][^\s|]{0,48} (?:val|train)_loss))"  # not that of a progress bar
 )
 
 _ESCAPE = re.compile(rb"\x1b(?:\[[0-9;:?]{0,24}[A-Za-z]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?)")
-_BAR = re.compile(rb"[0-9]{1,3}%\|[^|]{0,200}+\|[^\]]{0,160}+\]\s*+")  # tqdm's, behind its description
-DESCRIPTION_BYTES = 80
-_NAMES = re.compile(
-    rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b(?s:(?<!\w...))"
-)
-_ZEROS = bytes.maketrans(b"123456789", b"000000000")
-_RANK = re.compile(  # torchrun's, mpirun's, srun's
-    rb"(?i)(?:\[(?:default|rank|trainer|worker|node|gpu)[ :-]?[0-9]{1,6}\]:?"
-    rb"|\[[0-9]{1,6},[0-9]{1,6}\]<std[a-z]{3}>:|\[?(?:rank |trainer-?|worker-?)?[0-9]{1,6}\]?[:|>])$"
-)
-_RANK_ENDS = (b"]", b":", b"|", b">")
-RANK_BYTES = 32
-_LETTER = re.compile(rb"[A-Za-z]")
 _FRONT = re.compile(
     rb"(?:\[[^\]\n]{1,60}\]:?\s*"
     rb"|[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.,]{5,20}\s*|[0-9]{1,6}:\s+|[0-9]{9,11}\.[0-9]{1,9}\s+)+"
@@ -216,7 +206,13 @@ class Head(NamedTuple):
     groups: tuple[tuple[int, str], ...]
     forms: tuple[LinePattern, ...]
     words: tuple[bytes, ...]
+    any_word: re.Pattern[bytes]
     bare: LinePattern | None
+
+    def has_word(self, behind: bytes) -> bool:
+        if len(behind) < SHORT_BYTES:
+            return self.any_word.search(behind) is not None
+        return any(word in behind for word in self.words)
 
 
 class Heads(NamedTuple):
@@ -252,6 +248,7 @@ def _head(pattern: re.Pattern[bytes], forms: tuple[LinePattern, ...]) -> Head:
         tuple((group, name) for name, group in pattern.groupindex.items()),
         forms,
         tuple(words),
+        re.compile(b"|".join(map(re.escape, words)) or b"(?!)"),
         next((form for form in forms if not form.needs), None),
     )
 
@@ -266,15 +263,14 @@ def plain(line: bytes) -> bytes:
 def read_line(line: bytes, forms: tuple[LinePattern, ...]) -> Found | None:
     """The first result on a line, in the first form that it has; None for chatter."""
     line = plain(line)
-    layout = lay_out(line, forms)
+    layout = lay_out(line, by_anchor(forms))
     return layout and Found(layout.form, layout.reading(line), line[: layout.at], layout.in_part)
 
 
-def lay_out(line: bytes, forms: tuple[LinePattern, ...]) -> Layout | None:
-    """Where the first result of a plain line stands, in the first form that it has; None for chatter."""
-    table = by_anchor(forms)
-    for number, anchor in enumerate(ANCHOR.finditer(line, 0, PREFIX_BYTES)):
-        if number == MAX_ANCHORS:
+def lay_out(line: bytes, table: dict[bytes, Heads]) -> Layout | None:
+    """Where the first result of a plain line stands, in the first form of by_anchor that it has; None for chatter."""
+    for number, anchor in enumerate(ANCHOR.finditer(line, 0, PREFIX_BYTES + ANCHOR_BYTES)):
+        if number == MAX_ANCHORS or anchor.end() > PREFIX_BYTES:
             break
         at, text = anchor.start(), anchor[0]
         ours = table.get(b"" if text.endswith(b"/") else text)
@@ -301,7 +297,7 @@ def _lay_out(head: Head, match: re.Match[bytes], line: bytes, at: int) -> Layout
     end = match.end()
     spans = {name: match.span(group) for group, name in head.groups}
     behind = line[end:].lower()
-    if not [word for word in head.words if word in behind]:  # a third of the time of any()
+    if not head.has_word(behind):
         return None if head.bare is None else Layout(head.bare, at, _fields(spans, line))
     for form in head.forms:
         if not form.needs:
@@ -371,33 +367,3 @@ def lay_out_later(line: bytes) -> LaterLayout | None:
         if len(found) == 2:
             break
     return LaterLayout(label, found.get(b"loss"), found.get(b"bpb"))
-
-
-@lru_cache(maxsize=4_096)
-def shape(prefix: bytes) -> bytes:
-    """What stands before a result, so that two of one kind are equal: digits are `#`, a progress bar is nothing."""
-    if prefix in (b"", b"["):  # [step 5]
-        return b""
-    front = _NAMES.sub(b"Abc", _without_bars(prefix.removeprefix(b"\xef\xbb\xbf"))).translate(_ZEROS)
-    while b"00" in front:
-        front = front.replace(b"00", b"0")
-    return front.replace(b"0", b"#")
-
-
-def _without_bars(prefix: bytes) -> bytes:
-    if b"%|" not in prefix or b"]" not in prefix:
-        return prefix
-    rest, at = b"", 0
-    for bar in _BAR.finditer(prefix):
-        begins = max(at, prefix.rfind(b"|", at, bar.start()) + 1, bar.start() - DESCRIPTION_BYTES)
-        rest, at = rest + prefix[at:begins], bar.end()
-    return rest + prefix[at:]
-
-
-def rank_span(prefix: bytes) -> slice:
-    """Where the rank stands that a launcher put in front of a line, as it wrote it; empty for none."""
-    text = prefix.rstrip()
-    if not text.endswith(_RANK_ENDS):
-        return slice(0)
-    match = _RANK.search(text, max(0, len(text) - RANK_BYTES))
-    return slice(0) if match is None or _LETTER.search(text, 0, match.start()) else slice(*match.span())

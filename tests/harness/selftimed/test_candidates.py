@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from harness.selftimed import candidates
 from harness.selftimed.candidates import HINT, result_lines
+from harness.selftimed.fronts import rank_span, shape
 from harness.selftimed.grammars import GRAMMARS, forms, literals
 from harness.selftimed.heard import Heard
 from harness.selftimed.layouts import HeardLine
-from harness.selftimed.lines import LATER_LITERALS, rank_span, read_later, read_line, shape
+from harness.selftimed.lines import LATER_LITERALS, read_later, read_line
 
 FORMS = forms(GRAMMARS)
 WANTED = (*literals(GRAMMARS, with_train=True), *LATER_LITERALS)
