@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Bytes = np.ndarray[Any, np.dtype[np.uint8]]
     Places = np.ndarray[Any, np.dtype[np.bool_]]
 
-LARGE_BYTES = 2**16  # from here on the whole block is cheaper than its lines one by one, even all that are candidates
+LARGE_BYTES = 2**15  # from here on the whole block is cheaper than its lines one by one, even all that are candidates
 HINT = re.compile(  # what every line has that read_line or read_later hears; begins with a set of bytes, for speed
     rb"[sSiIvV0-9\x1b](?:(?<=\x1b)|(?<=[0-9])/[0-9]|(?<=[vV])(?i:al(?:idation)?[ _/]?(?:loss|bpb))"
     rb"|(?<=s)topping_early|(?<![\w\"'`{(<.%-][sSi])(?:(?<=s):|(?<=[sS])tep[: ]|(?<=i)ter[ _]))"

@@ -42,6 +42,7 @@ class Heard:
     _lines: int = 0
     _late: deque[bytes] = field(default_factory=deque)
     _late_bytes: int = 0
+    _last: bytearray = field(default_factory=bytearray)  # of what is late
     _between: deque[bytes] = field(default_factory=deque)
     _between_bytes: int = 0
     _last_of: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
@@ -59,8 +60,12 @@ class Heard:
             return
         if not any(literal in block for literal in self.wanted):
             return  # chatter does not push results out
-        self._late.append(block)
-        self._late_bytes += len(block)
+        self._last += block  # small pieces are one: what they cost may not depend on where they were cut
+        if len(self._last) < LATE_BYTES // 4:
+            return
+        self._late.append(bytes(self._last))
+        self._late_bytes += len(self._last)
+        self._last.clear()
         while self._late_bytes > LATE_BYTES and len(self._late) > 1:
             block = self._late.popleft()
             self._late_bytes -= len(block)
@@ -87,6 +92,8 @@ class Heard:
         self._between_bytes = 0
         while self._late:
             self._read(self._late.popleft())
+        self._read(bytes(self._last))
+        self._last.clear()
         self._late_bytes = 0
 
     def _read(self, block: bytes, *, is_cut: bool = False) -> None:

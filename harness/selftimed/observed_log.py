@@ -21,7 +21,7 @@ from .training_log import LoggedRun, TrainingLog
 
 MS = 1_000_000
 MAX_STAMPS, MAX_LINES = 150_000, 300_000  # stamps that are kept, and lines that are read to be stamped
-SHOWN_LINES = 64  # of a piece, the last ones, where there were more: for the display
+SHOWN_BYTES = 4_096  # of a piece, the last ones, where there were more: for the display
 SLACK_SHARE, SLACK_NS = 0.05, NS // 2  # a line is late by what printing, waking up and a busy machine take
 OUTSIDE_SHARE, OUTSIDE_NS = 0.1, NS  # time outside its own clock that is worth a sentence
 BURST_LINES, BURST_NS = 4, 20 * MS
@@ -80,10 +80,10 @@ class LineStamper:
 
     def _stamp(self, block: bytes, at_ns: int) -> Reading | None:
         wanted, last = literals(self.grammars, with_train=True), None
+        if self.lines > MAX_LINES and len(block) > SHOWN_BYTES:
+            block = block[block.find(b"\n", len(block) - SHOWN_BYTES) + 1 :]
         lines = [line for line in result_lines(block, wanted) if len(line) <= MAX_LINE_BYTES]
         self.lines += len(lines)
-        if self.lines > MAX_LINES:
-            lines = lines[-SHOWN_LINES:]
         for _, text, known in self._layouts.read(lines):
             heard = known.heard(text)
             if heard is None or heard.form is None or heard.reading is None:

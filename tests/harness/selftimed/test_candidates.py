@@ -1,5 +1,7 @@
 """Candidates of a log: whole blocks at once say what a slow, plainly right reading of the same lines says."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from harness.selftimed.grammars import GRAMMARS, forms, literals
 from harness.selftimed.heard import Heard
 from harness.selftimed.layouts import HeardLine
 from harness.selftimed.lines import LATER_LITERALS, read_later, read_line
+from harness.selftimed.logs import LogReader
 
 FORMS = forms(GRAMMARS)
 WANTED = (*literals(GRAMMARS, with_train=True), *LATER_LITERALS)
@@ -62,3 +65,41 @@ def test_what_is_known_of_a_layout_is_what_each_line_says(lines: list[bytes], ol
     heard = Heard(FORMS, WANTED, WANTED)
     heard._keep(lines)
     assert repr(heard.lines()) == repr(expected)  # nan is not itself
+
+
+ENCODINGS = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+TEXTS = st.lists(st.tuples(LINES | SEEDS, st.sampled_from([b"\n", b"\r\n", b"\r"])), min_size=1, max_size=8)
+
+
+@settings(max_examples=150)
+@given(TEXTS, ENCODINGS, st.lists(st.integers(0, 9_000), max_size=5), st.booleans(), st.integers(0, 2**32))
+def test_a_log_cut_anywhere_says_what_its_lines_say_one_by_one(
+    lines: list[tuple[bytes, bytes]], encoding: str, cuts: list[int], is_large: bool, noise: int
+) -> None:
+    """The reader, with its blocks, layouts and decoders, against each line alone, read as if no other had been."""
+    text = b"".join(line.replace(b"\xff", b"").replace(b"\0", b"") + end for line, end in [*lines, (b"", b"\n")])
+    raw = bytearray(text.decode(errors="replace").encode(encoding))
+    if encoding != "utf-8" and noise % 2 and len(raw) > 80:
+        raw[64 + noise % (len(raw) - 64)] = noise % 251  # behind what tells the encoding
+    borders = sorted({0, len(raw), *(cut % len(raw) for cut in cuts)})
+    pieces = [bytes(raw[a:b]) for a, b in itertools.pairwise(borders)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "LARGE_BYTES", 1 if is_large else 2**20)
+        reader = LogReader()
+        for piece in pieces:
+            reader.feed(piece)
+        reader.finish()
+    is_marked = encoding in ("utf-8-sig", "utf-16", "utf-32")
+    if not is_marked and encoding != "utf-8" and "utf-16" not in reader.odd:
+        return  # nothing says how it is encoded
+    plain = bytes(raw).decode(encoding, "replace").encode().replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    expected: list[tuple[object, object]] = []
+    for line in plain.split(b"\n"):
+        if not HINT.search(line) or not any(literal in line for literal in WANTED):
+            continue
+        found = read_line(line, FORMS)
+        if found is not None and found.reading is not None:
+            expected.append((found.reading, shape(found.prefix)))
+        elif found is None and (later := read_later(line)) is not None:
+            expected.append((later, b""))
+    assert repr([(one.reading or one.later, one.shape) for one in reader._heard.lines()]) == repr(expected)

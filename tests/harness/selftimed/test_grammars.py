@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.selftimed.candidates import HINT, result_lines
+from harness.selftimed.fronts import rank_span, shape
 from harness.selftimed.grammars import BY_NAME, GRAMMARS, MODDED_NANOGPT, Reading, forms, literals, read_line
-from harness.selftimed.lines import LATER_LITERALS, Found, LaterResult, rank_span, read_later, shape
+from harness.selftimed.lines import LATER_LITERALS, Found, LaterResult, read_later
 
 EVERY_FORM = forms(GRAMMARS)
 LINES = {  # one line per kind, with what it says
