@@ -105,6 +105,8 @@ class LogText:
         """The first bytes; says how they are encoded, and forgets that they were kept."""
         assert self._peeked is not None
         first, self._peeked = self._peeked, None
+        if first.removeprefix(codecs.BOM_UTF8).startswith(b"version https://git-lfs"):
+            self.odd["lfs-pointer"] = "this is a pointer of Git LFS instead of the log: run `git lfs pull`"
         even, uneven = first[0::2], first[1::2]
         for mark, encoding, key, sentence in _MARKS:
             if first.startswith(mark):
