@@ -14,11 +14,13 @@ Kind = Literal["text", "lines", "parquet"]
 MAX_LINE_BYTES = 2**26
 _HEAD_BYTES = 2**16
 _FIRST_LINES = 16
+_POINTER_BYTES = 1_024  # Git LFS takes nothing longer for a pointer
 _LINES_SUFFIXES = {".jsonl", ".ndjson"}
 _PACKED = {  # what they begin with
     b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip",
     b"\x04\x22\x4d\x18": "lz4", b"7z\xbc\xaf": "7-zip",
 }  # fmt: skip
+_LFS_POINTER = re.compile(rb"(?:\xef\xbb\xbf)?version https://git-lfs[^\r\n]*\r?\n(?:[^\r\n]*\r?\n)*?oid sha256:")
 _ARRAY = re.compile(rb'\s*\[\s*(?:\{\s*"|\{\s*\}|$)')
 _OBJECT = re.compile(rb'\s*\{\s*"')
 
@@ -26,13 +28,17 @@ _OBJECT = re.compile(rb'\s*\{\s*"')
 def kind_of(path: Path) -> Kind:
     """Whether `path` holds documents as lines of JSON, rows of Parquet, or text.
 
-    Raises DataError for what is packed, and for JSON that is not one object a line.
+    Raises DataError for what is packed, for a pointer of Git LFS, and for JSON that is not one object a line.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     packed = next((name for start, name in _PACKED.items() if head.startswith(start)), None)
     if packed is not None:
         raise DataError(f"{path}: expected text, JSON lines or Parquet, found a file packed by {packed}; unpack it.")
+    if _LFS_POINTER.match(head, 0, _POINTER_BYTES):
+        raise DataError(
+            f"{path}: expected text, JSON lines or Parquet, found a pointer of Git LFS; run `git lfs pull`."
+        )
     suffix = path.suffix.lower()
     if suffix == ".parquet" or head.startswith(b"PAR1"):
         return "parquet"

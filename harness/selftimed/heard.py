@@ -7,36 +7,23 @@ validations are kept where they are few.
 
 import re
 from collections import Counter, deque
-from collections.abc import Iterator
-from copy import copy
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import NamedTuple
 
-from .lines import HINT, Found, LaterResult, LinePattern, Reading, rank_label, read_later, read_line, shape
+from .candidates import result_lines
+from .layouts import HeardLine, Layouts
+from .lines import Found, LinePattern, read_later, read_line
 
 FIRST_LINES = 100_000  # that may carry results, read as they come
 LATE_BYTES = 2 * 2**20  # of text behind them
-BETWEEN_LINES = 50_000  # of validations in between
+BETWEEN_LINES, BETWEEN_BYTES = 50_000, 32 * 2**20  # of validations in between
 FEW = 2_000  # lines of validations in a block
 DENSE_BYTES = 2**16  # what is kept of a block that holds more
-MAX_SHAPES = 64
-MAX_EQUAL, EQUAL_BYTES = 4_096, 512  # lines remembered, so that equal ones are read once, and how long they may be
+TOGETHER_LINES = 4_096
 ENOUGH_DECIMALS = 4  # of a number that nothing ends: trainers print four or more
 _DECIMALS = re.compile(rb"\.([0-9]{0,18})$")
 _FRACTION = re.compile(rb"\.([0-9]{1,18})")
 _DIGITS = re.compile(rb"[0-9]+")
 _STOPPED = re.compile(rb"stopping_early: ?wallclock_cap")
-
-
-class HeardLine(NamedTuple):
-    """A line: a result (form and reading), or a later one. shape, rank: of what stands before it."""
-
-    form: LinePattern | None
-    reading: Reading | None
-    shape: bytes = b""
-    rank: bytes = b""
-    later: LaterResult | None = None
 
 
 @dataclass(slots=True)
@@ -55,10 +42,14 @@ class Heard:
     _lines: int = 0
     _late: deque[bytes] = field(default_factory=deque)
     _late_bytes: int = 0
-    _between: deque[bytes] = field(default_factory=lambda: deque(maxlen=BETWEEN_LINES))
-    _shapes: dict[bytes, bytes] = field(default_factory=dict)
+    _last: bytearray = field(default_factory=bytearray)  # of what is late
+    _between: deque[bytes] = field(default_factory=deque)
+    _between_bytes: int = 0
     _last_of: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
-    _equal: dict[bytes, tuple[HeardLine | None, bytes | None]] = field(default_factory=dict)
+    _layouts: Layouts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._layouts = Layouts(self.forms)
 
     def hear(self, block: bytes, *, is_cut: bool = False) -> None:
         """A block of whole lines; is_cut: a single one that nothing ends."""
@@ -69,8 +60,12 @@ class Heard:
             return
         if not any(literal in block for literal in self.wanted):
             return  # chatter does not push results out
-        self._late.append(block)
-        self._late_bytes += len(block)
+        self._last += block  # small pieces are one: what they cost may not depend on where they were cut
+        if len(self._last) < LATE_BYTES // 4:
+            return
+        self._late.append(bytes(self._last))
+        self._late_bytes += len(self._last)
+        self._last.clear()
         while self._late_bytes > LATE_BYTES and len(self._late) > 1:
             block = self._late.popleft()
             self._late_bytes -= len(block)
@@ -85,56 +80,41 @@ class Heard:
         self.forgotten = True
         if sum(map(block.count, self.telling)) > FEW and len(block) > DENSE_BYTES:
             block = block[block.find(b"\n", len(block) - DENSE_BYTES) + 1 :]  # its end, which may be the last of all
-        self._between.extend(result_lines(block, self.telling))
+        for line in result_lines(block, self.telling):
+            self._between.append(line)
+            self._between_bytes += len(line)
+        while len(self._between) > BETWEEN_LINES or self._between_bytes > BETWEEN_BYTES:
+            self._between_bytes -= len(self._between.popleft())
 
     def _catch_up(self) -> None:
-        for line in self._between:
-            self._keep(line)
-        self._between.clear()
+        while self._between:
+            self._keep([self._between.popleft() for _ in range(min(TOGETHER_LINES, len(self._between)))])
+        self._between_bytes = 0
         while self._late:
             self._read(self._late.popleft())
+        self._read(bytes(self._last))
+        self._last.clear()
         self._late_bytes = 0
 
     def _read(self, block: bytes, *, is_cut: bool = False) -> None:
-        for line in result_lines(block, self.wanted):
-            self._lines += 1
-            if b"stopping_early" in line and _STOPPED.search(line):
-                self.stopped_by_clock = True
-            if is_cut and self._ends_inside(line):
-                self.cut_off = True
-            else:
-                self._keep(line)
-
-    def _keep(self, line: bytes) -> None:
-        known = self._equal.get(line)
-        heard, unread = known or self._read_line(line)
-        if unread is not None:
-            self.unread[unread] += 1
-            self.last_unread = line
-        if heard is None:
-            return
-        if heard.form is not None:
-            self._last_of[heard.form.kind, heard.form.anchor] = line
-            if known is not None and heard.reading is not None:  # equal lines are two readings
-                heard = heard._replace(reading=copy(heard.reading))
-        self._kept.append(heard)
-
-    def _read_line(self, line: bytes) -> tuple[HeardLine | None, bytes | None]:
-        """What a line holds, and the shape of its front where a part of it, or all, is a result that is unreadable."""
-        found, heard, unread = read_line(line, self.forms), None, None
-        if found is None:
-            if (later := read_later(line)) is not None:
-                heard = HeardLine(None, None, later=later)
+        lines = list(result_lines(block, self.wanted))
+        self._lines += len(lines)
+        if b"stopping_early" in block and any(map(_STOPPED.search, lines)):
+            self.stopped_by_clock = True
+        if is_cut and any(map(self._ends_inside, lines)):
+            self.cut_off = True
         else:
-            front = self._shape(found.prefix)
-            unread = front if found.reading is None or found.in_part else None
-            if found.reading is not None:
-                heard = HeardLine(found.line, found.reading, front, rank_label(found.prefix))
-        if len(line) <= EQUAL_BYTES:
-            if len(self._equal) >= MAX_EQUAL:
-                self._equal.clear()
-            self._equal[line] = heard, unread
-        return heard, unread
+            self._keep(lines)
+
+    def _keep(self, lines: list[bytes]) -> None:
+        for line, text, known in self._layouts.read(lines):
+            if known.is_odd:
+                self.unread[known.front] += 1
+                self.last_unread = line
+            if (heard := known.heard(text)) is not None:
+                self._kept.append(heard)
+                if heard.form is not None:
+                    self._last_of[heard.form.kind, heard.form.anchor] = line
 
     def _ends_inside(self, line: bytes) -> bool:
         """Whether a line that nothing ends may end inside its number."""
@@ -152,13 +132,6 @@ class Heard:
             return _decimals(line) < ENOUGH_DECIMALS
         return _DIGITS.sub(b"#", line) != _DIGITS.sub(b"#", before) or _decimals(line) < _decimals(before)
 
-    def _shape(self, prefix: bytes) -> bytes:
-        """The shape of a prefix, each object once; beyond MAX_SHAPES all are one."""
-        front = shape(prefix)
-        if front not in self._shapes and len(self._shapes) >= MAX_SHAPES:
-            front = b"..."
-        return self._shapes.setdefault(front, front)
-
 
 def _is_short_of_digits(line: bytes) -> bool:
     """Whether a line ends in a number with fewer digits than the others on it, or with few where it stands alone."""
@@ -169,25 +142,3 @@ def _is_short_of_digits(line: bytes) -> bool:
 def _decimals(line: bytes) -> int:
     match = _DECIMALS.search(line.rstrip())
     return len(match[1]) if match else 0
-
-
-@lru_cache(maxsize=64)
-def _any_of(literals: tuple[bytes, ...]) -> re.Pattern[bytes]:
-    return re.compile(b"|".join(map(re.escape, literals)))
-
-
-def result_lines(block: bytes, wanted: tuple[bytes, ...]) -> Iterator[bytes]:
-    """The lines that may be results, in their order: those with a HINT that hold one of the literals.
-
-    Found in C over the whole block: no line that can be no result costs a step of Python.
-    """
-    if not any(literal in block for literal in wanted):
-        return
-    at, size, is_wanted = 0, len(block), _any_of(wanted).search
-    while (hint := HINT.search(block, at)) is not None:
-        start, end = block.rfind(b"\n", at, hint.start()) + 1 or at, block.find(b"\n", hint.start())
-        end = size if end == -1 else end
-        line = block[start:end]
-        if is_wanted(line):
-            yield line
-        at = end + 1

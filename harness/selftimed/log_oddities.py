@@ -3,10 +3,12 @@
 import itertools
 import math
 
-from .heard import Heard, HeardLine
+from .heard import Heard
+from .layouts import HeardLine
 from .training_log import LoggedRun
 
 SHOWN_CHARACTERS = 60  # of a line that could not be read
+_LOSSES = ("val_loss", "val_bpb", "val_avg_loss", "val_ema_loss", "train_loss")
 LATE_START = 0.25  # share of the steps before the first result
 
 
@@ -37,10 +39,14 @@ def about_run(
 ) -> None:  # fmt: skip
     """Note what does not fit together inside a run. One validation, at the end, is as usual as many."""
     points = run.validations or run.training
-    losses = [p.val_loss if run.validations else p.train_loss for p in points]
-    losses = [p.val_bpb if loss is None else loss for loss, p in zip(losses, points, strict=True)]
-    every = (x for p in points for x in (p.val_loss, p.val_bpb, p.val_avg_loss, p.val_ema_loss, p.train_loss))
-    if any(loss is not None and not math.isfinite(loss) for loss in every):
+    numbers = {name: [getattr(p, name) for p in points] for name in _LOSSES}
+    losses = [
+        bpb if loss is None else loss
+        for loss, bpb in zip(numbers["val_loss" if run.validations else "train_loss"], numbers["val_bpb"], strict=True)
+    ]
+    if not all(
+        math.isfinite(loss) for column in numbers.values() if any(column) for loss in column if loss is not None
+    ):
         odd.setdefault("loss-not-finite", f"run {number}: a loss is not a finite number")
     if any(loss is not None and loss < 0 for loss in losses):
         odd.setdefault("loss-negative", f"run {number}: a loss is below zero")
@@ -53,10 +59,13 @@ def about_run(
     times = [p.time_ms for p in points[1:] if p.time_ms is not None]
     if any(later < earlier for earlier, later in itertools.pairwise(times)):
         odd.setdefault("time-runs-backwards", f"run {number}: the training time falls from one line to the next")
-    by_step: dict[int | None, set[float | None]] = {}
-    for point, loss in zip(points, losses, strict=True):
-        by_step.setdefault(point.step, set()).add(loss)
-    twice = next((step for step, found in by_step.items() if len(found) > 1), None)
+    by_step: dict[int | None, float | None] = {}
+    other = {
+        p.step
+        for p, loss in zip(points, losses, strict=True)
+        if (known := by_step.setdefault(p.step, loss)) is not loss and known != loss
+    }
+    twice = next((step for step in by_step if step in other), None) if other else None
     if twice is not None:
         odd.setdefault("step-twice", f"run {number}: step {twice} is reported with different losses")
     if run.last.total is not None and not run.is_complete and not ends_by_clock:

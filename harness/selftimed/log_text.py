@@ -23,12 +23,53 @@ _IMPORT = re.compile(rb"^(?:import|from) \w", re.MULTILINE)
 _LIKE_RESULTS = re.compile(rb"^(?:[Ss]tep[ :]|iter|s:|val loss |[0-9]{1,12}/)", re.MULTILINE)
 _DASHES = re.compile(rb"^-{20,}[ \t\r]*$", re.MULTILINE)  # between the files of a source
 _MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig", "byte-order-mark", "the text begins with a byte order mark"),
-    (codecs.BOM_UTF32_LE, "utf-32", "utf-32", "the text is UTF-32"),
-    (codecs.BOM_UTF32_BE, "utf-32", "utf-32", "the text is UTF-32"),
-    (codecs.BOM_UTF16_LE, "utf-16", "utf-16", "the text is UTF-16, as PowerShell writes it"),
-    (codecs.BOM_UTF16_BE, "utf-16", "utf-16", "the text is UTF-16, as PowerShell writes it"),
+    (codecs.BOM_UTF8, "", "byte-order-mark", "the text begins with a byte order mark"),
+    (codecs.BOM_UTF32_LE, "utf-32-le", "utf-32", "the text is UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32-be", "utf-32", "the text is UTF-32"),
+    (codecs.BOM_UTF16_LE, "utf-16-le", "utf-16", "the text is UTF-16, as PowerShell writes it"),
+    (codecs.BOM_UTF16_BE, "utf-16-be", "utf-16", "the text is UTF-16, as PowerShell writes it"),
 )
+
+
+@dataclass(slots=True)
+class _Decoder:
+    """UTF-16 or UTF-32 in pieces becomes UTF-8; what is none becomes the mark of that, in whole pieces at once.
+
+    encoding: with its byte order. As the codec with errors="replace" has it, which calls Python for every error.
+    """
+
+    encoding: str
+    _rest: bytes = b""
+
+    def decode(self, chunk: bytes, *, final: bool) -> bytes:
+        text = self._rest + chunk
+        size = 2 if "16" in self.encoding else 4
+        whole = len(text) - len(text) % size
+        if size == 2 and whole and text[whole - 2 if "be" in self.encoding else whole - 1] & 0xFC == 0xD8:
+            whole -= 2  # the first half of a pair
+        text, rest = text[:whole], text[whole:]
+        last = rest.decode(self.encoding, "replace").encode() if final else b""
+        self._rest = b"" if final else rest
+        try:
+            return text.decode(self.encoding).encode() + last
+        except UnicodeDecodeError:
+            return _repaired(text, size, self.encoding).decode(self.encoding).encode() + last
+
+
+def _repaired(text: bytes, size: int, encoding: str) -> bytes:
+    """Whole units of UTF-16 or UTF-32; what stands for no character is replaced."""
+    import numpy as np  # here: hardly a log needs it
+
+    units = np.frombuffer(text, np.dtype(f"{'>' if 'be' in encoding else '<'}u{size}")).copy()
+    if size == 4:
+        units[(units > 0x10FFFF) | (units & ~np.uint32(0x7FF) == 0xD800)] = 0xFFFD
+    else:
+        first, second = units & 0xFC00 == 0xD800, units & 0xFC00 == 0xDC00
+        lone = first | second
+        lone[:-1] &= ~(first[:-1] & second[1:])
+        lone[1:] &= ~(first[:-1] & second[1:])
+        units[lone] = 0xFFFD
+    return units.tobytes()
 
 
 @dataclass(slots=True)
@@ -40,7 +81,7 @@ class LogText:
     _rest: bytes = b""
     _skipping: bool = False
     _peeked: bytes | None = b""
-    _decoder: codecs.IncrementalDecoder | None = None
+    _decoder: "_Decoder | None" = None
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         self.size += len(chunk)
@@ -49,13 +90,12 @@ class LogText:
             if len(self._peeked) < PEEKED_BYTES:
                 return
             chunk = self._open()
-        yield from self._lines(chunk if self._decoder is None else self._decoder.decode(chunk).encode())
+        yield from self._lines(self._decoded(chunk))
 
     def end(self) -> tuple[list[bytes], bytes]:
         """The blocks that are left, and the last line where nothing ends it."""
-        blocks = [] if self._peeked is None else list(self._lines(self._decoded(self._open(), final=True)))
-        if self._decoder is not None:
-            blocks += self._lines(self._decoded(b"", final=True))
+        first = b"" if self._peeked is None else self._open()
+        blocks = list(self._lines(self._decoded(first, final=True)))
         rest, self._rest = self._rest, b""
         if rest.endswith(b"\r"):
             return [*blocks, self._looked_at(rest[:-1] + b"\n")], b""
@@ -65,22 +105,23 @@ class LogText:
         """The first bytes; says how they are encoded, and forgets that they were kept."""
         assert self._peeked is not None
         first, self._peeked = self._peeked, None
+        if first.removeprefix(codecs.BOM_UTF8).startswith(b"version https://git-lfs"):
+            self.odd["lfs-pointer"] = "this is a pointer of Git LFS instead of the log: run `git lfs pull`"
         even, uneven = first[0::2], first[1::2]
         for mark, encoding, key, sentence in _MARKS:
             if first.startswith(mark):
                 self.odd[key] = sentence
-                self._decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
-                if encoding == "utf-8-sig":  # UTF-8 stays the bytes that it is
-                    self._decoder, first = None, first[len(mark) :]
-                return first
+                if encoding:  # UTF-8 stays the bytes that it is
+                    self._decoder = _Decoder(encoding)
+                return first[len(mark) :]
         for zeros, text, encoding in ((uneven, even, "utf-16-le"), (even, uneven, "utf-16-be")):
             if len(zeros) > 4 and not any(zeros) and all(text):
                 self.odd["utf-16"] = "the text is UTF-16 without a byte order mark"
-                self._decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+                self._decoder = _Decoder(encoding)
         return first
 
-    def _decoded(self, chunk: bytes, *, final: bool) -> bytes:
-        return chunk if self._decoder is None else self._decoder.decode(chunk, final).encode()
+    def _decoded(self, chunk: bytes, *, final: bool = False) -> bytes:
+        return chunk if self._decoder is None else self._decoder.decode(chunk, final=final)
 
     def _lines(self, chunk: bytes) -> Iterator[bytes]:
         if self._skipping:

@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from ..formats import numbers
 from ..formats.run import Finding
 from ..system.clock import NS
-from .grammars import Grammar, LinePattern, Reading, forms, literals, read_line
-from .heard import result_lines
-from .lines import rank_label, shape
+from .candidates import result_lines
+from .grammars import Grammar, LinePattern, Reading, forms, literals
+from .layouts import Layouts
 from .log_text import MAX_LINE_BYTES
 from .logs import LogReader
 from .record import MAX_POINTS, LaterClaim, ResultLine, SelfTimedClaim
 from .training_log import LoggedRun, TrainingLog
 
 MS = 1_000_000
-MAX_STAMPS = 150_000
+MAX_STAMPS, MAX_LINES = 150_000, 300_000  # stamps that are kept, and lines that are read to be stamped
+SHOWN_BYTES = 4_096  # of a piece, the last ones, where there were more: for the display
 SLACK_SHARE, SLACK_NS = 0.05, NS // 2  # a line is late by what printing, waking up and a busy machine take
 OUTSIDE_SHARE, OUTSIDE_NS = 0.1, NS  # time outside its own clock that is worth a sentence
 BURST_LINES, BURST_NS = 4, 20 * MS
@@ -47,12 +48,15 @@ class LineStamper:
     grammars: tuple[Grammar, ...]
     stamped: list[Stamped] = field(default_factory=list)
     reader: LogReader = field(init=False)
+    lines: int = 0  # that may carry results
+    _layouts: Layouts = field(init=False)
     _rest: bytes = b""
     _skipping: bool = False
     _last_ns: int = 0
 
     def __post_init__(self) -> None:
         self.reader = LogReader(self.grammars)
+        self._layouts = Layouts(forms(self.grammars))
 
     def feed(self, chunk: bytes, at_ns: int) -> Reading | None:
         """Bytes as they came. Returns the last result among them, for a display."""
@@ -75,15 +79,19 @@ class LineStamper:
         return log
 
     def _stamp(self, block: bytes, at_ns: int) -> Reading | None:
-        wanted, known, last = literals(self.grammars, with_train=True), forms(self.grammars), None
-        for line in result_lines(block, wanted):
-            found = read_line(line, known) if len(line) <= MAX_LINE_BYTES else None
-            if found is None or found.reading is None:
+        wanted, last = literals(self.grammars, with_train=True), None
+        if self.lines > MAX_LINES and len(block) > SHOWN_BYTES:
+            block = block[block.find(b"\n", len(block) - SHOWN_BYTES) + 1 :]
+        lines = [line for line in result_lines(block, wanted) if len(line) <= MAX_LINE_BYTES]
+        self.lines += len(lines)
+        for _, text, known in self._layouts.read(lines):
+            heard = known.heard(text)
+            if heard is None or heard.form is None or heard.reading is None:
                 continue
             if len(self.stamped) < MAX_STAMPS:
-                front = shape(found.prefix), rank_label(found.prefix)
-                self.stamped.append(Stamped(found.line, found.reading, front, at_ns, joined=last is not None))
-            last = found.reading
+                front = heard.shape, heard.rank
+                self.stamped.append(Stamped(heard.form, heard.reading, front, at_ns, joined=last is not None))
+            last = heard.reading
         return last
 
 
@@ -105,7 +113,7 @@ def read_observed_log(stamper: LineStamper, start_ns: int, end_ns: int) -> Obser
         known = ", ".join(grammar.name for grammar in stamper.grammars)
         silent = Finding.warning("no_result_lines", "no line of a known kind was printed", f"lines of {known}", "none")
         return ObservedLog(None, (), (silent, *oddities))
-    stamps = _stamps(log, stamper.stamped)
+    stamps = _stamps(log, stamper.stamped) if stamper.lines <= MAX_LINES else {}
     run, points = log.runs[-1], _points(log.runs[-1], stamps, start_ns)
     claim, slack_ns = _claim(log, run), SLACK_NS + int(log.grammar.time_digit_ms * MS)
     joined = [stamp for stamp in stamps.values() if stamp.joined]

@@ -14,6 +14,7 @@ from data.datasets import read_manifest
 from data.errors import DataError
 from data.shards import read_shard
 from data.tokenize import cutting, documents, gpt2
+from data.tokenize.kinds import kind_of
 from data.tokenize.order import Order
 from data.tokenize.tokenizing import tokenize
 from tests.data.conftest import Command
@@ -246,3 +247,13 @@ def test_the_command_says_what_it_left_out(tmp_path: Path, command: Command) -> 
     assert "1 documents could not be read and were left out: 1 of a.jsonl" in done.stdout, done.stderr
     told = json.loads(command("tokenize", *options, "--out", tmp_path / "z", "--skip-bad", "--json").stdout)
     assert (told["skipped_documents"], told["skipped"]) == (1, {"a.jsonl": 1})
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.parquet", "a"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_pointer_of_git_lfs_is_no_text(tmp_path: Path, name: str, end: str) -> None:
+    lines = ("version https://git-lfs.github.com/spec/v1", "oid sha256:4d7a2146", "size 12345", "")
+    for mark in ("", "\ufeff"):
+        (tmp_path / name).write_bytes((mark + end.join(lines)).encode())
+        with pytest.raises(DataError, match="git lfs pull"):
+            kind_of(tmp_path / name)

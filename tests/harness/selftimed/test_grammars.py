@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.selftimed.candidates import HINT, result_lines
+from harness.selftimed.fronts import rank_span, shape
 from harness.selftimed.grammars import BY_NAME, GRAMMARS, MODDED_NANOGPT, Reading, forms, literals, read_line
-from harness.selftimed.heard import result_lines
-from harness.selftimed.lines import HINT, LATER_LITERALS, Found, LaterResult, rank_label, read_later, shape
+from harness.selftimed.lines import LATER_LITERALS, Found, LaterResult, read_later
 
 EVERY_FORM = forms(GRAMMARS)
 LINES = {  # one line per kind, with what it says
@@ -176,10 +177,11 @@ def test_what_stands_before_a_result_does_not_hide_it(line: bytes, front: bytes)
 
 
 def test_ranks_are_told_from_stamps_and_epochs() -> None:
-    assert [rank_label(front) for front in (b"[default12]:", b"3: ", b"12:30:01 [rank0]: ", b"trainer-1  | ")] == [
-        b"[default12]:", b"3:", b"[rank0]:", b"",
-    ]  # fmt: skip
-    assert [rank_label(front) for front in (b"", b"2023-03-22 09:30:39 ", b"Epoch 3: ", b"loss at 3: ")] == [b""] * 4
+    fronts = (b"[default12]:", b"3: ", b"12:30:01 [rank0]: ", b"trainer-1  | ")
+    assert [front[rank_span(front)] for front in fronts] == [b"[default12]:", b"3:", b"[rank0]:", b""]
+    assert [front[rank_span(front)] for front in (b"", b"2023-03-22 09:30:39 ", b"Epoch 3: ", b"loss at 3: ")] == [
+        b""
+    ] * 4
 
 
 @pytest.mark.parametrize(
@@ -218,9 +220,9 @@ def test_the_table_is_consistent() -> None:
         for line in grammar.lines:
             assert line.literal.strip()
             assert line.pattern.pattern.startswith(re.escape(line.anchor))
-            for pattern in (line.pattern, *line.tail):
+            for pattern in (line.pattern, *(tail.pattern for tail in line.tail)):
                 assert set(pattern.groupindex) <= fields
-            assert not line.needs or any(line.needs in pattern.groupindex for pattern in line.tail)
+            assert not line.needs or line.needs in line.tail[0].pattern.groupindex
     assert {grammar.tried for grammar in MODDED_NANOGPT} == {"real logs"}
     assert set(literals(GRAMMARS, with_train=False)) < set(literals(GRAMMARS, with_train=True))
 

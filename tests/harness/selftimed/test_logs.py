@@ -297,6 +297,12 @@ def test_what_does_not_fit_is_named(forged: str, expected: str) -> None:
     assert expected in odd(read(HONEST + forged.encode()))
 
 
+def test_a_pointer_of_git_lfs_is_no_log_and_named() -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    for text in (pointer, b"\xef\xbb\xbf" + pointer.replace(b"\n", b"\r\n")):
+        assert "lfs-pointer" in odd(read(text))
+
+
 def test_invalid_utf8_is_named_and_read_around() -> None:
     log = read(b"caf\xe9\n" + HONEST)
     assert odd(log) == {"invalid-utf8"}
