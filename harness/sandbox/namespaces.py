@@ -10,18 +10,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from . import seccomp, software
+from . import seccomp, software, standing_copy
 from .policy import View
 
-CUDA_FILES = (
-    "/sys",
-    "/etc/OpenCL",
-    "/etc/vulkan",
-    "/usr/local/nvidia",
-    "/usr/local/cuda",
-    *(f"/usr/share/{name}" for name in ("nvidia", "glvnd", "vulkan", "egl", "libdrm")),  # drivers' settings
-    "/run/nvidia-persistenced",
-)
+CUDA_SERVICES = ("/sys", "/run/nvidia-persistenced")
+DEVICES = ("full", "null", "random", "tty", "urandom", "zero")  # the machine's, of those bubblewrap puts into /dev
 NEW_USER, NEW_PID = 0x10000000, 0x20000000  # CLONE_*
 FIRST_OWN_PID_MAX = (6, 14)  # Linux
 LEAST_PID_MAX = 301  # the kernel keeps 300 for itself
@@ -82,17 +75,19 @@ def command(view: View, argv: list[str], filter_fd: int | None, gate: Gate | Non
         arguments += ["--seccomp", str(filter_fd)]
     if gate is not None:
         arguments += ["--info-fd", str(gate.told_in), "--block-fd", str(gate.open_out)]
+    for name in DEVICES:  # their owner could note times and modes on them, for whoever looks at them anywhere
+        arguments += ["--remount-ro", f"/dev/{name}"]
     if view.cuda:
         arguments += _cuda_devices()
     size = str(view.limits.scratch_bytes)
     for place in ("/dev/shm", "/tmp"):  # noqa: S108 - inside, fresh ones
         arguments += ["--size", size, "--tmpfs", place]
-    arguments += software.mounts(view.python, view.packages)
+    arguments += _software(view)
     for path in view.hidden:
         arguments += ["--size", "4096", "--tmpfs", str(path)]
     arguments += ["--size", size, "--tmpfs", str(view.home)]
     for path in view.readable:
-        arguments += ["--ro-bind", str(path), str(path)]
+        arguments += ["--ro-bind", f"{view.own or ''}{path}", str(path)]
     for path in view.writable:
         arguments += ["--bind", str(path), str(path)]
     for folder in (*map(str, view.hidden), "/"):
@@ -100,11 +95,26 @@ def command(view: View, argv: list[str], filter_fd: int | None, gate: Gate | Non
     return [*arguments, "--chdir", str(view.home), "--", *argv]
 
 
+def _software(view: View) -> list[str]:
+    """What shows the system, the interpreter and its packages: the machine's files, or a copy of them."""
+    etc = [f"/etc/{name}" for name in software.ETC]
+    if view.software is None:
+        arguments = [*software.mounts(view.python, view.packages)]
+        for path in software.CUDA if view.cuda else ():
+            arguments += ["--ro-bind-try", path, path]
+    else:
+        others = (*view.hidden, *view.readable, *view.writable, view.home, *etc, "/dev", "/proc", "/tmp")  # noqa: S108
+        arguments = standing_copy.mounts(view.software, map(str, others))
+    for path in etc:
+        arguments += ["--ro-bind-try", f"{view.own or ''}{path}", path]
+    return arguments
+
+
 def _cuda_devices() -> list[str]:
     arguments: list[str] = []
     for device in sorted(Path("/dev").glob("nvidia*")):
         arguments += ["--dev-bind", str(device), str(device)]
-    for path in CUDA_FILES:
+    for path in CUDA_SERVICES:
         arguments += ["--ro-bind-try", path, path]
     return arguments
 

@@ -24,6 +24,7 @@ from ..formats.weights import WeightBuffer
 from ..sandbox import evaluator
 from ..sandbox.levels import View
 from ..sandbox.process_tree import ProcessTree
+from ..sandbox.standing_copy import StandingCopies
 from ..status import Status
 from ..system import clock, interrupts, processes
 from ..system.clock import NS
@@ -73,6 +74,7 @@ class EvaluatorSettings:
     device: str
     threads: int  # of each evaluator
     python: Path | None = None  # what the evaluators are started with; the judge has the referee's own
+    copies: StandingCopies = StandingCopies()  # of the files that each of them sees
 
 
 @dataclass(slots=True)
@@ -197,8 +199,8 @@ class _Exam:
     def start_pair(self) -> None:
         """Two fresh evaluators, which wait for what the judge says."""
         self.pair_trees, self._pair = [], []
-        for sock in self._theirs.pop(0):
-            tree = self._make_tree()
+        for side, sock in enumerate(self._theirs.pop(0)):
+            tree = self._make_tree(side)
             self.trees.append(tree)
             self.pair_trees.append(tree)
             self._pair.append(self._start_evaluator(tree, sock))
@@ -215,14 +217,14 @@ class _Exam:
             processes.kill_all([process.pid, *processes.tree(process.pid)])
             process.wait()
 
-    def _make_tree(self) -> ProcessTree:
-        """Evaluators share the track's limits in halves: they could signal each other at a common one."""
+    def _make_tree(self, side: int) -> ProcessTree:
+        """Evaluators share the track's limits in halves: they could signal each other at a common one. Nor do they have
+        a file in common, where there are copies."""
         settings = self.settings
         environment = settings.view.environment | KEPT_HEAP | {"OMP_NUM_THREADS": str(settings.threads)}
         limits = settings.view.limits.within_this_machine().shared_by(2)
-        return ProcessTree(
-            settings.level, replace(settings.view, environment=environment, evaluator=True, limits=limits)
-        )
+        view = replace(settings.view, environment=environment, evaluator=True, limits=limits)
+        return ProcessTree(settings.level, settings.copies.view(view, side))
 
     def _start_evaluator(self, tree: ProcessTree, sock: socket.socket) -> subprocess.Popen[bytes]:
         settings = self.settings
