@@ -5,10 +5,12 @@ is dropped, signals to whoever looks which pages are there. So each evaluator se
 and its packages, other files than the other evaluator's and than the ranks'. They stand in the user's cache folder from
 one run to the next, below a digest of what they were made from: `speedrun/software/DIGEST/{first,second}`.
 
-The digest takes the path, mode, size and modification time of every file, and where links lead. What goes unnoticed is
-a file whose content was replaced by as many bytes and whose old time was put back.
+The digest takes the path, mode, size and modification time of every file, and where links lead. That is half a second
+of a core, so it is taken anew only where a folder has another time than when it was last taken: a name came or went, as
+with every installer. What goes unnoticed is a file that somebody has written over in its place; then remove the copies.
 """
 
+import compileall
 import fcntl
 import hashlib
 import json
@@ -23,7 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from data.files import locked
+from data.files import locked, replace_file
 
 from ..errors import UserError
 from ..formats.observer import Observer
@@ -38,13 +40,27 @@ ROOM = 1.1  # times the bytes of the files
 QUIET_S = 2.0  # before somebody who watches is told
 TOLD_EVERY = 64  # files
 _FORM = "1"  # of the copies: another one makes others of them
-_LOCK, _ABOUT, _FOLDERS = "lock", "about.json", "folders"
+_LOCK, _ABOUT, _FOLDERS, _SEEN = "lock", "about.json", "folders.json", "seen.json"
 Found = dict[str, str | os.stat_result]
 """By path: where a link leads, or what a folder or file is. No path leads through a link."""
 
 
 class _LackingError(Exception):
     """Why there are no copies, in half a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be copied, and for whom."""
+
+    nodes: tuple[Node, ...]
+    python: Path | None  # the interpreter; None: this one
+    packages: tuple[str, ...] | None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Whose files these are: another state of them makes the copies of an earlier one useless."""
+        return {"python": str(software.prefixes(self.python)[0]), "packages": list(self.packages or ())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +87,12 @@ def held(view: View, other_place: Path, observer: Observer) -> Iterator[Standing
 
 def _held(view: View, other_place: Path, observer: Observer, stack: ExitStack) -> StandingCopies:
     lacking = "no folder can be written"
+    shown = (*software.links(), *software.nodes(view.python, view.packages), *software.of_cuda(view.cuda))
+    wanted = Wanted(shown, view.python, view.packages)
     try:
-        found = inventory((*software.links(), *software.nodes(view.python, view.packages), *software.of_cuda(view.cuda)))
-        about = {"python": str(software.prefixes(view.python)[0]), "packages": view.packages}
         for place in places(other_place):
             if (lacking := _problem(place)) == "":
-                folder = stack.enter_context(_in_use(place, found, about, observer))
+                folder = stack.enter_context(_in_use(place.resolve(), wanted, observer))
                 return StandingCopies(tuple(folder / side for side in SIDES))
     except (_LackingError, UserError) as error:
         return StandingCopies(lacking=str(error))
@@ -88,15 +104,18 @@ def _held(view: View, other_place: Path, observer: Observer, stack: ExitStack) -
 # ------------------------------------------------------------------------------------------------------------- content
 
 
-def inventory(nodes: Iterable[Node]) -> Found:
-    """Everything these nodes show, by path. A special file is nothing a program is made of, and stays out."""
+def inventory(nodes: Iterable[Node], *, bytecode: bool) -> Found:
+    """Everything these nodes show, by path. A special file is nothing a program is made of, and stays out.
+
+    bytecode: also what Python keeps in `__pycache__`, which comes and goes by itself.
+    """
     found: Found = {}
     for node in sorted(nodes, key=lambda node: node.link is None):  # links first: no path may lead through one
-        _add(node, found)
+        _add(node, found, bytecode)
     return found
 
 
-def _add(node: Node, found: Found) -> None:
+def _add(node: Node, found: Found, bytecode: bool) -> None:
     path = node.path
     if any(isinstance(found.get(str(parent)), str) for parent in Path(path).parents):
         path = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
@@ -107,15 +126,15 @@ def _add(node: Node, found: Found) -> None:
             status = os.stat(path)
             found[path] = status
             if stat.S_ISDIR(status.st_mode):
-                _add_all(path, found)
+                _add_all(path, found, bytecode)
     elif node.children:
         found.setdefault(path, os.stat(path))
         for child in node.children:
-            _add(child, found)
+            _add(child, found, bytecode)
 
 
-def _add_all(folder: str, found: Found) -> None:
-    """What lies in a folder and below it. Quick: there are 30,000 of these, and every run looks."""
+def _add_all(folder: str, found: Found, bytecode: bool) -> None:
+    """What lies in a folder and below it. Quick: it is tens of thousands of files, and every run looks."""
     waiting = [folder]
     while waiting:
         with suppress(PermissionError, FileNotFoundError), os.scandir(waiting.pop()) as entries:
@@ -123,8 +142,9 @@ def _add_all(folder: str, found: Found) -> None:
                 if entry.is_symlink():
                     found[entry.path] = os.readlink(entry.path)
                 elif entry.is_dir():
-                    found[entry.path] = entry.stat()
-                    waiting.append(entry.path)
+                    if bytecode or entry.name != "__pycache__":
+                        found[entry.path] = entry.stat()
+                        waiting.append(entry.path)
                 elif entry.is_file():
                     found[entry.path] = entry.stat()
 
@@ -169,23 +189,50 @@ def _problem(place: Path) -> str:
 
 
 @contextmanager
-def _in_use(place: Path, found: Found, about: dict[str, Any], observer: Observer) -> Iterator[Path]:
-    """The folder of whole copies of what was found, under a lock that keeps others from removing it."""
-    name, place = digest(found), place.resolve()
-    if (lock := _take(place / name)) is None:
+def _in_use(place: Path, wanted: Wanted, observer: Observer) -> Iterator[Path]:
+    """The folder of whole copies, under a lock that keeps others from removing it."""
+    folder = _unchanged(place, wanted)
+    lock = None if folder is None else _take(folder)
+    if folder is None or lock is None:
         with locked(place / _LOCK):  # whoever waits here finds what the other has made
             scratch.sweep(place)
-            lock = _take(place / name)
+            found = inventory(wanted.nodes, bytecode=False)
+            folder = place / digest(found)
+            lock = _take(folder)
             if lock is None:
-                _remove_unused(place, name, about)
-                _make(place, name, found, about, observer)
-                lock = _take(place / name)
-    if lock is None:
-        raise _LackingError(f"the copies at {place / name} are not what was made; remove that folder")
+                _remove_unused(place, folder.name, wanted)
+                _make(folder, wanted, observer)
+                lock = _take(folder)
+            if lock is None:
+                raise _LackingError(f"the copies at {folder} are not as they were made; remove that folder")
+            _note_times(folder, wanted, found)
     try:
-        yield place / name
+        yield folder
     finally:
         os.close(lock)
+
+
+def _unchanged(place: Path, wanted: Wanted) -> Path | None:
+    """The copies made from what is wanted, where no folder of it has changed since."""
+    key = _key(wanted)
+    for file in place.glob(f"*/{_SEEN}"):
+        with suppress(OSError, ValueError):
+            seen = json.loads(file.read_text())
+            if seen["key"] == key and all(os.stat(path).st_mtime_ns == time_ns for path, time_ns in seen["times"]):
+                return file.parent
+    return None
+
+
+def _note_times(folder: Path, wanted: Wanted, found: Found) -> None:
+    """As of when these copies are known to be those of what is wanted."""
+    single = {node.path for node in wanted.nodes}
+    times = [(path, what.st_mtime_ns) for path, what in found.items()
+             if not isinstance(what, str) and (stat.S_ISDIR(what.st_mode) or path in single)]  # fmt: skip
+    replace_file(folder / _SEEN, [json.dumps({"key": _key(wanted), "times": times}).encode()])
+
+
+def _key(wanted: Wanted) -> str:
+    return hashlib.sha256(repr(wanted).encode(errors="surrogateescape")).hexdigest()
 
 
 def _take(folder: Path) -> int | None:
@@ -214,14 +261,14 @@ def _is_whole(folder: Path) -> bool:
     return all(os.stat(f"{folder}/{side}{path}").st_mtime_ns == time_ns for side in SIDES for path, time_ns in known)
 
 
-def _remove_unused(place: Path, name: str, about: dict[str, Any]) -> None:
+def _remove_unused(place: Path, name: str, wanted: Wanted) -> None:
     """Make room: what nobody used for long, what the same interpreter looked like before, whose interpreter is gone."""
     for folder in place.iterdir():
         with suppress(OSError, ValueError), open(folder / _LOCK, "rb") as lock:
             made_for = json.loads((folder / _ABOUT).read_text())
             is_old = time.time() - os.fstat(lock.fileno()).st_mtime > UNUSED_S
             is_gone = not os.path.exists(made_for["python"])
-            if folder.name == name or is_old or is_gone or made_for == json.loads(json.dumps(about)):
+            if folder.name == name or is_old or is_gone or made_for == wanted.about:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 scratch.remove_tree(folder.rename(scratch.make_scratch(place, ".begun") / folder.name).parent)
 
@@ -229,18 +276,19 @@ def _remove_unused(place: Path, name: str, about: dict[str, Any]) -> None:
 # -------------------------------------------------------------------------------------------------------------- making
 
 
-def _make(place: Path, name: str, found: Found, about: dict[str, Any], observer: Observer) -> None:
+def _make(folder: Path, wanted: Wanted, observer: Observer) -> None:
     """Both copies, in their place by one rename. Raises OSError and _LackingError, and leaves nothing then."""
+    found = inventory(wanted.nodes, bytecode=True)
     progress = _Progress(observer, len(SIDES) * len(found))
-    _insist_on_room(place, found)
-    begun = scratch.Begun(place, name)
+    _insist_on_room(folder.parent, found)
+    begun = scratch.Begun(folder.parent, folder.name)
     try:
         for side in SIDES:
-            _copy(found, begun.path / side, progress)
+            _copy(found, begun.path / side, wanted.python is None, progress)
         times = [(path, what.st_mtime_ns) for path, what in found.items()
                  if not isinstance(what, str) and stat.S_ISDIR(what.st_mode)]  # fmt: skip
         (begun.path / _FOLDERS).write_text(json.dumps(times))
-        (begun.path / _ABOUT).write_text(json.dumps(about))
+        (begun.path / _ABOUT).write_text(json.dumps(wanted.about))
         (begun.path / _LOCK).touch()
         os.sync()  # now, and not while a clock runs
         begun.appear()
@@ -256,8 +304,11 @@ def _insist_on_room(place: Path, found: Found) -> None:
         raise _LackingError(f"two copies of the evaluators' files take {needed:,} bytes, and {place} has {free:,} free")
 
 
-def _copy(found: Found, root: Path, progress: "_Progress") -> None:
-    """A tree that holds what was found and nothing else; hard links stay, or one graphics driver would be many."""
+def _copy(found: Found, root: Path, is_ours: bool, progress: "_Progress") -> None:
+    """A tree that holds what was found; hard links stay, or one graphics driver would be many.
+
+    is_ours: of this interpreter, which then compiles what has no bytecode yet. Evaluators cannot: they may not write.
+    """
     linked: dict[tuple[int, int], str] = {}
     folders = []
     for path in sorted(found):  # a folder before what lies in it
@@ -275,6 +326,8 @@ def _copy(found: Found, root: Path, progress: "_Progress") -> None:
         else:
             del linked[what.st_dev, what.st_ino]
         progress.step()
+    if is_ours:
+        compileall.compile_dir(str(root), maxlevels=100, quiet=2, stripdir=str(root), prependdir="/")
     for target, what in reversed(folders):
         os.chmod(target, stat.S_IMODE(what.st_mode) | stat.S_IRWXU)
         os.utime(target, ns=(what.st_atime_ns, what.st_mtime_ns))
