@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,8 @@ def _execute(request: Request, folder: RunFolder, state: RunState, observer: Obs
         with (
             held,
             _workplace(request, folder, level) as place,
-            _copies(request, state, observer, place) as place.copies,
             started_judge(place.temporary / "home") as place.judge,
+            _copies(request, state, observer, place) as place.copies,  # while the judge gets ready
         ):
             state.relabelling = relabelling.draw(request.dataset.vocab_size) if request.relabel else None
             _make_or_verify_data(request, state, observer, place)
@@ -111,7 +111,7 @@ class _Workplace:
     entry: Path
     referee: Referee | None = None
     judge: JudgeProcess | None = None
-    copies: StandingCopies = StandingCopies()
+    copies: StandingCopies = field(default_factory=StandingCopies)
 
 
 def _make_or_verify_data(request: Request, state: RunState, observer: Observer, place: _Workplace) -> None:

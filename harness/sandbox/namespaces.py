@@ -14,7 +14,6 @@ from . import seccomp, software, standing_copy
 from .policy import View
 
 CUDA_SERVICES = ("/sys", "/run/nvidia-persistenced")
-DEVICES = ("full", "null", "random", "tty", "urandom", "zero")  # the machine's, of those bubblewrap puts into /dev
 NEW_USER, NEW_PID = 0x10000000, 0x20000000  # CLONE_*
 FIRST_OWN_PID_MAX = (6, 14)  # Linux
 LEAST_PID_MAX = 301  # the kernel keeps 300 for itself
@@ -69,14 +68,13 @@ class Gate:
 
 def command(view: View, argv: list[str], filter_fd: int | None, gate: Gate | None = None) -> list[str]:
     """bubblewrap and argv behind it. filter_fd: where it finds a compiled seccomp filter; gate: where it waits."""
-    arguments = [_bubblewrap(), "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    own = view.own and standing_copy.own_bubblewrap(view.own)
+    arguments = [str(own or _bubblewrap()), "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     arguments += ["--hostname", "localhost", "--proc", "/proc", "--dev", "/dev"]
     if filter_fd is not None:
         arguments += ["--seccomp", str(filter_fd)]
     if gate is not None:
         arguments += ["--info-fd", str(gate.told_in), "--block-fd", str(gate.open_out)]
-    for name in DEVICES:  # their owner could note times and modes on them, for whoever looks at them anywhere
-        arguments += ["--remount-ro", f"/dev/{name}"]
     if view.cuda:
         arguments += _cuda_devices()
     size = str(view.limits.scratch_bytes)

@@ -26,7 +26,7 @@ from ..sandbox.levels import View
 from ..sandbox.process_tree import ProcessTree
 from ..sandbox.standing_copy import StandingCopies
 from ..status import Status
-from ..system import clock, interrupts, processes
+from ..system import clock, interrupts, processes, scratch
 from ..system.clock import NS
 from .judge_process import JudgeProcess, started_judge
 
@@ -74,7 +74,7 @@ class EvaluatorSettings:
     device: str
     threads: int  # of each evaluator
     python: Path | None = None  # what the evaluators are started with; the judge has the referee's own
-    copies: StandingCopies = StandingCopies()  # of the files that each of them sees
+    copies: StandingCopies = field(default_factory=StandingCopies)  # of the files that each of them sees
 
 
 @dataclass(slots=True)
@@ -284,6 +284,8 @@ class _Exam:
             sock.close()
         for tree in self.trees:
             tree.close()
+            if tree.view.own is not None:
+                scratch.remove_tree(tree.view.own)
 
 
 def _listed(buffers: Sequence[WeightBuffer]) -> list[dict[str, Any]]:
