@@ -7,13 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from . import seccomp, software, standing_copy
+from . import seccomp, software
 from .policy import View
 
 CUDA_SERVICES = ("/sys", "/run/nvidia-persistenced")
+OWN_BUBBLEWRAP = "bwrap"  # in a view's own files
 NEW_USER, NEW_PID = 0x10000000, 0x20000000  # CLONE_*
 FIRST_OWN_PID_MAX = (6, 14)  # Linux
 LEAST_PID_MAX = 301  # the kernel keeps 300 for itself
@@ -68,8 +70,9 @@ class Gate:
 
 def command(view: View, argv: list[str], filter_fd: int | None, gate: Gate | None = None) -> list[str]:
     """bubblewrap and argv behind it. filter_fd: where it finds a compiled seccomp filter; gate: where it waits."""
-    own = view.own and standing_copy.own_bubblewrap(view.own)
-    arguments = [str(own or _bubblewrap()), "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    own = view.own and view.own / OWN_BUBBLEWRAP
+    program = str(own) if own and own.exists() else _bubblewrap()
+    arguments = [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     arguments += ["--hostname", "localhost", "--proc", "/proc", "--dev", "/dev"]
     if filter_fd is not None:
         arguments += ["--seccomp", str(filter_fd)]
@@ -102,10 +105,31 @@ def _software(view: View) -> list[str]:
             arguments += ["--ro-bind-try", path, path]
     else:
         others = (*view.hidden, *view.readable, *view.writable, view.home, *etc, "/dev", "/proc", "/tmp")  # noqa: S108
-        arguments = standing_copy.mounts(view.software, map(str, others))
+        arguments = _mounts(view.software, map(str, others))
     for path in etc:
         arguments += ["--ro-bind-try", f"{view.own or ''}{path}", path]
     return arguments
+
+
+def _mounts(root: Path, others: Iterable[str]) -> list[str]:
+    """Arguments for bubblewrap that show a copy where its originals lie, by as few mounts as can be.
+
+    others: paths at which something else will be mounted; the folders around them are not the copy's.
+    """
+    around = {str(parent) for path in others for parent in (Path(path), *Path(path).parents)}
+    return list(_shown(str(root), "", around))
+
+
+def _shown(root: str, folder: str, around: set[str]) -> Iterator[str]:
+    for entry in sorted(os.scandir(root + folder), key=lambda entry: entry.name):
+        path = f"{folder}/{entry.name}"
+        if entry.is_symlink():
+            yield from ("--symlink", os.readlink(entry.path), path)
+        elif entry.is_dir() and path in around:
+            yield from ("--dir", path)
+            yield from _shown(root, path, around)
+        else:
+            yield from ("--ro-bind", entry.path, path)
 
 
 def _cuda_devices() -> list[str]:
@@ -115,6 +139,18 @@ def _cuda_devices() -> list[str]:
     for path in CUDA_SERVICES:
         arguments += ["--ro-bind-try", path, path]
     return arguments
+
+
+def copy_bubblewrap(folder: Path) -> None:
+    """The program that makes a sandbox stays inside as process 1 and can be read there: one for each evaluator.
+
+    None where a copy may make no namespaces: some systems let only the program at its own place do so.
+    """
+    copy = folder / OWN_BUBBLEWRAP
+    shutil.copy(_bubblewrap(), copy)
+    argv = [str(copy), "--unshare-all", "--ro-bind", "/", "/", "true"]
+    if subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, check=False).returncode:
+        copy.unlink()
 
 
 def _bubblewrap() -> str:

@@ -19,7 +19,6 @@ import os
 import pwd
 import shutil
 import stat
-import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -32,7 +31,7 @@ from data.files import locked, replace_file
 from ..errors import UserError
 from ..formats.observer import Observer
 from ..system import interrupts, scratch
-from . import software
+from . import namespaces, software
 from .policy import View
 from .software import Node
 
@@ -43,7 +42,6 @@ QUIET_S = 2.0  # before somebody who watches is told
 TOLD_EVERY = 64  # files
 _FORM = "1"  # of the copies: another one makes others of them
 _LOCK, _ABOUT, _FOLDERS, _SEEN = "lock", "about.json", "folders.json", "seen.json"
-_BUBBLEWRAP = "bwrap"
 Found = dict[str, str | os.stat_result]
 """By path: where a link leads, or what a folder or file is. No path leads through a link."""
 
@@ -104,9 +102,6 @@ def _held(view: View, other_place: Path, observer: Observer, stack: ExitStack) -
     return StandingCopies(lacking=lacking)
 
 
-# ------------------------------------------------------------------------------------------------------------- content
-
-
 def inventory(nodes: Iterable[Node], *, bytecode: bool) -> Found:
     """Everything these nodes show, by path. A special file is nothing a program is made of, and stays out.
 
@@ -164,9 +159,6 @@ def digest(found: Found) -> str:
         else:
             lines.append(f"{path}\0{what.st_mode} {what.st_size} {what.st_mtime_ns}")
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:32]
-
-
-# ---------------------------------------------------------------------------------------------------- where they stand
 
 
 def places(other: Path) -> list[Path]:
@@ -281,9 +273,6 @@ def _remove_unused(place: Path, name: str, wanted: Wanted) -> None:
                 scratch.remove_tree(folder.rename(scratch.make_scratch(place, ".begun") / folder.name).parent)
 
 
-# -------------------------------------------------------------------------------------------------------------- making
-
-
 def _make(folder: Path, wanted: Wanted, observer: Observer) -> None:
     """Both copies, in their place by one rename. Raises OSError and _LackingError, and leaves nothing then."""
     found = inventory(wanted.nodes, bytecode=True)
@@ -389,30 +378,6 @@ class _Progress:
             self._observer.tick()
 
 
-# ------------------------------------------------------------------------------------------------------------- showing
-
-
-def mounts(root: Path, others: Iterable[str]) -> list[str]:
-    """Arguments for bubblewrap that show a copy where its originals lie, by as few mounts as can be.
-
-    others: paths at which something else will be mounted; the folders around them are not the copy's.
-    """
-    around = {str(parent) for path in others for parent in (Path(path), *Path(path).parents)}
-    return list(_shown(str(root), "", around))
-
-
-def _shown(root: str, folder: str, around: set[str]) -> Iterator[str]:
-    for entry in sorted(os.scandir(root + folder), key=lambda entry: entry.name):
-        path = f"{folder}/{entry.name}"
-        if entry.is_symlink():
-            yield from ("--symlink", os.readlink(entry.path), path)
-        elif entry.is_dir() and path in around:
-            yield from ("--dir", path)
-            yield from _shown(root, path, around)
-        else:
-            yield from ("--ro-bind", entry.path, path)
-
-
 def _own(view: View) -> Path:
     """A folder of copies, at their own paths, of the few small files that change from run to run or day to day."""
     folder = scratch.make_scratch(view.home.parent)
@@ -423,17 +388,5 @@ def _own(view: View) -> Path:
             shutil.copytree(path, target, symlinks=True)
         elif path.exists():
             shutil.copy2(path, target)
-    if (program := shutil.which("bwrap")) is not None and not _works(Path(shutil.copy(program, folder / _BUBBLEWRAP))):
-        (folder / _BUBBLEWRAP).unlink()
+    namespaces.copy_bubblewrap(folder)
     return folder
-
-
-def _works(bubblewrap: Path) -> bool:
-    """Whether a copy may make namespaces: some systems let only the program at its own place do so."""
-    argv = [str(bubblewrap), "--unshare-all", "--ro-bind", "/", "/", "true"]
-    return subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, check=False).returncode == 0
-
-
-def own_bubblewrap(folder: Path) -> Path | None:
-    """The program an evaluator's sandbox is made by, which stays inside as process 1 and can be read there."""
-    return folder / _BUBBLEWRAP if (folder / _BUBBLEWRAP).exists() else None
