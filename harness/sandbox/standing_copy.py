@@ -11,7 +11,6 @@ with every installer. What goes unnoticed is a file that somebody has written ov
 """
 
 import compileall
-import ctypes
 import fcntl
 import hashlib
 import json
@@ -28,9 +27,9 @@ from typing import Any
 
 from data.files import locked, replace_file
 
-from ..errors import UserError
+from ..errors import RunFailure, UserError
 from ..formats.observer import Observer
-from ..system import interrupts, scratch
+from ..system import interrupts, scratch, whereabouts
 from . import namespaces, software
 from .policy import View
 from .software import Node
@@ -40,6 +39,8 @@ UNUSED_S = 30 * 86400  # after which a copy is removed, when another is made
 ROOM = 1.1  # times the bytes of the files
 QUIET_S = 2.0  # before somebody who watches is told
 TOLD_EVERY = 64  # files
+LARGE = 2**20  # bytes of a file that is on the disk before a clock runs: nine tenths of all bytes, a hundredth of files
+BYTECODE = "__pycache__"
 _FORM = "1"  # of the copies: another one makes others of them
 _LOCK, _ABOUT, _FOLDERS, _SEEN = "lock", "about.json", "folders.json", "seen.json"
 Found = dict[str, str | os.stat_result]
@@ -95,6 +96,8 @@ def _held(view: View, other_place: Path, observer: Observer, stack: ExitStack) -
             if (lacking := _problem(place)) == "":
                 folder = stack.enter_context(_in_use(place.resolve(), wanted, observer))
                 return StandingCopies(tuple(folder / side for side in SIDES))
+    except RunFailure:  # somebody has stopped the run
+        raise
     except (_LackingError, UserError) as error:
         return StandingCopies(lacking=str(error))
     except OSError as error:
@@ -105,7 +108,7 @@ def _held(view: View, other_place: Path, observer: Observer, stack: ExitStack) -
 def inventory(nodes: Iterable[Node], *, bytecode: bool) -> Found:
     """Everything these nodes show, by path. A special file is nothing a program is made of, and stays out.
 
-    bytecode: also what Python keeps in `__pycache__`, which comes and goes by itself.
+    bytecode: also what Python keeps in BYTECODE, which comes and goes by itself.
     """
     found: Found = {}
     for node in sorted(nodes, key=lambda node: node.link is None):  # links first: no path may lead through one
@@ -119,6 +122,8 @@ def _add(node: Node, found: Found, bytecode: bool) -> None:
         path = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
     if node.link is not None:
         found.setdefault(path, node.link)
+    elif os.path.basename(path) == BYTECODE and not bytecode:
+        return
     elif node.shown:
         with suppress(FileNotFoundError):
             status = os.stat(path)
@@ -140,7 +145,7 @@ def _add_all(folder: str, found: Found, bytecode: bool) -> None:
                 if entry.is_symlink():
                     found[entry.path] = os.readlink(entry.path)
                 elif entry.is_dir():
-                    if bytecode or entry.name != "__pycache__":
+                    if bytecode or entry.name != BYTECODE:
                         found[entry.path] = entry.stat()
                         waiting.append(entry.path)
                 elif entry.is_file():
@@ -198,11 +203,11 @@ def _in_use(place: Path, wanted: Wanted, observer: Observer) -> Iterator[Path]:
             scratch.sweep(place)
             found = inventory(wanted.nodes, bytecode=False)
             folder = place / digest(found)
-            lock = _take(folder)
+            lock = _take(folder, found)
             if lock is None:
                 _remove_unused(place, folder.name, wanted)
                 _make(folder, wanted, observer)
-                lock = _take(folder)
+                lock = _take(folder, found)
             if lock is None:
                 raise _LackingError(f"the copies at {folder} are not as they were made; remove that folder")
             _note_times(folder, wanted, found)
@@ -232,18 +237,19 @@ def _note_times(folder: Path, wanted: Wanted, found: Found) -> None:
 
 
 def _key(wanted: Wanted) -> str:
-    return hashlib.sha256(repr(wanted).encode(errors="surrogateescape")).hexdigest()
+    """Of what is wanted since this machine was started: where it crashed, files may have lost their content."""
+    return hashlib.sha256(f"{whereabouts.boot_id()} {wanted}".encode(errors="surrogateescape")).hexdigest()
 
 
-def _take(folder: Path) -> int | None:
-    """A descriptor that holds whole copies; None where there are none."""
+def _take(folder: Path, found: Found | None = None) -> int | None:
+    """A descriptor that holds whole copies, down to the files where these are given; None where there are none."""
     try:
         lock = os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_SH)
-        if os.path.samestat(os.fstat(lock), os.stat(folder / _LOCK)) and _is_whole(folder):
+        if os.path.samestat(os.fstat(lock), os.stat(folder / _LOCK)) and _is_whole(folder, found or {}):
             os.utime(lock)  # the last use
             return lock
     except FileNotFoundError:
@@ -255,10 +261,16 @@ def _take(folder: Path) -> int | None:
     return None
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_whole(folder: Path, found: Found) -> bool:
     """Whether no name came or went since the copies were made: some clean caches of what looks old to them."""
     known = json.loads((folder / _FOLDERS).read_text())
-    return all(os.stat(f"{folder}/{side}{path}").st_mtime_ns == time_ns for side in SIDES for path, time_ns in known)
+    files = [(path, what.st_size) for path, what in found.items()
+             if not isinstance(what, str) and stat.S_ISREG(what.st_mode) and os.access(path, os.R_OK)]  # fmt: skip
+    return all(
+        all(os.stat(f"{folder}/{side}{path}").st_mtime_ns == time_ns for path, time_ns in known)
+        and all(os.stat(f"{folder}/{side}{path}").st_size == size for path, size in files)
+        for side in SIDES
+    )
 
 
 def _remove_unused(place: Path, name: str, wanted: Wanted) -> None:
@@ -287,7 +299,6 @@ def _make(folder: Path, wanted: Wanted, observer: Observer) -> None:
         (begun.path / _FOLDERS).write_text(json.dumps(times))
         (begun.path / _ABOUT).write_text(json.dumps(wanted.about))
         (begun.path / _LOCK).touch()
-        _sync(begun.path)  # now, and not while a clock runs
         begun.appear()
     finally:
         begun.give_up()
@@ -349,13 +360,8 @@ def _copy_file(path: str, target: str, what: os.stat_result) -> None:
             raise _LackingError(f"{path} changed while it was copied")
         os.fchmod(copy.fileno(), stat.S_IMODE(what.st_mode) & 0o777)
         os.utime(copy.fileno(), ns=(what.st_atime_ns, what.st_mtime_ns))
-
-
-def _sync(folder: Path) -> None:
-    """All of the file system it lies on, at once: tens of thousands of files one by one take minutes."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    ctypes.CDLL(None).syncfs(descriptor)
-    os.close(descriptor)
+        if what.st_size >= LARGE:
+            os.fdatasync(copy.fileno())
 
 
 class _Progress:
