@@ -6,12 +6,14 @@ All but the last are of a handful of files; the copies of this machine's softwar
 
 import json
 import os
+import random
 import shutil
 import signal
 import stat
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from harness.formats.observer import Observer
 from harness.sandbox import belongings, levels, namespaces, software, standing_copy
 from harness.sandbox.policy import View
 from harness.sandbox.process_tree import ProcessTree
-from harness.sandbox.standing_copy import SIDES, Wanted
+from harness.sandbox.standing_copy import SIDES, StandingCopies, Wanted
 from harness.status import Status
 from harness.system import whereabouts
 
@@ -338,13 +340,18 @@ def evaluator_view(tmp_path: Path) -> View:
     return View(packages=("torch", "numpy", "triton"), readable=readable, home=tmp_path / "home", evaluator=True)
 
 
-def walked(view: View) -> Any:
+def run_in(view: View, program: str, *arguments: str | Path) -> str:
     tree = ProcessTree("namespaces", view)
     try:
-        return json.loads(tree.start([sys.executable, "-I", "-S", "-c", WALK]).communicate(timeout=300)[0])
+        process = tree.start([sys.executable, "-I", "-S", "-c", program, *map(str, arguments)])
+        return process.communicate(timeout=300)[0].decode()
     finally:
         tree.kill()
         tree.close()
+
+
+def walked(view: View) -> Any:
+    return json.loads(run_in(view, WALK))
 
 
 @pytest.mark.slow
@@ -362,3 +369,40 @@ def test_two_evaluators_have_no_file_in_common(evaluator_view: View, tmp_path: P
     shared, _, _ = walked(evaluator_view)
     again, _, _ = walked(evaluator_view)
     assert len({path for path in shared if shared[path] == again.get(path)}) > 10_000
+
+
+TALK = """
+import mmap, os, struct, sys
+side, path, bits = sys.argv[1:]
+with open(path, "rb") as file:
+    memory = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+memory.madvise(mmap.MADV_RANDOM)  # no page is read but those that are asked for
+if side == "sends":
+    told = sum(memory[(16 * (n // 15) + n % 15 + 1) * 4096] for n, bit in enumerate(bits) if bit == "1")
+else:
+    address = next(int(line.split("-")[0], 16) for line in open("/proc/self/maps") if line.rstrip().endswith(path))
+    told = sum(memory[n * 4096] for n in range(0, len(memory) // 4096, 16))  # with each, what is in memory around it
+    with open("/proc/self/pagemap", "rb") as pages:
+        pages.seek(address // 4096 * 8)
+        entries = struct.unpack(f"={len(memory) // 4096}Q", pages.read(len(memory) // 512))
+    present = ["01"[entry >> 63] for n, entry in enumerate(entries) if n % 16]
+    print("".join(present)[:len(bits)])
+"""
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_word_in_the_pages_of_a_file_reaches_nobody(evaluator_view: View, tmp_path: Path, copied: bool) -> None:
+    """By reading some pages of a file one evaluator can tell another 15 bits with every 64 kB: but of the same file."""
+    bits = format(random.Random(5).getrandbits(300), "0300b")
+    path = tmp_path / "source" / "ballast"
+    path.write_bytes(b"\1" * 4096 * 16 * 22)
+    copies = StandingCopies((tmp_path / "first", tmp_path / "second") if copied else ())
+    views = [replace(copies.view(evaluator_view, side), software=None) for side in range(2)]
+    for view in views:  # as after a start of the machine
+        with open(f"{view.own or ''}{path}", "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    heard = [run_in(view, TALK, side, path, bits) for view, side in zip(views, ("sends", "listens"), strict=True)][1]
+    if not copied and heard.strip() != bits:
+        pytest.skip("this kernel, or the file system of temporary files, does not show what is in memory so")
+    assert heard.strip() == ("0" * len(bits) if copied else bits)
