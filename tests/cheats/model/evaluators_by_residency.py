@@ -9,7 +9,7 @@ the library that the other one never sees; at `landlock` there is no pagemap (fa
 group: model
 catalogue: 36, 46
 status: caught
-ends: missed | finding causality | finding hidden_state
+ends: missed | finding causality | finding hidden_state | finding first_answer_changed
 ends at process: accepted
 track: target_val_loss=2.35
 """
