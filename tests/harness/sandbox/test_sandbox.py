@@ -143,7 +143,7 @@ def test_what_a_submission_sees(
 
 def check_namespaces(sight: Sight) -> None:
     assert sight.prepare["above"] == ["stage"]  # and not the hidden shards beside it
-    assert [found["home"] for found in sight.evaluators] == [[], []]
+    assert not any(found["home"] for found in sight.evaluators)
     for found in sight.everywhere:
         assert found["interfaces"] == ["lo"]
         assert found["exists"] == []  # no shard, no source of ours, no run
