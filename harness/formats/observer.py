@@ -12,6 +12,9 @@ class Observer:
     def written(self, done: int, total: int) -> None:
         """So many tokens of the run's own text are made; nothing is timed yet."""
 
+    def copied(self, done: int, total: int) -> None:
+        """So many of the evaluators' files are copied, in the phase COPY; there mostly is none."""
+
     def log(self, log: Log) -> None:
         """Rank 0 reports progress; untrusted numbers."""
 

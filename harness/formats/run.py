@@ -210,6 +210,7 @@ class RunRecord(Section):
     world_size: int
     device: Literal["cpu", "cuda"]
     sandbox: str | None
+    evaluator_files: Literal["copies", "shared"] | None = None  # whether evaluators saw the same files; None: older
     started_at: datetime
     finished_at: datetime | None = None
     owner: Owner

@@ -62,7 +62,7 @@ class Display(Observer):
         self._phase, self._budget_s, self._started_s = "", 0.0, time.monotonic()
         self._log: Log | None = None
         self._scored: tuple[int, int] | None = None
-        self._written: tuple[int, int] | None = None
+        self._written: tuple[int, int] | None = None  # of text, or of files
 
     def __enter__(self) -> "Display":
         if self._live:
@@ -86,6 +86,9 @@ class Display(Observer):
         self._scored = (done, total)
 
     def written(self, done: int, total: int) -> None:
+        self._written = (done, total)
+
+    def copied(self, done: int, total: int) -> None:
         self._written = (done, total)
 
     def tick(self) -> float:
@@ -118,13 +121,17 @@ class Display(Observer):
         line = Text.assemble(
             self._label, (f"{self._phase:<8}", "bold cyan"), f"{numbers.fixed(self._elapsed_s(), 1):>7} s "
         )
-        details = {"TEXT": self._writing, "TRAIN": self._training, "SCORE": self._scoring}.get(
+        details = {"COPY": self._copying, "TEXT": self._writing, "TRAIN": self._training, "SCORE": self._scoring}.get(
             self._phase, self._waiting
         )()
         return line.append("  ".join(details))
 
     def _waiting(self) -> list[str]:
         return [f"of at most {self._budget_s:g} s: building, compiling, warming up on synthetic shards"]
+
+    def _copying(self) -> list[str]:
+        done, total = self._written or (0, 1)
+        return [_bar(done / total), "two copies of the software that evaluators see, for this run and later ones"]
 
     def _writing(self) -> list[str]:
         done, total = self._written or (0, 1)

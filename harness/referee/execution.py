@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from ..formats.run import CurvePoint, RunRecord, Weights, full_disk_is_a_failure
 from ..formats.run_folder import RunFolder, close_abandoned
 from ..formats.submission import check_source, take_copy
 from ..formats.weights import WeightBuffer
-from ..sandbox import belongings, levels
+from ..sandbox import belongings, levels, standing_copy
 from ..sandbox.levels import Limits, View
 from ..sandbox.process_tree import ProcessTree
+from ..sandbox.standing_copy import StandingCopies
 from ..scoring import charges, preparation, relabelling
 from ..scoring.judge_process import JudgeProcess, started_judge
 from ..scoring.scorer import EvaluatorSettings, Scorer, ScoreRequest
@@ -76,6 +77,7 @@ def _execute(request: Request, folder: RunFolder, state: RunState, observer: Obs
             held,
             _workplace(request, folder, level) as place,
             started_judge(place.temporary / "home") as place.judge,
+            _copies(request, state, observer, place) as place.copies,  # while the judge gets ready
         ):
             state.relabelling = relabelling.draw(request.dataset.vocab_size) if request.relabel else None
             _make_or_verify_data(request, state, observer, place)
@@ -109,6 +111,7 @@ class _Workplace:
     entry: Path
     referee: Referee | None = None
     judge: JudgeProcess | None = None
+    copies: StandingCopies = field(default_factory=StandingCopies)
 
 
 def _make_or_verify_data(request: Request, state: RunState, observer: Observer, place: _Workplace) -> None:
@@ -145,6 +148,20 @@ def _workplace(request: Request, folder: RunFolder, level: str) -> Iterator[_Wor
             )
         finally:
             log.close()
+
+
+@contextmanager
+def _copies(request: Request, state: RunState, observer: Observer, place: _Workplace) -> Iterator[StandingCopies]:
+    """Files for each evaluator alone; where they cannot be had, the run says why and goes on with shared ones."""
+    if state.sandbox != levels.LEVELS[0]:
+        state.evaluator_files = "shared"
+        yield StandingCopies()
+        return
+    with standing_copy.held(place.view, request.runs_root, observer) as copies:
+        state.evaluator_files = "copies" if copies.folders else "shared"
+        if copies.lacking:
+            place.log.write(f"speedrun: both evaluators see the same files: {copies.lacking}\n".encode())
+        yield copies
 
 
 def _view(request: Request, folder: Path) -> View:
@@ -284,6 +301,7 @@ def _score(
         device=request.device,
         threads=len(machine.cores(track)),
         python=request.python,
+        copies=place.copies,
     )
     scorer = Scorer(settings, place.log, observer, place.judge)
     started_ns = clock.now_ns()

@@ -66,6 +66,7 @@ class RunState:
     """What is known of a run so far; a failure at any point records what there is."""
 
     sandbox: str | None = None
+    evaluator_files: Literal["copies", "shared"] | None = None
     data: dict[str, str] = field(default_factory=dict)
     language: str | None = None
     text: TextFacts | None = None
@@ -125,6 +126,7 @@ def closed(record: RunRecord, state: RunState, status: Status, sentence: str, tr
             "status": status,
             "sentence": sentence,
             "sandbox": state.sandbox,
+            "evaluator_files": state.evaluator_files,
             "finished_at": clock.utc_now(),
             "stamps": stamps,
             "phases": Phases.of(stamps, state.score_ns),

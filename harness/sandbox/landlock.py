@@ -75,7 +75,7 @@ def rules(view: View, version: int) -> list[tuple[Path, int]]:
         found += [(path, right) for c in PCI.glob("*") for path, right in ((c / "class", READ), (c / "net", READ_DIR))]
     if view.cuda:
         found += [(path, READ | WRITE | IOCTL & everything) for path in sorted(Path("/dev").glob("nvidia*"))]
-        found += [(Path(name), look) for name in namespaces.CUDA_FILES]
+        found += [(Path(name), look) for name in (*software.CUDA, *namespaces.CUDA_SERVICES)]
         found.append((Path("/dev/shm"), everything))  # noqa: S108 - NCCL's; a run could leave something there for the next
     return found
 

@@ -7,21 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from . import seccomp, software
 from .policy import View
 
-CUDA_FILES = (
-    "/sys",
-    "/etc/OpenCL",
-    "/etc/vulkan",
-    "/usr/local/nvidia",
-    "/usr/local/cuda",
-    *(f"/usr/share/{name}" for name in ("nvidia", "glvnd", "vulkan", "egl", "libdrm")),  # drivers' settings
-    "/run/nvidia-persistenced",
-)
+CUDA_SERVICES = ("/sys", "/run/nvidia-persistenced")
+OWN_BUBBLEWRAP = "bwrap"  # in a view's own files
 NEW_USER, NEW_PID = 0x10000000, 0x20000000  # CLONE_*
 FIRST_OWN_PID_MAX = (6, 14)  # Linux
 LEAST_PID_MAX = 301  # the kernel keeps 300 for itself
@@ -76,7 +70,9 @@ class Gate:
 
 def command(view: View, argv: list[str], filter_fd: int | None, gate: Gate | None = None) -> list[str]:
     """bubblewrap and argv behind it. filter_fd: where it finds a compiled seccomp filter; gate: where it waits."""
-    arguments = [_bubblewrap(), "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    own = view.own and view.own / OWN_BUBBLEWRAP
+    program = str(own) if own and own.exists() else _bubblewrap()
+    arguments = [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     arguments += ["--hostname", "localhost", "--proc", "/proc", "--dev", "/dev"]
     if filter_fd is not None:
         arguments += ["--seccomp", str(filter_fd)]
@@ -87,12 +83,12 @@ def command(view: View, argv: list[str], filter_fd: int | None, gate: Gate | Non
     size = str(view.limits.scratch_bytes)
     for place in ("/dev/shm", "/tmp"):  # noqa: S108 - inside, fresh ones
         arguments += ["--size", size, "--tmpfs", place]
-    arguments += software.mounts(view.python, view.packages)
+    arguments += _software(view)
     for path in view.hidden:
         arguments += ["--size", "4096", "--tmpfs", str(path)]
     arguments += ["--size", size, "--tmpfs", str(view.home)]
     for path in view.readable:
-        arguments += ["--ro-bind", str(path), str(path)]
+        arguments += ["--ro-bind", f"{view.own or ''}{path}", str(path)]
     for path in view.writable:
         arguments += ["--bind", str(path), str(path)]
     for folder in (*map(str, view.hidden), "/"):
@@ -100,13 +96,61 @@ def command(view: View, argv: list[str], filter_fd: int | None, gate: Gate | Non
     return [*arguments, "--chdir", str(view.home), "--", *argv]
 
 
+def _software(view: View) -> list[str]:
+    """What shows the system, the interpreter and its packages: the machine's files, or a copy of them."""
+    etc = [f"/etc/{name}" for name in software.ETC]
+    if view.software is None:
+        arguments = [*software.mounts(view.python, view.packages)]
+        for path in software.CUDA if view.cuda else ():
+            arguments += ["--ro-bind-try", path, path]
+    else:
+        others = (*view.hidden, *view.readable, *view.writable, view.home, *etc, "/dev", "/proc", "/tmp")  # noqa: S108
+        arguments = _mounts(view.software, map(str, others))
+    for path in etc:
+        arguments += ["--ro-bind-try", f"{view.own or ''}{path}", path]
+    return arguments
+
+
+def _mounts(root: Path, others: Iterable[str]) -> list[str]:
+    """Arguments for bubblewrap that show a copy where its originals lie, by as few mounts as can be.
+
+    others: paths at which something else will be mounted; the folders around them are not the copy's.
+    """
+    around = {str(parent) for path in others for parent in (Path(path), *Path(path).parents)}
+    return list(_shown(str(root), "", around))
+
+
+def _shown(root: str, folder: str, around: set[str]) -> Iterator[str]:
+    for entry in sorted(os.scandir(root + folder), key=lambda entry: entry.name):
+        path = f"{folder}/{entry.name}"
+        if entry.is_symlink():
+            yield from ("--symlink", os.readlink(entry.path), path)
+        elif entry.is_dir() and path in around:
+            yield from ("--dir", path)
+            yield from _shown(root, path, around)
+        else:
+            yield from ("--ro-bind", entry.path, path)
+
+
 def _cuda_devices() -> list[str]:
     arguments: list[str] = []
     for device in sorted(Path("/dev").glob("nvidia*")):
         arguments += ["--dev-bind", str(device), str(device)]
-    for path in CUDA_FILES:
+    for path in CUDA_SERVICES:
         arguments += ["--ro-bind-try", path, path]
     return arguments
+
+
+def copy_bubblewrap(folder: Path) -> None:
+    """The program that makes a sandbox stays inside as process 1 and can be read there: one for each evaluator.
+
+    None where a copy may make no namespaces: some systems let only the program at its own place do so.
+    """
+    copy = folder / OWN_BUBBLEWRAP
+    shutil.copy(_bubblewrap(), copy)
+    argv = [str(copy), "--unshare-all", "--ro-bind", "/", "/", "true"]
+    if subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, check=False).returncode:
+        copy.unlink()
 
 
 def _bubblewrap() -> str:

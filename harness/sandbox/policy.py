@@ -37,6 +37,8 @@ class View:
     hidden: tuple[Path, ...] = ()  # folders shown empty even where the system's are seen, but for what is readable
     writable: tuple[Path, ...] = ()  # keep what is written: of self-timed scripts; a TMPDIR of ranks
     home: Path  # an empty folder outside; inside, a fresh memory file system
+    software: Path | None = None  # a copy of what is shown of the machine, seen in its place (at `namespaces`)
+    own: Path | None = None  # a folder of copies of what is readable, seen in its place, likewise
     environment: dict[str, str] = field(default_factory=dict)
     cuda: bool = False
     pinned: bool = False  # to the cores it is started on, which are the track's

@@ -88,14 +88,18 @@ class ProcessTree:
         if self._python:
             environment["PATH"] = f"{os.path.dirname(self._python)}:{environment['PATH'].partition(':')[2]}"
         fds = (*pass_fds, *(() if self._filter is None else (self._filter,)), *(() if gate is None else gate.fds))
+        nothing, end = os.pipe()  # not /dev/null: what its owner notes on it, everybody sees
+        os.close(end)
         try:
             with interrupts.deferred():
                 self._process = subprocess.Popen(
-                    argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                    argv, env=environment, stdin=nothing, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                     pass_fds=fds, cwd=self.view.home, start_new_session=True, preexec_fn=self._enter,
                 )  # fmt: skip
         except subprocess.SubprocessError as error:
             raise RunFailure(Status.SANDBOX_FAILED, f"the {self.level} sandbox cannot be entered: {error}") from error
+        finally:
+            os.close(nothing)
         if gate is not None:
             gate.let_through()
         return self._process

@@ -5,10 +5,11 @@ Every child inherits it. Where the cores are the track's, none may choose others
 (other socket families: a network namespace does not cut AF_VSOCK), outlives a run (System V's memory, queues and
 semaphores, POSIX queues) or has no place in training and a history of holes in the kernel. EVALUATOR also closes what
 two evaluators could signal each other with: locks, leases and change notices of files both may read, looking at and
-asking for their pages in memory (reading a page and timing it stays), names of threads, and, without namespaces, the
-loopback network and whatever the owner of a file may note on it though it can only be read. Locks, notes and wishes
-about pages are answered with "done" and not carried out: torch's caches wait for ever on a lock that is refused, and a
-loader that says how it will read goes on reading.
+asking for their pages in memory (reading a page and timing it stays), times and modes of files (of /dev/null, which is
+the machine's at every level), names of threads, and, without namespaces, the loopback network and whatever else the
+owner of a file may note on it though it can only be read. Locks, notes and wishes about pages are answered with "done"
+and not carried out: torch's caches wait for ever on a lock that is refused, and a loader that says how it will read
+goes on reading.
 
 The kernel's rules: docs.kernel.org/userspace-api/seccomp_filter.html. x86_64 and aarch64 are known here.
 """
@@ -62,7 +63,7 @@ _ABSENT_TO_EVALUATORS = {
     "mincore": (27, 232), "cachestat": (451, 451), "preadv2": (327, 286),  # which pages of it are in memory
     "process_madvise": (440, 440),
 }  # fmt: skip
-_NOTES_ON_FILES = {  # answered with "done": what an owner may do to a file that is read-only here, for others to see
+_NOTES_ON_FILES = {  # answered with "done": what others see of a file; /dev/null is the machine's at every level
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
     "chown": (92, None), "lchown": (94, None), "fchown": (93, 55), "fchownat": (260, 54),
     "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
@@ -148,7 +149,7 @@ def program(
     if evaluator and only_streams:
         _close_the_disk(result)
     if evaluator:
-        for pretended in _PRETENDED_TO_EVALUATORS.values():
+        for pretended in (*_PRETENDED_TO_EVALUATORS.values(), *_NOTES_ON_FILES.values()):
             result.refuse(pretended, 0)
         result.block(_FCNTL, _fcntl(result.machine))
         result.block(_MADVISE, _pretend(result.machine, argument=2, values=_PAGE_WISHES))
@@ -158,9 +159,7 @@ def program(
 
 
 def _close_the_disk(result: _Program) -> None:
-    """Without a mount namespace nothing is mounted read-only: an owner may still mark files for others to see."""
-    for note in _NOTES_ON_FILES.values():
-        result.refuse(note, 0)
+    """Without a mount namespace nothing is mounted read-only: an owner may mark files for others to see."""
     for absent in _ABSENT_ON_A_SHARED_DISK.values():
         result.refuse(absent, errno.ENOSYS)
     result.block(_IOCTL, _ioctl(result.machine))

@@ -29,6 +29,9 @@ COMMANDS = ("sh", "bash", "env", "true", "cat", "ls", "rm", "uname", "ldconfig",
 COMMAND_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "hosts", "localtime", "nsswitch.conf", "passwd",
        "group")  # fmt: skip
+CUDA = ("/etc/OpenCL", "/etc/vulkan", "/usr/local/nvidia", "/usr/local/cuda",
+        *(f"/usr/share/{name}" for name in ("nvidia", "glvnd", "vulkan", "egl", "libdrm")))  # fmt: skip
+"""What drivers and their settings add where a GPU is used."""
 HIDDEN_FOLDERS = re.compile(
     r"docs?|examples|test-examples|share|man|locales?|fonts|licenses|plugin|install-tools|site-packages|dist-packages"
     r"|idlelib|lib2to3|ensurepip|pydoc_data|turtledemo|tkinter|config-.*|model_dump"
@@ -148,6 +151,16 @@ def nodes(python: Path | None, packages: tuple[str, ...] | None) -> tuple[Node, 
     packages: names, as of PyPI, with what they require; None: all that are installed, and the interpreter whole.
     """
     return (*_system(), *(_whole(python) if packages is None else _python(python, packages)))
+
+
+def of_cuda(is_used: bool) -> tuple[Node, ...]:
+    """What is shown besides where a GPU is used; these are shown whole, and links of these names are followed."""
+    return tuple(Node(path, True, is_folder=True) for path in CUDA if is_used and os.path.exists(path))
+
+
+def links() -> tuple[Node, ...]:
+    """Folders of the root that are links into /usr."""
+    return tuple(Node(path, None, link=os.readlink(path)) for path in LINKS if os.path.islink(path))
 
 
 @cache
@@ -348,12 +361,9 @@ class _Mounts:
 @cache
 def mounts(python: Path | None, packages: tuple[str, ...] | None) -> tuple[str, ...]:
     """Arguments that show `nodes`, in order, by the cheapest mounts."""
-    links = [name for name in LINKS if os.path.islink(name)]
-    arguments = [argument for name in links for argument in ("--symlink", os.readlink(name), name)]
-    for node in nodes(python, packages):
+    arguments: list[str] = []
+    for node in (*links(), *nodes(python, packages)):
         arguments += _ways(node)[1].arguments
-    for name in ETC:
-        arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     return tuple(arguments)
 
 

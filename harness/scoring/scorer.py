@@ -24,8 +24,9 @@ from ..formats.weights import WeightBuffer
 from ..sandbox import evaluator
 from ..sandbox.levels import View
 from ..sandbox.process_tree import ProcessTree
+from ..sandbox.standing_copy import StandingCopies
 from ..status import Status
-from ..system import clock, interrupts, processes
+from ..system import clock, interrupts, processes, scratch
 from ..system.clock import NS
 from .judge_process import JudgeProcess, started_judge
 
@@ -73,6 +74,7 @@ class EvaluatorSettings:
     device: str
     threads: int  # of an evaluator, which runs alone
     python: Path | None = None  # what the evaluators are started with; the judge has the referee's own
+    copies: StandingCopies = field(default_factory=StandingCopies)  # of the files that each of them sees
 
 
 @dataclass(slots=True)
@@ -199,8 +201,8 @@ class _Exam:
     def start_pair(self) -> None:
         """Two fresh evaluators, which wait for what the judge says."""
         self.pair_trees, self._pair = [], []
-        for sock in self._theirs.pop(0):
-            tree = self._make_tree()
+        for side, sock in enumerate(self._theirs.pop(0)):
+            tree = self._make_tree(side)
             self.trees.append(tree)
             self.pair_trees.append(tree)
             self._pair.append(self._start_evaluator(tree, sock))
@@ -224,20 +226,20 @@ class _Exam:
         with suppress(OSError):  # the judge is gone, and that is noticed where it is read
             self.judge.control.send(b"1")
 
-    def _make_tree(self) -> ProcessTree:
-        """Evaluators share the track's limits in halves: they could signal each other at a common one."""
+    def _make_tree(self, side: int) -> ProcessTree:
+        """Evaluators share the track's limits in halves: they could signal each other at a common one. Nor do they have
+        a file in common, where there are copies."""
         settings = self.settings
-        environment = settings.view.environment | KEPT_HEAP | {"OMP_NUM_THREADS": "1"}
+        environment = settings.view.environment | KEPT_HEAP | {"OMP_NUM_THREADS": str(settings.threads)}
         limits = settings.view.limits.within_this_machine().shared_by(2)
-        return ProcessTree(
-            settings.level, replace(settings.view, environment=environment, evaluator=True, limits=limits)
-        )
+        view = replace(settings.view, environment=environment, evaluator=True, limits=limits)
+        return ProcessTree(settings.level, settings.copies.view(view, side))
 
     def _start_evaluator(self, tree: ProcessTree, sock: socket.socket) -> subprocess.Popen[bytes]:
         settings = self.settings
         config = {
             "socket": sock.fileno(), "entry": str(settings.entry), "vocab_size": self.request.vocab_size,
-            "seed": settings.seed, "device": settings.device, "threads": 1,
+            "seed": settings.seed, "device": settings.device, "threads": settings.threads,
         }  # fmt: skip
         config_fd = os.memfd_create("config", 0)
         os.write(config_fd, json.dumps(config).encode())
@@ -291,6 +293,8 @@ class _Exam:
             sock.close()
         for tree in self.trees:
             tree.close()
+            if tree.view.own is not None:
+                scratch.remove_tree(tree.view.own)
 
 
 def _listed(buffers: Sequence[WeightBuffer]) -> list[dict[str, Any]]:

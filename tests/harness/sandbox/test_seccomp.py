@@ -108,7 +108,8 @@ def test_streams_only(machine: str) -> None:
     for table, expected in ((seccomp._NOTES_ON_FILES, 0), (seccomp._ABSENT_ON_A_SHARED_DISK, ENOSYS)):
         for known in filter(None, (numbers[index] for numbers in table.values())):
             assert answer(alone, machine, known, 3, 0o700) == expected
-            assert answer(rank, machine, known, 3, 0o700) == answer(walled, machine, known, 3, 0o700) == ALLOWED
+            assert answer(rank, machine, known, 3, 0o700) == ALLOWED
+            assert answer(walled, machine, known, 3, 0o700) == (0 if expected == 0 else ALLOWED)
     for command, expected in ((0x40086602, errno.ENOTTY), (0x401C5820, errno.ENOTTY), (0x5401, ALLOWED)):
         assert answer(alone, machine, seccomp._IOCTL[index], 3, command) == expected
 

@@ -1,0 +1,398 @@
+"""Standing copies: for each evaluator, files of its own in place of the machine's.
+
+Which pages of a file are in memory is one state for all who read that file: who reads a page, or fills memory until it
+is dropped, signals to whoever looks which pages are there. So each evaluator sees copies of the system, the interpreter
+and its packages, other files than the other evaluator's and than the ranks'. They stand in the user's cache folder from
+one run to the next, below a digest of what they were made from: `speedrun/software/DIGEST/{first,second}`.
+
+The digest takes the path, mode, size and modification time of every file, and where links lead. That is half a second
+of a core, so it is taken anew only where a folder has another time than when it was last taken: a name came or went, as
+with every installer. What goes unnoticed is a file that somebody has written over in its place; then remove the copies.
+"""
+
+import compileall
+import fcntl
+import hashlib
+import json
+import os
+import pwd
+import shutil
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from data.files import locked, replace_file
+
+from ..errors import RunFailure, UserError
+from ..formats.observer import Observer
+from ..system import interrupts, scratch, whereabouts
+from . import namespaces, software
+from .policy import View
+from .software import Node
+
+SIDES = ("first", "second")  # one for each evaluator of a pair
+UNUSED_S = 30 * 86400  # after which a copy is removed, when another is made
+ROOM = 1.1  # times the bytes of the files
+QUIET_S = 2.0  # before somebody who watches is told
+TOLD_EVERY = 64  # files
+LARGE = 2**20  # bytes of a file that is on the disk before a clock runs: nine tenths of all bytes, a hundredth of files
+BYTECODE = "__pycache__"
+_FORM = "1"  # of the copies: another one makes others of them
+_LOCK, _ABOUT, _FOLDERS, _SEEN = "lock", "about.json", "folders.json", "seen.json"
+Found = dict[str, str | os.stat_result]
+"""By path: where a link leads, or what a folder or file is. No path leads through a link."""
+
+
+class _LackingError(Exception):
+    """Why there are no copies, in half a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be copied, and for whom."""
+
+    nodes: tuple[Node, ...]
+    python: Path | None  # the interpreter; None: this one
+    packages: tuple[str, ...] | None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Whose files these are: another state of them makes the copies of an earlier one useless."""
+        return {"python": str(software.prefixes(self.python)[0]), "packages": list(self.packages or ())}
+
+
+@dataclass(frozen=True, slots=True)
+class StandingCopies:
+    """What the evaluators of an exam see in place of the machine's files; without folders, these themselves."""
+
+    folders: tuple[Path, ...] = ()
+    lacking: str = ""  # why there are none, in half a sentence
+
+    def view(self, view: View, side: int) -> View:
+        """What one of two evaluators sees: files that the other one does not."""
+        return replace(view, software=self.folders[side], own=_own(view)) if self.folders else view
+
+
+@contextmanager
+def held(view: View, other_place: Path, observer: Observer) -> Iterator[StandingCopies]:
+    """Copies of what a view shows, which nobody removes meanwhile; made where there are none yet.
+
+    other_place: for where the user's cache folder cannot hold them.
+    """
+    with ExitStack() as stack:
+        yield _held(view, other_place, observer, stack)
+
+
+def _held(view: View, other_place: Path, observer: Observer, stack: ExitStack) -> StandingCopies:
+    lacking = "no folder can be written"
+    shown = (*software.links(), *software.nodes(view.python, view.packages), *software.of_cuda(view.cuda))
+    wanted = Wanted(shown, view.python, view.packages)
+    try:
+        for place in places(other_place):
+            if (lacking := _problem(place)) == "":
+                folder = stack.enter_context(_in_use(place.resolve(), wanted, observer))
+                return StandingCopies(tuple(folder / side for side in SIDES))
+    except RunFailure:  # somebody has stopped the run
+        raise
+    except (_LackingError, UserError) as error:
+        return StandingCopies(lacking=str(error))
+    except OSError as error:
+        return StandingCopies(lacking=f"{error.strerror} at {error.filename}")
+    return StandingCopies(lacking=lacking)
+
+
+def inventory(nodes: Iterable[Node], *, bytecode: bool) -> Found:
+    """Everything these nodes show, by path. A special file is nothing a program is made of, and stays out.
+
+    bytecode: also what Python keeps in BYTECODE, which comes and goes by itself.
+    """
+    found: Found = {}
+    for node in sorted(nodes, key=lambda node: node.link is None):  # links first: no path may lead through one
+        _add(node, found, bytecode)
+    return found
+
+
+def _add(node: Node, found: Found, bytecode: bool) -> None:
+    path = node.path
+    if any(isinstance(found.get(str(parent)), str) for parent in Path(path).parents):
+        path = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    if node.link is not None:
+        found.setdefault(path, node.link)
+    elif os.path.basename(path) == BYTECODE and not bytecode:
+        return
+    elif node.shown:
+        with suppress(FileNotFoundError):
+            status = os.stat(path)
+            found[path] = status
+            if stat.S_ISDIR(status.st_mode):
+                _add_all(path, found, bytecode)
+    elif node.children:
+        found.setdefault(path, os.stat(path))
+        for child in node.children:
+            _add(child, found, bytecode)
+
+
+def _add_all(folder: str, found: Found, bytecode: bool) -> None:
+    """What lies in a folder and below it. Quick: it is tens of thousands of files, and every run looks."""
+    waiting = [folder]
+    while waiting:
+        with suppress(PermissionError, FileNotFoundError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    found[entry.path] = os.readlink(entry.path)
+                elif entry.is_dir():
+                    if bytecode or entry.name != BYTECODE:
+                        found[entry.path] = entry.stat()
+                        waiting.append(entry.path)
+                elif entry.is_file():
+                    found[entry.path] = entry.stat()
+
+
+def digest(found: Found) -> str:
+    """Names the copies of these files."""
+    lines = [_FORM]
+    for path in sorted(found):
+        what = found[path]
+        if isinstance(what, str):
+            lines.append(f"{path}\0{what}")
+        elif stat.S_ISDIR(what.st_mode):
+            lines.append(f"{path}\0{what.st_mode}")
+        else:
+            lines.append(f"{path}\0{what.st_mode} {what.st_size} {what.st_mtime_ns}")
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def places(other: Path) -> list[Path]:
+    """Where copies may stand, best first: SPEEDRUN_COPIES, or else the user's cache folder and the other one.
+
+    Not below HOME: a test, or a service, has one that is soon gone.
+    """
+    if named := os.environ.get("SPEEDRUN_COPIES"):
+        return [Path(named).absolute()]
+    found = []
+    own = os.environ.get("XDG_CACHE_HOME", "")
+    with suppress(KeyError):  # a user without a name
+        found.append(Path(own) if os.path.isabs(own) else Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache")
+    return [*(folder / "speedrun" / "software" for folder in found), other / ".software"]
+
+
+def _problem(place: Path) -> str:
+    """Why copies cannot stand here, in half a sentence; empty where they can."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f"{place} cannot be made ({error.strerror})"
+    if not os.access(place, os.W_OK | os.X_OK):
+        return f"{place} cannot be written"
+    if os.statvfs(place).f_flag & os.ST_NOEXEC:
+        return f"nothing at {place} can be executed"
+    return ""
+
+
+@contextmanager
+def _in_use(place: Path, wanted: Wanted, observer: Observer) -> Iterator[Path]:
+    """The folder of whole copies, under a lock that keeps others from removing it."""
+    folder = _unchanged(place, wanted)
+    lock = None if folder is None else _take(folder)
+    if folder is None or lock is None:
+        with locked(place / _LOCK):  # whoever waits here finds what the other has made
+            scratch.sweep(place)
+            found = inventory(wanted.nodes, bytecode=False)
+            folder = place / digest(found)
+            lock = _take(folder, found)
+            if lock is None:
+                _remove_unused(place, folder.name, wanted)
+                _make(folder, wanted, observer)
+                lock = _take(folder, found)
+            if lock is None:
+                raise _LackingError(f"the copies at {folder} are not as they were made; remove that folder")
+            _note_times(folder, wanted, found)
+    try:
+        yield folder
+    finally:
+        os.close(lock)
+
+
+def _unchanged(place: Path, wanted: Wanted) -> Path | None:
+    """The copies made from what is wanted, where no folder of it has changed since."""
+    key = _key(wanted)
+    for file in place.glob(f"*/{_SEEN}"):
+        with suppress(OSError, ValueError):
+            seen = json.loads(file.read_text())
+            if seen["key"] == key and all(os.stat(path).st_mtime_ns == time_ns for path, time_ns in seen["times"]):
+                return file.parent
+    return None
+
+
+def _note_times(folder: Path, wanted: Wanted, found: Found) -> None:
+    """As of when these copies are known to be those of what is wanted."""
+    single = {node.path for node in wanted.nodes}
+    times = [(path, what.st_mtime_ns) for path, what in found.items()
+             if not isinstance(what, str) and (stat.S_ISDIR(what.st_mode) or path in single)]  # fmt: skip
+    replace_file(folder / _SEEN, [json.dumps({"key": _key(wanted), "times": times}).encode()])
+
+
+def _key(wanted: Wanted) -> str:
+    """Of what is wanted since this machine was started: where it crashed, files may have lost their content."""
+    return hashlib.sha256(f"{whereabouts.boot_id()} {wanted}".encode(errors="surrogateescape")).hexdigest()
+
+
+def _take(folder: Path, found: Found | None = None) -> int | None:
+    """A descriptor that holds whole copies, down to the files where these are given; None where there are none."""
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if os.path.samestat(os.fstat(lock), os.stat(folder / _LOCK)) and _is_whole(folder, found or {}):
+            os.utime(lock)  # the last use
+            return lock
+    except FileNotFoundError:
+        pass
+    except OSError:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None
+
+
+def _is_whole(folder: Path, found: Found) -> bool:
+    """Whether no name came or went since the copies were made: some clean caches of what looks old to them."""
+    known = json.loads((folder / _FOLDERS).read_text())
+    files = [(path, what.st_size) for path, what in found.items()
+             if not isinstance(what, str) and stat.S_ISREG(what.st_mode) and os.access(path, os.R_OK)]  # fmt: skip
+    return all(
+        all(os.stat(f"{folder}/{side}{path}").st_mtime_ns == time_ns for path, time_ns in known)
+        and all(os.stat(f"{folder}/{side}{path}").st_size == size for path, size in files)
+        for side in SIDES
+    )
+
+
+def _remove_unused(place: Path, name: str, wanted: Wanted) -> None:
+    """Make room: what nobody used for long, what the same interpreter looked like before, whose interpreter is gone."""
+    for folder in place.iterdir():
+        with suppress(OSError, ValueError), open(folder / _LOCK, "rb") as lock:
+            made_for = json.loads((folder / _ABOUT).read_text())
+            is_old = time.time() - os.fstat(lock.fileno()).st_mtime > UNUSED_S
+            is_gone = not os.path.exists(made_for["python"])
+            if folder.name == name or is_old or is_gone or made_for == wanted.about:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                scratch.remove_tree(folder.rename(scratch.make_scratch(place, ".begun") / folder.name).parent)
+
+
+def _make(folder: Path, wanted: Wanted, observer: Observer) -> None:
+    """Both copies, in their place by one rename. Raises OSError and _LackingError, and leaves nothing then."""
+    found = inventory(wanted.nodes, bytecode=True)
+    progress = _Progress(observer, len(SIDES) * len(found))
+    _insist_on_room(folder.parent, found)
+    begun = scratch.Begun(folder.parent, folder.name)
+    try:
+        for side in SIDES:
+            _copy(found, begun.path / side, wanted.python is None, progress)
+        times = [(path, what.st_mtime_ns) for path, what in found.items()
+                 if not isinstance(what, str) and stat.S_ISDIR(what.st_mode)]  # fmt: skip
+        (begun.path / _FOLDERS).write_text(json.dumps(times))
+        (begun.path / _ABOUT).write_text(json.dumps(wanted.about))
+        (begun.path / _LOCK).touch()
+        begun.appear()
+    finally:
+        begun.give_up()
+
+
+def _insist_on_room(place: Path, found: Found) -> None:
+    sizes = {(what.st_dev, what.st_ino): what.st_size for what in found.values()
+             if not isinstance(what, str) and stat.S_ISREG(what.st_mode)}  # fmt: skip
+    needed, free = int(len(SIDES) * ROOM * sum(sizes.values())), shutil.disk_usage(place).free
+    if needed > free:
+        raise _LackingError(f"two copies of the evaluators' files take {needed:,} bytes, and {place} has {free:,} free")
+
+
+def _copy(found: Found, root: Path, is_ours: bool, progress: "_Progress") -> None:
+    """A tree that holds what was found; hard links stay, or one graphics driver would be many.
+
+    is_ours: of this interpreter, which then compiles what has no bytecode yet. Evaluators cannot: they may not write.
+    """
+    linked: dict[tuple[int, int], str] = {}
+    folders = []
+    for path in sorted(found):  # a folder before what lies in it
+        what, target = found[path], f"{root}{path}"
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if isinstance(what, str):
+            os.symlink(what, target)
+        elif stat.S_ISDIR(what.st_mode):
+            os.makedirs(target, exist_ok=True)
+            folders.append((target, what))
+        elif (first := linked.setdefault((what.st_dev, what.st_ino), target)) != target:
+            os.link(first, target)
+        elif os.access(path, os.R_OK):
+            _copy_file(path, target, what)
+        else:
+            del linked[what.st_dev, what.st_ino]
+        progress.step()
+    if is_ours:
+        compileall.compile_dir(str(root), maxlevels=100, quiet=2, stripdir=str(root), prependdir="/")
+    for target, what in reversed(folders):
+        os.chmod(target, stat.S_IMODE(what.st_mode) | stat.S_IRWXU)
+        os.utime(target, ns=(what.st_atime_ns, what.st_mtime_ns))
+
+
+def _copy_file(path: str, target: str, what: os.stat_result) -> None:
+    """Content, mode and times, by which Python knows whether its bytecode fits. Raises _LackingError where it changed.
+
+    Where the file system can, the copy shares its blocks on the disk with the original; in memory it never does.
+    """
+    with open(path, "rb") as source, open(target, "xb") as copy:
+        done = 0
+        with suppress(OSError):  # between these two file systems it may not work
+            while count := os.copy_file_range(source.fileno(), copy.fileno(), 2**30):
+                done += count
+        source.seek(done)
+        copy.seek(done)
+        shutil.copyfileobj(source, copy)
+        copy.flush()
+        now = os.fstat(source.fileno())
+        if (now.st_size, now.st_mtime_ns) != (what.st_size, what.st_mtime_ns):
+            raise _LackingError(f"{path} changed while it was copied")
+        os.fchmod(copy.fileno(), stat.S_IMODE(what.st_mode) & 0o777)
+        os.utime(copy.fileno(), ns=(what.st_atime_ns, what.st_mtime_ns))
+        if what.st_size >= LARGE:
+            os.fdatasync(copy.fileno())
+
+
+class _Progress:
+    """Tells somebody who watches, once it takes a while."""
+
+    def __init__(self, observer: Observer, total: int) -> None:
+        self._observer, self._total, self._done = observer, total, 0
+        self._due_s, self._told = time.monotonic() + QUIET_S, False
+
+    def step(self) -> None:
+        self._done += 1
+        if self._done % TOLD_EVERY:
+            return
+        interrupts.insist()
+        if not self._told and time.monotonic() > self._due_s:
+            self._told = True
+            self._observer.phase("COPY", 0.0)
+        if self._told:
+            self._observer.copied(self._done, self._total)
+            self._observer.tick()
+
+
+def _own(view: View) -> Path:
+    """A folder of copies, at their own paths, of the few small files that change from run to run or day to day."""
+    folder = scratch.make_scratch(view.home.parent)
+    for path in (*view.readable, *(Path("/etc") / name for name in software.ETC)):
+        target = folder / path.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, target, symlinks=True)
+        elif path.exists():
+            shutil.copy2(path, target)
+    namespaces.copy_bubblewrap(folder)
+    return folder
