@@ -22,7 +22,7 @@ install: .venv/installed  ## a virtual environment with exactly the pinned versi
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
-demo: install  ## a refereed run on two CPU cores, then the leaderboard (about a minute)
+demo: install  ## a refereed run on two CPU cores, then the leaderboard (a minute, and another the first time)
 	$(BIN)/speedrun run train_gpt.py --track nano-2cpu
 	$(BIN)/speedrun leaderboard --track nano-2cpu
 

@@ -42,6 +42,10 @@ for _number in (signal.SIGQUIT, signal.SIGHUP):  # as behind `&` and nohup
         signal.signal(_number, signal.SIG_DFL)
 
 from data import datasets  # noqa: E402
+from harness.formats.observer import Observer  # noqa: E402
+from harness.formats.track import load_track  # noqa: E402
+from harness.sandbox import levels, standing_copy  # noqa: E402
+from harness.sandbox.policy import View  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 ONE_BY_ONE = {
@@ -312,7 +316,17 @@ def write_tales(root: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def make_speedrun(data_root: Path) -> Iterator[Callable[[], Speedrun]]:
+def evaluators_files(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The copies that evaluators of every run read, made before a test that waits for one: it can take a minute."""
+    if "namespaces" in levels.available_levels():
+        place = tmp_path_factory.mktemp("copies")
+        packages = load_track(str(TRACK)).rules.imports
+        with standing_copy.held(View(packages=packages, readable=(), home=place / "home"), place, Observer()):
+            pass
+
+
+@pytest.fixture(scope="session")
+def make_speedrun(data_root: Path, evaluators_files: None) -> Iterator[Callable[[], Speedrun]]:
     """Makes worlds to run in; two of them may run at once."""
     with tempfile.TemporaryDirectory(prefix="sr-") as parent:
         made: list[Speedrun] = []

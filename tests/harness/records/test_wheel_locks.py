@@ -191,6 +191,7 @@ def test_a_reproduction_in_a_poisoned_environment_runs_nothing_of_it_outside_the
             *with_seeds(2000, 10_000, 18_000), "reproduce", str(poisoned_record), "--no-relabel", "--runs", "3", *words,
             SPEEDRUN_RECORDS=str(contest.parent), PIP_NO_INDEX="1", PIP_CONFIG_FILE="/dev/null",
             PIP_FIND_LINKS=str(tmp_path / "wheels"),
+            SPEEDRUN_COPIES="/proc",  # nowhere: copies of this environment would be made for this test alone
         )  # fmt: skip
         stdout, stderr = process.communicate(timeout=500)
         return process.returncode, stdout, stderr
