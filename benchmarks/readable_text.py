@@ -7,13 +7,15 @@ shown before there was a whitelist: all of /usr but its folders of texts, /opt, 
 whole. Text is: strings in three quotes and comments of Python, comments of C and C++, and lines of other readable files
 that look like sentences.
 
---worth: a mixture of byte n-grams of orders 0 to 5 (interpolated by Witten and Bell's rule) fitted on that text alone,
-its loss on the last tenth of a text in nats a byte, beside no text at all, and the first nine tenths of the same text.
+--worth: a mixture of byte n-grams of orders 0 to 5 (interpolated by Witten and Bell's rule) fitted on sentences drawn
+from that text, its loss on the last tenth of a text in nats a byte, beside no text at all, and the first nine tenths of
+the same text.
 """
 
 import argparse
 import math
 import os
+import random
 import re
 import sys
 from collections import Counter
@@ -84,6 +86,13 @@ def counted(paths: Iterable[Path]) -> tuple[Counter[str], list[str]]:
     return sizes, texts
 
 
+def drawn_sentences(texts: Iterable[str], most: int) -> bytes:
+    """At most so many bytes of different lines that look like sentences: whole texts are mostly code."""
+    lines = sorted({line.strip(" #*/\t") for text in texts for line in text.splitlines() if is_sentence(line)})
+    random.Random(0).shuffle(lines)
+    return "\n".join(lines).encode()[:most]
+
+
 def worth(text: bytes, validation: bytes) -> float:
     """Nats a byte of byte n-grams of orders 0 to ORDER, interpolated (Witten and Bell 1991), fitted on a text."""
     counts: list[dict[bytes, Counter[int]]] = [{} for _ in range(ORDER + 1)]
@@ -122,10 +131,10 @@ def main() -> None:
     if options.worth:
         told = options.worth.read_bytes()
         cut = len(told) * 9 // 10
-        python = "\n".join(sorted(next(iter(known.values())), key=len, reverse=True)).encode()[: options.most]
+        sentences = drawn_sentences(next(iter(known.values())), options.most)
         validation = told[cut:]
         print(f"of {len(validation):,} bytes, nats a byte: uniform {math.log(256):.3f}", flush=True)
-        for name, text in {"readable text": python, "the first nine tenths": told[:cut]}.items():
+        for name, text in {"sentences that can be read": sentences, "the first nine tenths": told[:cut]}.items():
             print(f"{name} ({len(text):,} bytes): {worth(text, validation):.3f}", flush=True)
 
 
