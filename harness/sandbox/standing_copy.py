@@ -221,7 +221,7 @@ def _unchanged(place: Path, wanted: Wanted) -> Path | None:
     """The copies made from what is wanted, where no folder of it has changed since."""
     key = _key(wanted)
     for file in place.glob(f"*/{_SEEN}"):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # cut short, or somebody else's
             seen = json.loads(file.read_text())
             if seen["key"] == key and all(os.stat(path).st_mtime_ns == time_ns for path, time_ns in seen["times"]):
                 return file.parent
@@ -252,7 +252,7 @@ def _take(folder: Path, found: Found | None = None) -> int | None:
         if os.path.samestat(os.fstat(lock), os.stat(folder / _LOCK)) and _is_whole(folder, found or {}):
             os.utime(lock)  # the last use
             return lock
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError):  # a list that is cut short: the machine went down
         pass
     except OSError:
         os.close(lock)
@@ -266,7 +266,7 @@ def _is_whole(folder: Path, found: Found) -> bool:
     known = json.loads((folder / _FOLDERS).read_text())
     files = [(path, what.st_size) for path, what in found.items()
              if not isinstance(what, str) and stat.S_ISREG(what.st_mode) and os.access(path, os.R_OK)]  # fmt: skip
-    return all(
+    return bool(known) and all(
         all(os.stat(f"{folder}/{side}{path}").st_mtime_ns == time_ns for path, time_ns in known)
         and all(os.stat(f"{folder}/{side}{path}").st_size == size for path, size in files)
         for side in SIDES
@@ -276,13 +276,20 @@ def _is_whole(folder: Path, found: Found) -> bool:
 def _remove_unused(place: Path, name: str, wanted: Wanted) -> None:
     """Make room: what nobody used for long, what the same interpreter looked like before, whose interpreter is gone."""
     for folder in place.iterdir():
-        with suppress(OSError, ValueError), open(folder / _LOCK, "rb") as lock:
-            made_for = json.loads((folder / _ABOUT).read_text())
+        with suppress(OSError), open(folder / _LOCK, "rb") as lock:
             is_old = time.time() - os.fstat(lock.fileno()).st_mtime > UNUSED_S
-            is_gone = not os.path.exists(made_for["python"])
-            if folder.name == name or is_old or is_gone or made_for == wanted.about:
+            if folder.name == name or is_old or _is_useless(folder, wanted):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 scratch.remove_tree(folder.rename(scratch.make_scratch(place, ".begun") / folder.name).parent)
+
+
+def _is_useless(folder: Path, wanted: Wanted) -> bool:
+    """Copies of what the same interpreter looked like before, of one that is gone, or that say nothing of theirs."""
+    try:
+        made_for = json.loads((folder / _ABOUT).read_text())
+        return made_for == wanted.about or not os.path.exists(made_for["python"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def _make(folder: Path, wanted: Wanted, observer: Observer) -> None:

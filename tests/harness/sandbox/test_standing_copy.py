@@ -212,6 +212,16 @@ def test_two_makers_make_one(place: Path, shown: Path, tmp_path: Path) -> None:
     assert len((tmp_path / "copied").read_text()) == 3 * len(SIDES)  # files
 
 
+@pytest.mark.parametrize("text", ["", "null", "[", "{}", "[1]"])
+def test_copies_whose_lists_the_machine_lost_are_made_anew(place: Path, shown: Path, text: str) -> None:
+    folder = copies(place, shown)
+    for name in (standing_copy._FOLDERS, standing_copy._ABOUT, standing_copy._SEEN):
+        (folder / name).write_text(text)
+    assert copies(place, shown) == folder
+    assert json.loads((folder / standing_copy._ABOUT).read_text())["packages"] is not None
+    assert listed(folder / "first").keys() == listed(folder / "second").keys()
+
+
 @pytest.fixture
 def small(shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> View:
     """A view of a machine that consists of `shown`, and a cache folder of its own."""
