@@ -258,11 +258,12 @@ def main() -> None:
     while (order := receive(control)) is not None:
         torch.set_num_threads(order["threads"])
         try:
-            report({"kind": "score", "score": Judge(order, let_run).score()})
+            told = {"kind": "score", "score": Judge(order, let_run).score()}
         except EvaluationError as error:
-            report({"kind": "failed", "status": error.status, "sentence": str(error)})
+            told = {"kind": "failed", "status": error.status, "sentence": str(error)}
         for fd in {part["fd"] for part in (*order["weights"], *order["reserved"])}:
             os.close(fd)  # of a snapshot, whose memory would stay
+        report(told)
 
 
 if __name__ == "__main__":
