@@ -162,12 +162,13 @@ def test_sigkill_of_the_referee_takes_everything_along(
 
 
 DETACHED = """
+import sys
 here, there = os.pipe()  # closed where another program takes over
 if os.fork() == 0:
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if os.fork() == 0:
-        os.execve("/bin/sleep", ["sleep", "{seconds}"], {{}})
+        os.execve(sys.executable, ["python", "-I", "-S", "-c", "import time; time.sleep(1e6)", "{seconds}"], {{}})
     os._exit(0)
 os.close(there)
 assert os.read(here, 1) == b""
