@@ -162,7 +162,6 @@ def test_sigkill_of_the_referee_takes_everything_along(
 
 
 DETACHED = """
-import sys
 here, there = os.pipe()  # closed where another program takes over
 if os.fork() == 0:
     os.setsid()
