@@ -15,6 +15,7 @@ from pydantic import AfterValidator
 from .errors import UserError
 
 TEMPORARY_SUFFIX = ".tmp"
+LFS_POINTER = b"version https://git-lfs"  # what Git LFS leaves in a file's place begins so
 MAX_SMALL_BYTES = 2**24  # of manifests, lock files, journals, caches
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..files import LFS_POINTER
 from ..overlap import LEAST_TOKENS
 from ..shards import MAGIC
 
@@ -13,7 +14,7 @@ LLAMA_MAGIC = 20240801  # llm.c's shards of 32-bit tokens
 _HEAD_BYTES = 2**20
 _MODEL_MAGICS = {20240326, 20240327}  # llm.c's checkpoints
 _FOREIGN = {
-    b"version https://git-lfs": "a pointer of Git LFS (run `git lfs pull`)", b"\x93NUMPY": "a NumPy array",
+    LFS_POINTER: "a pointer of Git LFS (run `git lfs pull`)", b"\x93NUMPY": "a NumPy array",
     b"\x1f\x8b": "a file packed by gzip", b"\x28\xb5\x2f\xfd": "a file packed by zstd", b"PK\x03\x04": "a zip archive",
     b"BZh": "a file packed by bzip2", b"\xfd7zXZ": "a file packed by xz", b"PAR1": "a Parquet file",
     b"\x89HDF": "an HDF5 file", b"\x80\x04\x95": "a pickle", b"ARROW1": "an Arrow file", b"<!DOCTYPE": "a web page",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import DataError
+from ..files import LFS_POINTER
 from .batches import TEXT_FIELD
 
 Kind = Literal["text", "lines", "parquet"]
@@ -20,7 +21,9 @@ _PACKED = {  # what they begin with
     b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip",
     b"\x04\x22\x4d\x18": "lz4", b"7z\xbc\xaf": "7-zip",
 }  # fmt: skip
-_LFS_POINTER = re.compile(rb"(?:\xef\xbb\xbf)?version https://git-lfs[^\r\n]*\r?\n(?:[^\r\n]*\r?\n)*?oid sha256:")
+_LFS_POINTER = re.compile(
+    rb"(?:\xef\xbb\xbf)?" + re.escape(LFS_POINTER) + rb"[^\r\n]*\r?\n(?:[^\r\n]*\r?\n)*?oid sha256:"
+)
 _ARRAY = re.compile(rb'\s*\[\s*(?:\{\s*"|\{\s*\}|$)')
 _OBJECT = re.compile(rb'\s*\{\s*"')
 

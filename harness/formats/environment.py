@@ -160,6 +160,11 @@ def _packages(places: list[str] | None) -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
+def normalised(name: str) -> str:
+    """A distribution's name as PyPI compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def packages_digest(places: list[str] | None = None) -> str:
     """SHA-256 over the files of all packages but ours, as their RECORD lists them: path and digest, sorted.
 

@@ -22,13 +22,12 @@ from data.printing import printable
 
 from ..errors import RecordError, UserError
 from ..formats import layout
-from ..formats.environment import Environment, site_of
+from ..formats.environment import OURS, Environment, normalised, site_of
 from ..system import processes
 from ..system.plainfile import read_plain
 from ..system.scratch import remove_tree
 
 MAX_LOCK_BYTES = 2**20
-OURS = "speedrun-referee"
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9.!+_-]+")
 COMPLETE = "complete"
@@ -59,7 +58,7 @@ def lock_bytes(environment: Environment) -> bytes:
             raise RecordError(
                 f"expected names and versions of packages in a run's environment, found {name!r} {version!r}"
             )
-        packages[re.sub(r"[-_.]+", "-", name).lower()] = version
+        packages[normalised(name)] = version
     ours = packages.pop(OURS, None)
     comments = {
         "Python": environment.python,
@@ -103,11 +102,11 @@ def read_lock(record: Path, environment: Environment) -> EnvironmentLock:
 
 def differences(lock: EnvironmentLock, here: Environment) -> list[tuple[str, str, str]]:
     """Name, locked and here, for Python and every locked package that differs."""
-    normalised = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in here.packages.items()}
+    installed = {normalised(name): version for name, version in here.packages.items()}
     found = [("Python", lock.python, here.python)] if lock.python != here.python else []
     for name, version in lock.packages.items():
-        if normalised.get(name) != version:
-            found.append((name, version, normalised.get(name, "not installed")))
+        if installed.get(name) != version:
+            found.append((name, version, installed.get(name, "not installed")))
     return found
 
 

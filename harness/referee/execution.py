@@ -245,11 +245,9 @@ def _orders(request: Request, state: RunState, gate: DataGate, place: _Workplace
         "warmup_shards": gate.write_warmup(request.dataset.vocab_size, document_token, _warmup_speech(state)),
         "practice": request.practice,
     }
-    tree = ProcessTree(level, view)
-    tree.strangers = {place.judge.process.pid} if place.judge else set()
     return RunOrders(
         argv=torchrun,
-        tree=tree,
+        tree=ProcessTree(level, view),
         config=config,
         world_size=request.world_size,
         prepare_s=track.budget.prepare_s,

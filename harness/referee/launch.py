@@ -111,6 +111,4 @@ def _orders(orders: RunOrders, folder: Path) -> RunOrders:
         environment=view.environment | {"SPEEDRUN_SOCKET": str(folder / "socket" / "referee")},
     )
     config = orders.config | {"entry": str(folder / "empty.py"), "practice": False}
-    tree = ProcessTree(orders.tree.level, view)
-    tree.strangers = orders.tree.strangers
-    return replace(orders, tree=tree, config=config)
+    return replace(orders, tree=ProcessTree(orders.tree.level, view), config=config)

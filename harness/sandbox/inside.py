@@ -62,9 +62,9 @@ class Channel:
                 sent = self.sock.send(frame, socket.MSG_DONTWAIT)
                 self.sock.sendall(frame[sent:])
 
-    def receive(self) -> tuple[Message, bytes, list[int]]:
+    def receive(self, most_fds: int = 4) -> tuple[Message, bytes, list[int]]:
         """The next message, its payload and descriptors. Raises EOFError at the end, ValueError on nonsense."""
-        head, fds, _, _ = socket.recv_fds(self.sock, HEADER.size, 4)
+        head, fds, _, _ = socket.recv_fds(self.sock, HEADER.size, most_fds)
         size, payload_size = HEADER.unpack(head + self._read(HEADER.size - len(head)))
         if size > MAX_MESSAGE_BYTES or payload_size > MAX_PAYLOAD_BYTES:
             raise ValueError(f"message of {size} + {payload_size} bytes is larger than the protocol allows")

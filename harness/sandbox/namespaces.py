@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ..system import scratch
 from . import seccomp, software
 from .policy import View
 
@@ -141,7 +142,21 @@ def _cuda_devices() -> list[str]:
     return arguments
 
 
-def copy_bubblewrap(folder: Path) -> None:
+def own_files(view: View) -> Path:
+    """A folder of copies, at their own paths, of the few small files that change from run to run or day to day."""
+    folder = scratch.make_scratch(view.home.parent)
+    for path in (*view.readable, *(Path("/etc") / name for name in software.ETC)):
+        target = folder / path.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, target, symlinks=True)
+        elif path.exists():
+            shutil.copy2(path, target)
+    _copy_bubblewrap(folder)
+    return folder
+
+
+def _copy_bubblewrap(folder: Path) -> None:
     """The program that makes a sandbox stays inside as process 1 and can be read there: one for each evaluator.
 
     None where a copy may make no namespaces: some systems let only the program at its own place do so.

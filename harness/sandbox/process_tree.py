@@ -195,10 +195,7 @@ class ProcessTree:
             return found
         if self.level == "namespaces":
             return {self._process.pid} | processes.tree(self._process.pid)
-        found = processes.tree(os.getpid())  # with the orphans that have become ours
-        for stranger in self.strangers:
-            found -= {stranger} | processes.tree(stranger)
-        return found
+        return processes.descendants(self.strangers)
 
     def _memory_bytes(self, members: set[int], available: int, installed: int) -> int:
         """Memory in use, at most a limit's worth; shared pages count once only where that matters."""

@@ -19,7 +19,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from ..formats.environment import site_of
+from ..formats.environment import normalised, site_of
 
 LINKS = ("/bin", "/sbin", "/lib", "/lib64", "/lib32", "/usr/lib64")  # where they are links, they stay links
 LIBRARIES = ("/lib", "/lib64", "/lib32", "/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/local/lib", "/usr/local/lib64")
@@ -323,11 +323,6 @@ def closure(packages: Iterable[str], site: Path) -> list[metadata.Distribution]:
             if "extra ==" not in requirement and (match := re.match(r"[\w.-]+", requirement)):
                 open_names.append(normalised(match[0]))
     return [found[name] for name in sorted(found)]
-
-
-def normalised(name: str) -> str:
-    """A distribution's name as PyPI compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def top_level(distribution: metadata.Distribution) -> set[str]:

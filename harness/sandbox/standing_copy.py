@@ -74,7 +74,7 @@ class StandingCopies:
 
     def view(self, view: View, side: int) -> View:
         """What one of two evaluators sees: files that the other one does not."""
-        return replace(view, software=self.folders[side], own=_own(view)) if self.folders else view
+        return replace(view, software=self.folders[side], own=namespaces.own_files(view)) if self.folders else view
 
 
 @contextmanager
@@ -389,17 +389,3 @@ class _Progress:
         if self._told:
             self._observer.copied(self._done, self._total)
             self._observer.tick()
-
-
-def _own(view: View) -> Path:
-    """A folder of copies, at their own paths, of the few small files that change from run to run or day to day."""
-    folder = scratch.make_scratch(view.home.parent)
-    for path in (*view.readable, *(Path("/etc") / name for name in software.ETC)):
-        target = folder / path.relative_to("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            shutil.copytree(path, target, symlinks=True)
-        elif path.exists():
-            shutil.copy2(path, target)
-    namespaces.copy_bubblewrap(folder)
-    return folder

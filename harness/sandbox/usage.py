@@ -104,7 +104,7 @@ def read_gpu_samples(text: bytes) -> GpuUse | None:
 def _cpu_ticks(pid: int) -> tuple[str, int] | None:
     """Start time and user plus system ticks of a process."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = processes.stat_fields(pid)
         return fields[19], int(fields[11]) + int(fields[12])
     except (OSError, IndexError, ValueError):  # gone meanwhile
         return None

@@ -8,7 +8,6 @@ import json
 import os
 import selectors
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 from ..errors import RunFailure
 from ..formats import layout
 from ..sandbox import levels
+from ..sandbox.inside import Channel
 from ..status import Status
 from ..system import clock, interrupts, processes
 from ..system.clock import NS
@@ -27,7 +27,6 @@ from ..system.clock import NS
 READY = b'{"kind": "ready"}\n'
 READY_S = 300.0  # imports of torch on a machine that does much else
 MAX_FDS = 253  # the kernel's SCM_MAX_FD: evaluators' sockets, and two descriptors a rank
-_LENGTH = struct.Struct(">I")
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from harness.scoring.judge import main; main()"
 
 
@@ -63,10 +62,8 @@ class JudgeProcess:
         if len(fds) > MAX_FDS:
             raise RunFailure(Status.JUDGE_FAILED, f"expected at most {MAX_FDS} descriptors, found {len(fds)}")
         self.wait_until_ready()
-        text = json.dumps({**order, "fds": fds}).encode()
         with suppress(BrokenPipeError, ConnectionResetError):  # then it is gone, and that is noticed where it is read
-            socket.send_fds(self.control, [_LENGTH.pack(len(text))], fds)
-            self.control.sendall(text)
+            Channel(self.control).send({"fds": fds}, json.dumps(order).encode(), tuple(fds))
 
     def _last(self) -> str:
         assert self.process.stderr is not None
@@ -101,24 +98,13 @@ def started_judge(home: Path) -> Iterator[JudgeProcess]:
 
 def receive(control: socket.socket) -> dict[str, Any] | None:
     """The judge's side: the next order, with its own numbers of the descriptors; None once nobody gives any."""
-    head, fds, _, _ = socket.recv_fds(control, _LENGTH.size, MAX_FDS)
-    rest = _exactly(control, _LENGTH.size - len(head)) if head else None
-    if rest is None or (text := _exactly(control, _LENGTH.unpack(head + rest)[0])) is None:
+    try:
+        message, text, fds = Channel(control).receive(MAX_FDS)
+    except EOFError:
         return None
     order: dict[str, Any] = json.loads(text)
-    known = dict(zip(order.pop("fds"), fds, strict=True))
+    known = dict(zip(message["fds"], fds, strict=True))
     order["pairs"] = [[known[fd] for fd in pair] for pair in order["pairs"]]
     for part in (*order["weights"], *order["reserved"]):
         part["fd"] = known[part["fd"]]
     return order
-
-
-def _exactly(control: socket.socket, size: int) -> bytes | None:
-    """So many bytes; None where the socket ends before."""
-    text = bytearray()
-    while len(text) < size:
-        chunk = control.recv(size - len(text))
-        if not chunk:
-            return None
-        text += chunk
-    return bytes(text)

@@ -209,8 +209,7 @@ class _Exam:
             self.processes.append(self._pair[-1])
             sock.close()
         for tree, own in zip(self.pair_trees, self._pair, strict=True):
-            others = {process.pid for process in self.processes if process is not own}
-            tree.strangers = others | {self.judge.process.pid}
+            tree.strangers = {process.pid for process in self.processes if process is not own}
 
     def end_pair(self) -> None:
         """Kill the pair that was; what it detached where nothing contains it goes when scoring ends."""

@@ -11,7 +11,7 @@ DESCRIPTION_BYTES = 80
 _NAMES = re.compile(
     rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b(?s:(?<!\w...))"
 )
-_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _RANK = re.compile(  # torchrun's, mpirun's, srun's
     rb"(?i)(?:\[(?:default|rank|trainer|worker|node|gpu)[ :-]?[0-9]{1,6}\]:?"
     rb"|\[[0-9]{1,6},[0-9]{1,6}\]<std[a-z]{3}>:|\[?(?:rank |trainer-?|worker-?)?[0-9]{1,6}\]?[:|>])$"
@@ -26,7 +26,7 @@ def shape(prefix: bytes) -> bytes:
     """What stands before a result, so that two of one kind are equal: digits are `#`, a progress bar is nothing."""
     if prefix in (b"", b"["):  # [step 5]
         return b""
-    front = _NAMES.sub(b"Abc", _without_bars(prefix.removeprefix(b"\xef\xbb\xbf"))).translate(_ZEROS)
+    front = _NAMES.sub(b"Abc", _without_bars(prefix.removeprefix(b"\xef\xbb\xbf"))).translate(ZEROS)
     while b"00" in front:
         front = front.replace(b"00", b"0")
     return front.replace(b"0", b"#")

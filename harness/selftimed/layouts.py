@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .fronts import rank_span, shape
+from .fronts import ZEROS, rank_span, shape
 from .lines import (
     READ_BYTES,
     Heads,
@@ -26,7 +26,6 @@ from .lines import (
 MAX_SHAPES = 64
 MAX_LAYOUTS, LAYOUT_BYTES = 4_096, 512  # layouts remembered, and how long their lines may be
 _NO_RANK = slice(0)
-_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 
 
 class HeardLine(NamedTuple):
@@ -81,7 +80,7 @@ class Layouts:
             texts = list(map(plain, lines))
             together = b"\n".join(texts)
         # a digit is a digit but in 1.#QNAN
-        keys = together.replace(b"1.#", b"\r.#").translate(_ZEROS).split(b"\n")
+        keys = together.replace(b"1.#", b"\r.#").translate(ZEROS).split(b"\n")
         known_of = self._known.get
         for line, text, key in zip(lines, texts, keys, strict=False):  # no lines: one empty key
             known = known_of(key)

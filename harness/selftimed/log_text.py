@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from data.files import LFS_POINTER
+
 from .lines import LinePattern, read_line
 
 MAX_LINE_BYTES = 65_536
@@ -105,7 +107,7 @@ class LogText:
         """The first bytes; says how they are encoded, and forgets that they were kept."""
         assert self._peeked is not None
         first, self._peeked = self._peeked, None
-        if first.removeprefix(codecs.BOM_UTF8).startswith(b"version https://git-lfs"):
+        if first.removeprefix(codecs.BOM_UTF8).startswith(LFS_POINTER):
             self.odd["lfs-pointer"] = "this is a pointer of Git LFS instead of the log: run `git lfs pull`"
         even, uneven = first[0::2], first[1::2]
         for mark, encoding, key, sentence in _MARKS:

@@ -57,7 +57,7 @@ def _cores(cores: frozenset[int]) -> tuple[int, int]:
 def _ticks(pid: int) -> int:
     """User and system ticks of a process and of its children that were waited for; 0 of none."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = processes.stat_fields(pid)
         return sum(map(int, fields[11:15]))
     except (OSError, ValueError):
         return 0

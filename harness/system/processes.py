@@ -10,7 +10,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,10 +50,15 @@ def is_alive(pid: int, start_ticks: int) -> bool:
 def _start_ticks(pid: int) -> int | None:
     """When a process started, None if there is none (or only its zombie)."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = stat_fields(pid)
     except OSError:
         return None
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def stat_fields(process: int | str) -> list[str]:
+    """What /proc says of a process, or of `PID/task/THREAD`, from its state on. Raises OSError where there is none."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
 
 
 def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
@@ -71,18 +76,23 @@ def children(pid: int) -> list[int]:
     return [child for child, parent in _parents().items() if parent == pid]
 
 
-def tree(pid: int) -> set[int]:
-    """All descendants of a process, as of one look at /proc."""
+def tree(pid: int, without: Collection[int] = ()) -> set[int]:
+    """All descendants of a process, as of one look at /proc; without some of them and theirs."""
     below: dict[int, list[int]] = {}
     for child, parent in _parents().items():
         below.setdefault(parent, []).append(child)
     found: set[int] = set()
     pending = [pid]
     while pending:
-        new = [child for child in below.get(pending.pop(), []) if child not in found]
+        new = [child for child in below.get(pending.pop(), []) if child not in found and child not in without]
         found.update(new)
         pending += new
     return found
+
+
+def descendants(without: Collection[int] = ()) -> set[int]:
+    """Ours, with the orphans that have become ours, without some of them and theirs, and without who is spared."""
+    return tree(os.getpid(), _spared.union(without))
 
 
 def _parents() -> dict[int, int]:
@@ -91,7 +101,7 @@ def _parents() -> dict[int, int]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError):
-                found[int(name)] = int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1])
+                found[int(name)] = int(stat_fields(name)[1])
     return found
 
 
@@ -126,7 +136,7 @@ def kill_children() -> None:
     deadline = time.monotonic() + KILL_S
     while time.monotonic() < deadline:
         _kill_adopted()
-        found = stop_all(lambda: tree(os.getpid()) - _spared.union(*map(tree, _spared)))
+        found = stop_all(descendants)
         if not found:
             return
         kill_all(found)
@@ -147,12 +157,11 @@ def stop_all(members: Callable[[], set[int]]) -> set[int]:
 def are_still(pids: Iterable[int]) -> bool:
     """Whether no thread of these can run: SIGSTOP is heeded by one thread of a process, whenever that is scheduled."""
     for pid in pids:
-        try:
+        with contextlib.suppress(OSError):  # gone meanwhile
             for task in os.listdir(f"/proc/{pid}/task"):
-                if Path(f"/proc/{pid}/task/{task}/stat").read_text().rpartition(")")[2].split()[0] not in _STILL:
-                    return False
-        except OSError:  # gone meanwhile
-            continue
+                with contextlib.suppress(OSError):  # this thread alone
+                    if stat_fields(f"{pid}/task/{task}")[0] not in _STILL:
+                        return False
     return True
 
 
@@ -194,6 +203,6 @@ def memory_bytes(pid: int, exactly: bool) -> int:
 
 def threads(pid: int) -> int:
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[17])
+        return int(stat_fields(pid)[17])
     except OSError:
         return 0
