@@ -402,4 +402,5 @@ def _own(view: View) -> Path:
         elif path.exists():
             shutil.copy2(path, target)
     namespaces.copy_bubblewrap(folder)
+    namespaces.copy_counters(folder)
     return folder
