@@ -15,6 +15,14 @@ from ..system import scratch
 from . import seccomp, software
 from .policy import View
 
+OWN_KERNEL = "kernel"  # likewise: what of /proc counts for the whole machine, as it stood before the evaluator began
+KEPT_OF_PROC = frozenset(
+    {"self", "thread-self", "mounts", "net", "sys", "cpuinfo", "filesystems", "version", "cmdline", "crypto"}
+)  # the process's own, and what stays as it is
+KEPT_WITH_CUDA = frozenset({"driver", "devices", "modules", "misc", "iomem"})
+READ_BY_LIBRARIES = ("stat", "meminfo", "loadavg", "uptime", "vmstat", "swaps", "partitions", "devices", "cgroups")
+COUNTERS_OF_SYS = ("fs/file-nr", "fs/inode-nr", "fs/inode-state", "fs/dentry-state", "fs/aio-nr", "kernel/ns_last_pid",
+                   "kernel/random/entropy_avail", "kernel/pty/nr", "fs/quota", "vm/stat_refresh")  # fmt: skip
 CUDA_SERVICES = ("/sys", "/run/nvidia-persistenced")
 OWN_BUBBLEWRAP = "bwrap"  # in a view's own files
 NEW_USER, NEW_PID = 0x10000000, 0x20000000  # CLONE_*
@@ -85,6 +93,8 @@ def command(view: View, argv: list[str], filter_fd: int | None, gate: Gate | Non
     for place in ("/dev/shm", "/tmp"):  # noqa: S108 - inside, fresh ones
         arguments += ["--size", size, "--tmpfs", place]
     arguments += _software(view)
+    if view.own is not None:
+        arguments += _counters(view.own / OWN_KERNEL, view.cuda)
     for path in view.hidden:
         arguments += ["--size", "4096", "--tmpfs", str(path)]
     arguments += ["--size", size, "--tmpfs", str(view.home)]
@@ -133,6 +143,20 @@ def _shown(root: str, folder: str, around: set[str]) -> Iterator[str]:
             yield from ("--ro-bind", entry.path, path)
 
 
+def _counters(own: Path, cuda: bool) -> list[str]:
+    """What covers the kernel's counters of the whole machine: one evaluator moves them, and the other would see it."""
+    arguments = []
+    kept = KEPT_OF_PROC | (KEPT_WITH_CUDA if cuda else frozenset())
+    names = [name for name in sorted(os.listdir("/proc")) if not name.isdigit() and name not in kept]
+    for name in (*names, *(f"sys/{name}" for name in COUNTERS_OF_SYS)):
+        path, snapshot = f"/proc/{name}", own / name
+        if os.path.isdir(path):
+            arguments += ["--size", "4096", "--tmpfs", path]
+        elif os.path.exists(path):
+            arguments += ["--ro-bind", str(snapshot if snapshot.exists() else own / "nothing"), path]
+    return arguments
+
+
 def _cuda_devices() -> list[str]:
     arguments: list[str] = []
     for device in sorted(Path("/dev").glob("nvidia*")):
@@ -153,6 +177,7 @@ def own_files(view: View) -> Path:
         elif path.exists():
             shutil.copy2(path, target)
     _copy_bubblewrap(folder)
+    _copy_counters(folder)
     return folder
 
 
@@ -196,3 +221,13 @@ def lacking() -> str | None:
         return None
     last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
     return f"bubblewrap cannot make its namespaces here ({last[0].removeprefix('bwrap: ')})"
+
+
+def _copy_counters(folder: Path) -> None:
+    """The kernel's counters as they are now, for libraries that read them; the others are shown empty."""
+    own = folder / OWN_KERNEL
+    own.mkdir()
+    (own / "nothing").touch()
+    for name in READ_BY_LIBRARIES:
+        with suppress(OSError):
+            (own / name).write_bytes(Path("/proc", name).read_bytes())

@@ -2,8 +2,8 @@
 
 The other one is stopped, with every process it has, until its turn comes; the one that runs has all the cores. Whose
 turn it is is drawn: a fixed order would tell how far the other one is. What remains is the time for which an evaluator
-was stopped, since whoever takes longer over its turn makes the next one of the other begin later, and counters of the
-whole machine that both can read.
+was stopped, since whoever takes longer over its turn makes the next one of the other begin later, and what sysinfo(2)
+tells of the machine's memory.
 """
 
 import random
