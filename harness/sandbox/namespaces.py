@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..system import scratch
-from . import seccomp, software
+from . import mounts, seccomp, software
 from .policy import View
 
 OWN_KERNEL = "kernel"  # likewise: what of /proc counts for the whole machine, as it stood before the evaluator began
@@ -111,7 +111,7 @@ def _software(view: View) -> list[str]:
     """What shows the system, the interpreter and its packages: the machine's files, or a copy of them."""
     etc = [f"/etc/{name}" for name in software.ETC]
     if view.software is None:
-        arguments = [*software.mounts(view.python, view.packages)]
+        arguments = [*mounts.mounts(view.python, view.packages)]
         for path in software.CUDA if view.cuda else ():
             arguments += ["--ro-bind-try", path, path]
     else:

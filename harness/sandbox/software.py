@@ -37,6 +37,10 @@ HIDDEN_FOLDERS = re.compile(
     r"|idlelib|lib2to3|ensurepip|pydoc_data|turtledemo|tkinter|config-.*|model_dump"
 )
 """Of an installation: documentation, and parts of Python that no training imports."""
+OF_OTHERS = re.compile(r"dri|valgrind|systemd|node")
+"""Of /usr/lib and /usr/include: what graphics and other languages need, and no training."""
+OF_CLANG = re.compile(r"llvm.*|libLLVM.*|libclang.*")
+"""Likewise, where it is not the compiler."""
 WITH_DATA = re.compile(r"tests?|data")
 """Folders that are hidden whole where anything but code lies in them: one empty folder is cheaper than many files."""
 CODE = frozenset(
@@ -51,7 +55,6 @@ DATA = frozenset(
 )  # fmt: skip
 DIST_INFO = frozenset({"METADATA", "PKG-INFO", "entry_points.txt"})  # what importlib.metadata reads
 INFO = (".dist-info", ".egg-info")
-FOLDER_BYTES = "4096"  # the size of a folder that is shown empty
 Keep = Callable[[os.DirEntry[str]], bool]
 
 
@@ -104,6 +107,8 @@ def is_code(entry: os.DirEntry[str]) -> bool:
     suffix = os.path.splitext(entry.name)[1]
     if suffix in CODE or ".so" in entry.name:
         return True
+    if entry.name.startswith("test_"):
+        return False
     return suffix not in DATA and not PROSE.match(entry.name) and bool(entry.stat().st_mode & 0o111)
 
 
@@ -115,17 +120,22 @@ def is_of_python(entry: os.DirEntry[str]) -> bool:
 def is_of_a_compiler(entry: os.DirEntry[str]) -> bool:
     """Headers, of which C++'s own have no suffix, and programs."""
     if entry.is_dir():
-        return HIDDEN_FOLDERS.fullmatch(entry.name) is None
+        return HIDDEN_FOLDERS.fullmatch(entry.name) is None and not _is_of_others(entry.name)
     return os.path.splitext(entry.name)[1] not in DATA and not PROSE.match(entry.name)
 
 
 def libraries(folder: str) -> Node:
-    """A folder of shared libraries, what a linker adds to programs, and folders of nothing but these."""
+    """A folder of shared libraries, what a linker adds to programs, and folders of nothing but these.
+
+    An archive is hidden where a shared library has its name: the linker takes that.
+    """
     children = []
     for entry in entries(folder):
         path = entry.path
         if entry.is_symlink():
             children.append(Node(path, None, link=os.readlink(path)))
+        elif _is_of_others(entry.name) or (path.endswith(".a") and os.path.exists(f"{path[:-2]}.so")):
+            children.append(Node(path, False, is_folder=entry.is_dir()))
         elif entry.is_dir() and "-linux-gnu" in entry.name:
             children.append(libraries(path))
         elif entry.is_dir():
@@ -133,6 +143,10 @@ def libraries(folder: str) -> Node:
         else:
             children.append(Node(path, not PROSE.match(entry.name) and os.path.splitext(entry.name)[1] not in DATA))
     return together(folder, children)
+
+
+def _is_of_others(name: str) -> bool:
+    return bool(OF_OTHERS.fullmatch(name) or (OF_CLANG.fullmatch(name) and shutil.which("g++")))
 
 
 def _holds_libraries_only(folder: str) -> bool:
@@ -337,51 +351,3 @@ def top_level(distribution: metadata.Distribution) -> set[str]:
         }
     named = (distribution.read_text("top_level.txt") or normalised(distribution.metadata["Name"])).split()
     return {form for name in named for form in (name, name.replace("-", "_"), f"{name}.py")}
-
-
-# ---------------------------------------------------------------------------------------------------------- bubblewrap
-
-
-@dataclass(frozen=True, slots=True)
-class _Mounts:
-    """Arguments for bubblewrap, and about how many tenths of a millisecond they take it."""
-
-    cost: int = 0
-    arguments: tuple[str, ...] = ()
-
-    def __add__(self, other: "_Mounts") -> "_Mounts":
-        return _Mounts(self.cost + other.cost, self.arguments + other.arguments)
-
-
-@cache
-def mounts(python: Path | None, packages: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Arguments that show `nodes`, in order, by the cheapest mounts."""
-    arguments: list[str] = []
-    for node in (*links(), *nodes(python, packages)):
-        arguments += _ways(node)[1].arguments
-    return tuple(arguments)
-
-
-def _ways(node: Node) -> tuple[_Mounts, _Mounts]:
-    """The cheapest way to show a node where the folder around it is shown, and where it is not.
-
-    A bind mount costs bubblewrap a look at all mounts before it; an empty folder, a tenth of that.
-    """
-    path = node.path
-    bind = _Mounts(10, ("--ro-bind", path, path))
-    if node.link is not None:
-        return _Mounts(), _Mounts(0, ("--symlink", node.link, path))
-    if node.shown:
-        return _Mounts(), bind
-    empty = _Mounts(2, ("--size", FOLDER_BYTES, "--tmpfs", path))
-    if node.shown is False:
-        return (empty if node.is_folder else _Mounts(10, ("--ro-bind", os.devnull, path))), _Mounts()
-    inside, alone = _Mounts(), _Mounts(0, ("--dir", path))
-    for child in node.children:
-        around, without = _ways(child)
-        inside, alone = inside + around, alone + without
-    return min(inside, empty + alone, key=_cost), min(bind + inside, alone, key=_cost)
-
-
-def _cost(mounts: _Mounts) -> int:
-    return mounts.cost

@@ -10,7 +10,6 @@ of a core, so it is taken anew only where a folder has another time than when it
 with every installer. What goes unnoticed is a file that somebody has written over in its place; then remove the copies.
 """
 
-import compileall
 import fcntl
 import hashlib
 import json
@@ -19,7 +18,7 @@ import pwd
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,21 +29,17 @@ from data.files import locked, replace_file
 from ..errors import RunFailure, UserError
 from ..formats.observer import Observer
 from ..system import interrupts, scratch, whereabouts
-from . import namespaces, software
+from . import inventory, namespaces, software
+from .inventory import ChangedError, Found
 from .policy import View
 from .software import Node
 
 SIDES = ("first", "second")  # one for each evaluator of a pair
 UNUSED_S = 30 * 86400  # after which a copy is removed, when another is made
-ROOM = 1.1  # times the bytes of the files
+ROOM = 1.1  # times the bytes to be written
 QUIET_S = 2.0  # before somebody who watches is told
 TOLD_EVERY = 64  # files
-LARGE = 2**20  # bytes of a file that is on the disk before a clock runs: nine tenths of all bytes, a hundredth of files
-BYTECODE = "__pycache__"
-_FORM = "1"  # of the copies: another one makes others of them
 _LOCK, _ABOUT, _FOLDERS, _SEEN = "lock", "about.json", "folders.json", "seen.json"
-Found = dict[str, str | os.stat_result]
-"""By path: where a link leads, or what a folder or file is. No path leads through a link."""
 
 
 class _LackingError(Exception):
@@ -98,72 +93,11 @@ def _held(view: View, other_place: Path, observer: Observer, stack: ExitStack) -
                 return StandingCopies(tuple(folder / side for side in SIDES))
     except RunFailure:  # somebody has stopped the run
         raise
-    except (_LackingError, UserError) as error:
+    except (_LackingError, ChangedError, UserError) as error:
         return StandingCopies(lacking=str(error))
     except OSError as error:
         return StandingCopies(lacking=f"{error.strerror} at {error.filename}")
     return StandingCopies(lacking=lacking)
-
-
-def inventory(nodes: Iterable[Node], *, bytecode: bool) -> Found:
-    """Everything these nodes show, by path. A special file is nothing a program is made of, and stays out.
-
-    bytecode: also what Python keeps in BYTECODE, which comes and goes by itself.
-    """
-    found: Found = {}
-    for node in sorted(nodes, key=lambda node: node.link is None):  # links first: no path may lead through one
-        _add(node, found, bytecode)
-    return found
-
-
-def _add(node: Node, found: Found, bytecode: bool) -> None:
-    path = node.path
-    if any(isinstance(found.get(str(parent)), str) for parent in Path(path).parents):
-        path = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-    if node.link is not None:
-        found.setdefault(path, node.link)
-    elif os.path.basename(path) == BYTECODE and not bytecode:
-        return
-    elif node.shown:
-        with suppress(FileNotFoundError):
-            status = os.stat(path)
-            found[path] = status
-            if stat.S_ISDIR(status.st_mode):
-                _add_all(path, found, bytecode)
-    elif node.children:
-        found.setdefault(path, os.stat(path))
-        for child in node.children:
-            _add(child, found, bytecode)
-
-
-def _add_all(folder: str, found: Found, bytecode: bool) -> None:
-    """What lies in a folder and below it. Quick: it is tens of thousands of files, and every run looks."""
-    waiting = [folder]
-    while waiting:
-        with suppress(PermissionError, FileNotFoundError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.is_symlink():
-                    found[entry.path] = os.readlink(entry.path)
-                elif entry.is_dir():
-                    if bytecode or entry.name != BYTECODE:
-                        found[entry.path] = entry.stat()
-                        waiting.append(entry.path)
-                elif entry.is_file():
-                    found[entry.path] = entry.stat()
-
-
-def digest(found: Found) -> str:
-    """Names the copies of these files."""
-    lines = [_FORM]
-    for path in sorted(found):
-        what = found[path]
-        if isinstance(what, str):
-            lines.append(f"{path}\0{what}")
-        elif stat.S_ISDIR(what.st_mode):
-            lines.append(f"{path}\0{what.st_mode}")
-        else:
-            lines.append(f"{path}\0{what.st_mode} {what.st_size} {what.st_mtime_ns}")
-    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:32]
 
 
 def places(other: Path) -> list[Path]:
@@ -201,13 +135,14 @@ def _in_use(place: Path, wanted: Wanted, observer: Observer) -> Iterator[Path]:
     if folder is None or lock is None:
         with locked(place / _LOCK):  # whoever waits here finds what the other has made
             scratch.sweep(place)
-            found = inventory(wanted.nodes, bytecode=False)
-            folder = place / digest(found)
+            found = inventory.inventory(wanted.nodes, bytecode=False)
+            folder = place / inventory.digest(found)
             lock = _take(folder, found)
             if lock is None:
-                _remove_unused(place, folder.name, wanted)
+                _remove(place, lambda other, age_s: other.name == folder.name or age_s > UNUSED_S)
                 _make(folder, wanted, observer)
                 lock = _take(folder, found)
+                _remove(place, lambda other, _: other.name != folder.name and _is_useless(other, wanted))
             if lock is None:
                 raise _LackingError(f"the copies at {folder} are not as they were made; remove that folder")
             _note_times(folder, wanted, found)
@@ -273,12 +208,11 @@ def _is_whole(folder: Path, found: Found) -> bool:
     )
 
 
-def _remove_unused(place: Path, name: str, wanted: Wanted) -> None:
-    """Make room: what nobody used for long, what the same interpreter looked like before, whose interpreter is gone."""
+def _remove(place: Path, condition: Callable[[Path, float], bool]) -> None:
+    """Copies that nobody uses now, where a condition on their folder and the seconds since the last use holds."""
     for folder in place.iterdir():
         with suppress(OSError), open(folder / _LOCK, "rb") as lock:
-            is_old = time.time() - os.fstat(lock.fileno()).st_mtime > UNUSED_S
-            if folder.name == name or is_old or _is_useless(folder, wanted):
+            if condition(folder, time.time() - os.fstat(lock.fileno()).st_mtime):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 scratch.remove_tree(folder.rename(scratch.make_scratch(place, ".begun") / folder.name).parent)
 
@@ -293,14 +227,19 @@ def _is_useless(folder: Path, wanted: Wanted) -> bool:
 
 
 def _make(folder: Path, wanted: Wanted, observer: Observer) -> None:
-    """Both copies, in their place by one rename. Raises OSError and _LackingError, and leaves nothing then."""
-    found = inventory(wanted.nodes, bytecode=True)
+    """Both copies, in their place by one rename. Raises OSError, ChangedError and _LackingError, and leaves nothing."""
+    place = folder.parent
+    found = inventory.inventory(wanted.nodes, bytecode=True)
+    earlier = {side: [str(path) for path in sorted(place.glob(f"*/{side}"))] for side in SIDES}
+    needed = int(ROOM * sum(inventory.bytes_to_copy(found, roots) for roots in earlier.values()))
+    if needed > (free := shutil.disk_usage(place).free):
+        raise _LackingError(f"two copies of the evaluators' files take {needed:,} bytes, and {place} has {free:,} free")
     progress = _Progress(observer, len(SIDES) * len(found))
-    _insist_on_room(folder.parent, found)
-    begun = scratch.Begun(folder.parent, folder.name)
+    begun = scratch.Begun(place, folder.name)
     try:
         for side in SIDES:
-            _copy(found, begun.path / side, wanted.python is None, progress)
+            root = str(begun.path / side)
+            inventory.copy(found, root, earlier[side], is_ours=wanted.python is None, step=progress.step)
         times = [(path, what.st_mtime_ns) for path, what in found.items()
                  if not isinstance(what, str) and stat.S_ISDIR(what.st_mode)]  # fmt: skip
         (begun.path / _FOLDERS).write_text(json.dumps(times))
@@ -309,66 +248,6 @@ def _make(folder: Path, wanted: Wanted, observer: Observer) -> None:
         begun.appear()
     finally:
         begun.give_up()
-
-
-def _insist_on_room(place: Path, found: Found) -> None:
-    sizes = {(what.st_dev, what.st_ino): what.st_size for what in found.values()
-             if not isinstance(what, str) and stat.S_ISREG(what.st_mode)}  # fmt: skip
-    needed, free = int(len(SIDES) * ROOM * sum(sizes.values())), shutil.disk_usage(place).free
-    if needed > free:
-        raise _LackingError(f"two copies of the evaluators' files take {needed:,} bytes, and {place} has {free:,} free")
-
-
-def _copy(found: Found, root: Path, is_ours: bool, progress: "_Progress") -> None:
-    """A tree that holds what was found; hard links stay, or one graphics driver would be many.
-
-    is_ours: of this interpreter, which then compiles what has no bytecode yet. Evaluators cannot: they may not write.
-    """
-    linked: dict[tuple[int, int], str] = {}
-    folders = []
-    for path in sorted(found):  # a folder before what lies in it
-        what, target = found[path], f"{root}{path}"
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        if isinstance(what, str):
-            os.symlink(what, target)
-        elif stat.S_ISDIR(what.st_mode):
-            os.makedirs(target, exist_ok=True)
-            folders.append((target, what))
-        elif (first := linked.setdefault((what.st_dev, what.st_ino), target)) != target:
-            os.link(first, target)
-        elif os.access(path, os.R_OK):
-            _copy_file(path, target, what)
-        else:
-            del linked[what.st_dev, what.st_ino]
-        progress.step()
-    if is_ours:
-        compileall.compile_dir(str(root), maxlevels=100, quiet=2, stripdir=str(root), prependdir="/")
-    for target, what in reversed(folders):
-        os.chmod(target, stat.S_IMODE(what.st_mode) | stat.S_IRWXU)
-        os.utime(target, ns=(what.st_atime_ns, what.st_mtime_ns))
-
-
-def _copy_file(path: str, target: str, what: os.stat_result) -> None:
-    """Content, mode and times, by which Python knows whether its bytecode fits. Raises _LackingError where it changed.
-
-    Where the file system can, the copy shares its blocks on the disk with the original; in memory it never does.
-    """
-    with open(path, "rb") as source, open(target, "xb") as copy:
-        done = 0
-        with suppress(OSError):  # between these two file systems it may not work
-            while count := os.copy_file_range(source.fileno(), copy.fileno(), 2**30):
-                done += count
-        source.seek(done)
-        copy.seek(done)
-        shutil.copyfileobj(source, copy)
-        copy.flush()
-        now = os.fstat(source.fileno())
-        if (now.st_size, now.st_mtime_ns) != (what.st_size, what.st_mtime_ns):
-            raise _LackingError(f"{path} changed while it was copied")
-        os.fchmod(copy.fileno(), stat.S_IMODE(what.st_mode) & 0o777)
-        os.utime(copy.fileno(), ns=(what.st_atime_ns, what.st_mtime_ns))
-        if what.st_size >= LARGE:
-            os.fdatasync(copy.fileno())
 
 
 class _Progress:

@@ -1,6 +1,7 @@
 """Which files a sandbox shows: by kind, by package, and by mounts and rules that show exactly these."""
 
 import os
+import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.sandbox import landlock, software
+from harness.sandbox import landlock, mounts, software
 from harness.sandbox.software import Node
 
 SPECS = st.recursive(st.sampled_from([True, False, "link", "hidden folder"]), lambda inner: st.lists(inner, max_size=5))
@@ -31,7 +32,7 @@ def node_of(spec: Any, path: str, leaves: dict[str, bool]) -> Node:
 @given(st.lists(SPECS, min_size=1, max_size=5))
 def test_the_cheapest_mounts_show_what_is_shown(spec: Any) -> None:
     leaves: dict[str, bool] = {}
-    arguments = iter(software._ways(node_of(spec, "/tree", leaves))[1].arguments)
+    arguments = iter(mounts._ways(node_of(spec, "/tree", leaves))[1].arguments)
     seen = dict.fromkeys(leaves, False)
     for word in arguments:
         first = next(arguments)
@@ -66,6 +67,22 @@ def test_code_is_shown_and_no_text(tmp_path: Path) -> None:
     readable = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")
                 if path.is_file() and any(path.is_relative_to(tree) for tree in trees)}  # fmt: skip
     assert readable - {"link"} == set(shown)
+
+
+@pytest.mark.parametrize(("compiler", "shows_llvm"), [("/usr/bin/g++", False), (None, True)])
+def test_of_libraries_what_a_training_can_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str | None, shows_llvm: bool
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: compiler)
+    shown = ("libm.so", "libc_nonshared.a", "libpthread.a", "crt1.o", "x86_64-linux-gnu/libz.so.1")
+    hidden = ("libm.a", "words.txt", "dri/iris_dri.so", "valgrind/a.so", "mixed/a.so", "mixed/notes")
+    for name in (*shown, *hidden, "libLLVM-15.so.1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    trees, _ = landlock._seen([software.libraries(str(tmp_path))])
+    readable = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")
+                if path.is_file() and any(path.is_relative_to(tree) for tree in trees)}  # fmt: skip
+    assert readable == {*shown} | ({"libLLVM-15.so.1"} if shows_llvm else set())
 
 
 def test_a_folder_that_may_not_be_listed_shows_nothing(tmp_path: Path) -> None:

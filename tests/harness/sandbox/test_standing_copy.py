@@ -21,7 +21,7 @@ import pytest
 
 from harness.errors import RunFailure
 from harness.formats.observer import Observer
-from harness.sandbox import belongings, levels, namespaces, software, standing_copy
+from harness.sandbox import belongings, inventory, levels, namespaces, software, standing_copy
 from harness.sandbox.policy import View
 from harness.sandbox.process_tree import ProcessTree
 from harness.sandbox.standing_copy import SIDES, StandingCopies, Wanted
@@ -33,11 +33,11 @@ MAKER = """
 import os, signal, sys
 from pathlib import Path
 from harness.formats.observer import Observer
-from harness.sandbox import software, standing_copy
+from harness.sandbox import inventory, software, standing_copy
 from harness.sandbox.standing_copy import Wanted
 
 place, shown, copied = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-copy_file = standing_copy._copy_file
+copy_file = inventory._copy_file
 
 def counted(path, target, what):
     with copied.open("a") as file:
@@ -46,7 +46,7 @@ def counted(path, target, what):
     if sys.argv[4] == "killed" and copied.stat().st_size == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
-standing_copy._copy_file = counted
+inventory._copy_file = counted
 wanted = Wanted((software.walk(shown, software.is_code),), None, ("one",))
 print("ready", flush=True)
 sys.stdin.readline()
@@ -131,9 +131,50 @@ def test_copies_are_made_once_and_again_when_a_file_changes(place: Path, shown: 
     assert standing(place) == [second.name]  # those of an earlier state are of no use
     for change in (lambda: (shown / "tool").chmod(0o700), lambda: os.utime(shown / "a.py", ns=(1, 1)),
                    lambda: (shown / "link.py").unlink()):  # fmt: skip
-        before = standing_copy.digest(standing_copy.inventory(of(shown).nodes, bytecode=False))
+        before = inventory.digest(inventory.inventory(of(shown).nodes, bytecode=False))
         change()
-        assert standing_copy.digest(standing_copy.inventory(of(shown).nodes, bytecode=False)) != before
+        assert inventory.digest(inventory.inventory(of(shown).nodes, bytecode=False)) != before
+
+
+def test_what_stands_unchanged_is_linked_from_earlier_copies_of_the_same_side(
+    place: Path, shown: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = copies(place, shown)
+    one = (first / "first" / shown.relative_to("/") / "deep" / "b.so").stat().st_ino
+    other = replace(of(shown), packages=("one", "two"))  # of the same files, and with a file more
+    written, copy_file = list[str](), inventory._copy_file
+    monkeypatch.setattr(inventory, "_copy_file", lambda path, *rest: (written.append(path), copy_file(path, *rest))[1])
+    (shown / "tool").write_text("another tool of another size")
+    (shown / "deep" / "new.so").write_text("new")
+    with standing_copy._in_use(place, other, Observer()) as second:
+        assert standing(place) == sorted([first.name, second.name])
+    assert sorted(written) == sorted(2 * [str(shown / "deep" / "new.so"), str(shown / "tool")])
+    assert (second / "first" / shown.relative_to("/") / "deep" / "b.so").stat().st_ino == one
+    in_first, in_second = ({path.stat().st_ino for path in second.joinpath(side).rglob("*")} for side in SIDES)
+    assert not in_first & in_second
+    names = listed(second / "first").keys()
+    del written[:]
+    (shown / "deep" / "new.so").unlink()  # an update: what it replaces is removed after it was of use
+    (shown / "deep" / "new.so").write_text("newer")
+    with standing_copy._in_use(place, other, Observer()) as third:
+        assert standing(place) == sorted([first.name, third.name])
+    assert written == 2 * [str(shown / "deep" / "new.so")]
+    assert listed(third / "first").keys() == listed(third / "second").keys() == names
+
+
+def test_a_link_in_earlier_copies_never_leads_to_the_file_itself(place: Path, shown: Path, tmp_path: Path) -> None:
+    """Where a folder was a link before, its path in those copies is that of the machine's own folder."""
+    (shown / "deep").rename(tmp_path / "elsewhere")
+    (shown / "deep").symlink_to(tmp_path / "elsewhere")
+    copies(place, shown)
+    (shown / "deep").unlink()
+    (tmp_path / "elsewhere").rename(shown / "deep")
+    (tmp_path / "elsewhere").symlink_to(shown / "deep")
+    folder = copies(place, shown)
+    for side in SIDES:
+        copied = folder / side / shown.relative_to("/") / "deep" / "b.so"
+        assert copied.read_text() == "# deep/b.so"
+        assert not copied.samefile(shown / "deep" / "b.so")
 
 
 def test_what_is_in_use_stays(place: Path, shown: Path) -> None:
@@ -256,7 +297,7 @@ def test_who_cannot_finish_leaves_nothing(
         if len(made) == 2:
             raise error
 
-    monkeypatch.setattr(standing_copy, "_copy_file", fail)
+    monkeypatch.setattr(inventory, "_copy_file", fail)
     if isinstance(error, OSError):
         with standing_copy.held(small, tmp_path / "runs", Observer()) as found:
             assert "No space left on device at b.so" in found.lacking
@@ -267,10 +308,10 @@ def test_who_cannot_finish_leaves_nothing(
 
 
 def test_a_file_that_changes_meanwhile_is_never_half_of_a_copy(small: View, shown: Path, tmp_path: Path) -> None:
-    found = standing_copy.inventory(of(shown).nodes, bytecode=True)
+    found = inventory.inventory(of(shown).nodes, bytecode=True)
     (shown / "a.py").write_text("longer than it was")
-    with pytest.raises(standing_copy._LackingError, match="changed while it was copied"):
-        standing_copy._copy(found, tmp_path / "copy", False, standing_copy._Progress(Observer(), 1))
+    with pytest.raises(inventory.ChangedError, match="changed while it was copied"):
+        inventory.copy(found, str(tmp_path / "copy"), [], is_ours=False, step=lambda: None)
 
 
 def test_a_cache_that_cannot_be_written_is_left_for_the_runs_folder(
