@@ -37,7 +37,7 @@ def short_run(device: str, folder: Path) -> tuple[Path, Path]:
     if device == "cpu":
         changes |= {
             r'^device = "cuda"': 'device = "cpu"', r"^gpu_models = .*\n": "",
-            r"^memory_bytes = .*": "memory_bytes = 8_000_000_000",
+            r"^memory_bytes = .*": "memory_bytes = 8_000_000_000", r"^probe_pairs = .*": "probe_pairs = 16",
         }  # fmt: skip
     text = (ROOT / "records" / "gpt2-small-1gpu" / "track.toml").read_text()
     for pattern, value in changes.items():

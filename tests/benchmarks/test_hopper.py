@@ -171,6 +171,9 @@ def test_a_part_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
     assert (what, sentence) == ("script", "failed: RuntimeError: no / memory")
     assert took.endswith(" s")
     sitting.deadline_s = time.monotonic() + 1
+    attempt(sitting, "tests", fail)  # a rehearsal takes as long as it does
+    assert "no / memory" in sitting.rows[-2][1]
+    sitting.device = "cuda"
     attempt(sitting, "tests", fail)
     assert "minutes are over" in sitting.rows[-1][1]
 
