@@ -10,7 +10,6 @@ from .software import Node, links, nodes
 FOLDER_BYTES = "4096"  # the size of a folder that is shown empty
 
 
-
 @dataclass(frozen=True, slots=True)
 class _Mounts:
     """Arguments for bubblewrap, and about how many tenths of a millisecond they take it."""

@@ -95,7 +95,7 @@ def test_the_preset_for_the_gpu_learns_on_the_cpu(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)  # inductor calls a C++ compiler
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo does
 @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # inductor does
-@pytest.mark.parametrize("step", [0, 8])
+@pytest.mark.parametrize("step", [pytest.param(0, marks=pytest.mark.exhaustive), 8])
 def test_what_inductor_makes_of_the_loss_is_the_loss(step: int, tmp_path: Path) -> None:
     """torch.compile as the page calls it, on the CPU: value and every gradient."""
     hp = small()

@@ -106,7 +106,7 @@ def test_two_ranks_train_the_same_model_as_one(preset: str, tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # eight processes may have to share two busy cores
-@pytest.mark.parametrize("world", [4, 8])
+@pytest.mark.parametrize("world", [pytest.param(4, marks=pytest.mark.exhaustive), 8])
 def test_four_and_eight_ranks_train_the_same_model_as_one(world: int, tmp_path: Path) -> None:
     check_ranks(world, "small", tmp_path)
 

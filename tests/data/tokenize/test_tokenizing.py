@@ -469,7 +469,7 @@ def kill_many(tmp_path: Path, seed: int, kills: int) -> None:
 
 @pytest.mark.slow
 def test_kills_at_random_points_end_in_the_same_bytes(tmp_path: Path) -> None:
-    kill_many(tmp_path, seed=1, kills=8)
+    kill_many(tmp_path, seed=1, kills=4)
 
 
 @pytest.mark.exhaustive

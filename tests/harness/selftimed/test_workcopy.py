@@ -113,7 +113,7 @@ def test_dataloader_workers_below_a_long_tmpdir(checkout: Path, speedrun: Any) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", ["landlock", "process"])
+@pytest.mark.parametrize("level", ["landlock", pytest.param("process", marks=pytest.mark.exhaustive)])
 def test_a_host_name_that_does_not_resolve(speedrun: Any, level: str) -> None:
     from harness.sandbox.levels import available_levels
 
