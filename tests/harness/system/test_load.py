@@ -1,11 +1,13 @@
 """Counters of the kernel, with real neighbours: who burns beside a process is told from who burns below it."""
 
 import json
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -72,7 +74,8 @@ def test_a_neighbour_that_wakes_for_one_arm_is_found(
 ) -> None:
     """A whole campaign: somebody starts programs that burn every core whenever the baseline runs, and only then.
 
-    Both arms sleep, so that the work they do is no part of it; the candidate is faster by a twelfth.
+    Both arms sleep, so that the work they do is no part of it; the candidate is faster by a twelfth. Where others burn
+    all cores during the candidate too, no arm had less, and nothing is to be found: the runs' counters decide.
     """
     told = tmp_path / "told"  # the baseline is held in PREPARE until the neighbour is awake
     (tmp_path / "a").mkdir()
@@ -99,8 +102,17 @@ def test_a_neighbour_that_wakes_for_one_arm_is_found(
     done = speedrun.end(process)
     summary = json.loads(done.stdout)
     assert summary["closed"], done.stderr
-    found = [finding for finding in summary["findings"] if finding["id"] == "machine_taken_from_baseline"]
-    assert [finding["severity"] for finding in found] == ["error"], summary["findings"]
+    shares = {"candidate": list[float](), "baseline": list[float]()}
+    for path in sorted(speedrun.runs.glob("*/runs/*/run.json")):
+        run = json.loads(path.read_bytes())
+        lost_ns = run["load"]["others_ns"] + run["load"]["steal_ns"] + (run["load"]["throttled_ns"] or 0)
+        share = 1 - lost_ns / (run["load"]["cores"] * run["load"]["wall_ns"])
+        shares[run["campaign"]["arm"]].append(max(1e-3, share))
+    assert max(shares["baseline"]) < 0.5, shares
+    more = fmean(math.log(a / b) for a, b in zip(shares["candidate"], shares["baseline"], strict=True))
+    effect = -math.log(summary["evidence"]["comparison"]["ratio"])
+    found = [finding["severity"] for finding in summary["findings"] if finding["id"] == "machine_taken_from_baseline"]
+    assert found == (["error"] if 0 < effect < more else []), (shares, effect, summary["findings"])
 
 
 def holding(runs: Path) -> Path | None:
