@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from .errors import DataError
 from .files import replace_file
+from .signatures import kind_of
 
 HEADER_BYTES = 1024
 MAGIC = 20240520
@@ -44,6 +45,8 @@ def read_header(path: Path) -> int:
         file_bytes = status.st_size
     except OSError as error:
         raise DataError(f"{path}: expected a readable shard, found '{error.strerror}'; {_REMEDY}.") from error
+    if (kind := kind_of(header)) is not None:
+        raise DataError(f"{path}: expected a shard, found {kind}; {_REMEDY}.")
     if len(header) < HEADER_BYTES:
         raise DataError(f"{path}: expected a header of {HEADER_BYTES} bytes, found {len(header)}; {_REMEDY}.")
     magic, version, token_count = (int(field) for field in np.frombuffer(header, _HEADER_DTYPE)[:3])

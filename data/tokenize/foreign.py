@@ -6,20 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
-from ..files import LFS_POINTER
 from ..overlap import LEAST_TOKENS
 from ..shards import MAGIC
+from ..signatures import kind_of
 
 LLAMA_MAGIC = 20240801  # llm.c's shards of 32-bit tokens
 _HEAD_BYTES = 2**20
 _MODEL_MAGICS = {20240326, 20240327}  # llm.c's checkpoints
-_FOREIGN = {
-    LFS_POINTER: "a pointer of Git LFS (run `git lfs pull`)", b"\x93NUMPY": "a NumPy array",
-    b"\x1f\x8b": "a file packed by gzip", b"\x28\xb5\x2f\xfd": "a file packed by zstd", b"PK\x03\x04": "a zip archive",
-    b"BZh": "a file packed by bzip2", b"\xfd7zXZ": "a file packed by xz", b"PAR1": "a Parquet file",
-    b"\x89HDF": "an HDF5 file", b"\x80\x04\x95": "a pickle", b"ARROW1": "an Arrow file", b"<!DOCTYPE": "a web page",
-    b"<html": "a web page",
-}  # fmt: skip
 _PRINTABLE = np.isin(np.arange(256), np.frombuffer(string.printable.encode(), np.uint8))
 _MOSTLY = 0.99
 
@@ -42,9 +35,8 @@ def expect_tokens(path: Path) -> None:
 
 def _found(head: bytes, size: int) -> str | None:
     """What bytes are that are no tokens; None where they look like some."""
-    name = next((name for start, name in _FOREIGN.items() if head.startswith(start)), None)
-    if name is not None:
-        return name
+    if (kind := kind_of(head)) is not None:
+        return kind
     if head.startswith(LLAMA_MAGIC.to_bytes(4, "little")):
         return None  # it has a sentence of its own
     return _other_header(head) or _other_numbers(head, size)

@@ -157,6 +157,12 @@ def _slices(tokens: Tokens, size: int) -> Iterator[Tokens]:
 def _expect_within(path: Path, vocab_size: int) -> None:
     highest = max((int(part.max()) for part in _slices(_open(path), _CHECK_TOKENS)), default=0)
     if highest >= vocab_size:
+        swapped = max(int(part.byteswap().max()) for part in _slices(_open(path), _CHECK_TOKENS))
+        if swapped < vocab_size:
+            raise DataError(
+                f"{path}: expected tokens below {vocab_size:,}, found {highest:,}, and at most {swapped:,} "
+                "with the bytes of each in the other order; write the file anew, little-endian."
+            )
         raise DataError(
             f"{path}: expected tokens below {vocab_size:,}, found {highest:,}; give --vocab-size, or another file."
         )

@@ -88,6 +88,16 @@ def test_damage_is_an_error_that_names_the_file(
         read(path)
 
 
+@pytest.mark.parametrize(("content", "kind"), [
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 20000\n", "a pointer of Git LFS"),
+    (b"\x1f\x8b\x08" + bytes(2000), "a file packed by gzip"), (b"<!DOCTYPE html><title>404</title>", "a web page"),
+])  # fmt: skip
+def test_what_lies_there_instead_is_named(tmp_path: Path, content: bytes, kind: str) -> None:
+    (tmp_path / "a.bin").write_bytes(content)
+    with pytest.raises(DataError, match=f"expected a shard, found {kind}"):
+        read_header(tmp_path / "a.bin")
+
+
 def test_missing_files_and_folders_are_errors_that_name_them(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.bin", tmp_path):
         with pytest.raises(DataError, match=path.name):

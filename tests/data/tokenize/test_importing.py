@@ -121,6 +121,11 @@ def test_llmc_shards_stay_as_they_are(tmp_path: Path) -> None:
             "a pointer of Git LFS",
         ),
         ("swapped.bin", (20240520).to_bytes(4, "big") + bytes(range(200)) * 20, "bytes in the other order"),
+        (
+            "big.bin",
+            np.arange(1, 5_000, dtype=">u2").tobytes(),
+            "at most 4,999 with the bytes of each in the other order",
+        ),
         ("model.bin", (20240326).to_bytes(4, "little") + bytes(range(200)) * 20, "checkpoint of a model"),
         ("wide.bin", np.arange(5_000, dtype="<u4").tobytes(), "zeros in every second place"),
         ("wide-big.bin", np.arange(5_000, dtype=">u4").tobytes(), "zeros in every second place"),
