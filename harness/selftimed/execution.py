@@ -81,9 +81,11 @@ def _execute(request: SelfTimedRequest, folder: Path, state: SelfTimedState, obs
         try:
             _run(request, state, observer, place)
         finally:
-            state.log_truncated = place.log.truncated
-            if state.start_ns is not None and state.end_ns is not None:
-                state.observed_log = read_observed_log(place.stamper, state.start_ns, state.end_ns)
+            with interrupts.deferred():
+                state.log_truncated = place.log.truncated
+                if state.start_ns is not None and state.end_ns is not None:
+                    state.observed_log = read_observed_log(place.stamper, state.start_ns, state.end_ns)
+        interrupts.insist()
         if request.checkpoint is not None:
             state.measured = _measure(request, folder, state, observer, place)
             state.broken_rules = _broken_rules(request, state.measured)
@@ -183,13 +185,14 @@ def _run(request: SelfTimedRequest, state: SelfTimedState, observer: Observer, p
     except RunFailure as failure:
         raise tree.explain(failure) from failure
     finally:
-        tree.kill()
-        processes.kill_children()
-        if process is not None:
-            _last_words(process, place)
-        state.end_ns = clock.now_ns()
-        state.observed = _observed(state.end_ns - state.start_ns, meter.end())
-        tree.close()
+        with interrupts.deferred():
+            tree.kill()
+            processes.kill_children()
+            if process is not None:
+                _last_words(process, place)
+            state.end_ns = clock.now_ns()
+            state.observed = _observed(state.end_ns - state.start_ns, meter.end())
+            tree.close()
     if code != 0:
         how = f"exit status {code}" if code > 0 else f"signal {-code}"
         raise RunFailure(Status.TRAIN_FAILED, f"the script ended with {how}; see the end of its log")
@@ -222,10 +225,11 @@ def _listen(
                 for key, _ in selector.select(wait_s):
                     if key.fileobj is not process.stdout:
                         return process.wait()
-                    if (chunk := os.read(key.fd, PIPE_READ_BYTES)) == b"":
-                        selector.unregister(process.stdout)
-                    else:
-                        _hear_chunk(place, chunk, observer)
+                    with interrupts.deferred():  # what was read is heard whole, whatever signal comes
+                        if (chunk := os.read(key.fd, PIPE_READ_BYTES)) == b"":
+                            selector.unregister(process.stdout)
+                        else:
+                            _hear_chunk(place, chunk, observer)
     finally:
         os.close(exit_fd)
 

@@ -162,6 +162,38 @@ def test_signals_end_and_record_it(
     assert speedrun.leftovers() == []
 
 
+SIGNALLED = """
+import os, signal, sys
+from harness import __main__ as program
+from harness.formats.logfile import LogFile
+from harness.selftimed import execution
+
+def signal_after(owner, name):
+    function = getattr(owner, name)
+    def call(*arguments, **options):
+        found = function(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return found
+    setattr(owner, name, call)
+
+signal_after(LogFile if sys.argv[1] == "write" else execution, sys.argv[1])
+sys.argv[1:2] = []
+program.main()
+"""
+
+
+@pytest.mark.parametrize("moment", ["write", "_hear_chunk", "_last_words", "_observed", "read_observed_log"])
+def test_a_signal_at_any_moment_takes_no_line_out_of_the_claim(speedrun: Any, tmp_path: Path, moment: str) -> None:
+    """Between keeping a line and reading it, and while what was heard is put together."""
+    (tmp_path / "train.py").write_text(f"import time\n{SAY}say(1, 3.5, 1)\n")
+    argv = ["run", "--legacy", str(tmp_path / "train.py"), "--json"]
+    done = speedrun.end(speedrun.start(sys.executable, "-c", SIGNALLED, moment, *argv))
+    (folder,) = speedrun.runs.iterdir()
+    assert found(folder)["claim"]["val_loss"] == 3.5, done.stderr
+    assert found(folder)["status"] in ("complete", "terminated"), done.stderr
+    assert speedrun.leftovers() == []
+
+
 def test_a_killed_referee_leaves_an_abandoned_run_and_no_process(
     speedrun: Any, tmp_path: Path, until: Callable[..., Any]
 ) -> None:
