@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DataError
-from .files import replace_file
-from .signatures import kind_of
+from .files import LFS_POINTER, replace_file
 
 HEADER_BYTES = 1024
 MAGIC = 20240520
@@ -28,6 +27,13 @@ _HEADER_DTYPE = np.dtype("<i4")
 _TOKEN_DTYPE = np.dtype("<u2")
 _MAX_TOKEN = 2**16 - 1
 _REMEDY = "fetch or build the file again"
+_KINDS = {
+    LFS_POINTER: "a pointer of Git LFS (run `git lfs pull`)", b"\x93NUMPY": "a NumPy array",
+    b"\x1f\x8b": "a file packed by gzip", b"\x28\xb5\x2f\xfd": "a file packed by zstd", b"PK\x03\x04": "a zip archive",
+    b"BZh": "a file packed by bzip2", b"\xfd7zXZ": "a file packed by xz", b"PAR1": "a Parquet file",
+    b"\x89HDF": "an HDF5 file", b"\x80\x04\x95": "a pickle", b"ARROW1": "an Arrow file", b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
+}  # fmt: skip
 
 
 def read_header(path: Path) -> int:
@@ -86,6 +92,11 @@ def make_header(token_count: int) -> bytes:
     header = np.zeros(HEADER_BYTES // _HEADER_DTYPE.itemsize, _HEADER_DTYPE)
     header[:3] = MAGIC, VERSION, token_count
     return header.tobytes()
+
+
+def kind_of(head: bytes) -> str | None:
+    """What kind of file begins so, in words, to name what lies in a shard's place; None where it is not known."""
+    return next((kind for start, kind in _KINDS.items() if head.startswith(start)), None)
 
 
 def _expect(path: Path, what: str, expected: int, found: int) -> None:

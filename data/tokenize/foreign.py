@@ -7,8 +7,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..overlap import LEAST_TOKENS
-from ..shards import MAGIC
-from ..signatures import kind_of
+from ..shards import MAGIC, kind_of
 
 LLAMA_MAGIC = 20240801  # llm.c's shards of 32-bit tokens
 _HEAD_BYTES = 2**20
