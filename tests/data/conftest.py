@@ -66,7 +66,7 @@ class Command:
     def __call__(self, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments, **more)
         try:
-            stdout, stderr = process.communicate(timeout=150)
+            stdout, stderr = process.communicate(timeout=600)
         finally:
             process.kill()
             process.wait()

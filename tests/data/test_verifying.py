@@ -207,7 +207,7 @@ def run_on(command: Command, tmp_path: Path, dataset: str) -> tuple[subprocess.C
     env = {"SPEEDRUN_DATA": str(command.root), "SPEEDRUN_RUNS": str(tmp_path / "runs"), "TMPDIR": str(tmp_path / "tmp")}
     env["SPEEDRUN_LOCKS"] = env["TMPDIR"]  # no other test's run is waited for
     argv = [sys.executable, "-m", "harness", "run", "tests/submissions/bigram.py", "--track", str(track)]
-    done = subprocess.run(argv, cwd=ROOT, env=os.environ | env, capture_output=True, text=True, timeout=150)
+    done = subprocess.run(argv, cwd=ROOT, env=os.environ | env, capture_output=True, text=True, timeout=600)
     return done, sorted((tmp_path / "runs").glob("*/run.json"))
 
 

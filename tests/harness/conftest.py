@@ -96,7 +96,7 @@ def make_key(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         path = folder / f"{name}-{kind}"
         if not path.exists():
             subprocess.run(
-                ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", name, "-f", str(path)], check=True, timeout=150
+                ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", name, "-f", str(path)], check=True, timeout=600
             )
         return path
 

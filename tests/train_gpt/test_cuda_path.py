@@ -92,7 +92,7 @@ def test_the_preset_for_the_gpu_learns_on_the_cpu(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # inductor calls a C++ compiler
+@pytest.mark.timeout(1800)  # inductor calls a C++ compiler
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo does
 @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # inductor does
 @pytest.mark.parametrize("step", [pytest.param(0, marks=pytest.mark.exhaustive), 8])

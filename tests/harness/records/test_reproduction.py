@@ -178,7 +178,7 @@ def bigram_record(
         *with_seeds(2000, 10_000, 18_000), "run", script, "--track", contest / "track.toml", "--runs", "3", "--json",
         SPEEDRUN_RECORDS=str(contest.parent),
     )  # fmt: skip
-    stdout, stderr = process.communicate(timeout=300)
+    stdout, stderr = process.communicate(timeout=600)
     assert process.returncode == 0, stdout + stderr
     campaign = next(speedrun.runs.glob("*/ledger.jsonl")).parent
     assert read_bundle(campaign).closed

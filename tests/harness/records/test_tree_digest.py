@@ -165,7 +165,7 @@ def git(folder: Path, *arguments: str) -> None:
         "-c",
         "tag.gpgsign=false",
     ]
-    subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True, timeout=300)
+    subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True, timeout=600)
 
 
 def test_a_tree_is_held_against_a_tag(tree: Path, make_key: Callable[..., Path]) -> None:

@@ -60,7 +60,7 @@ from harness.sandbox.policy import View
 readable, home, script, mark = sys.argv[1:]
 cell = ProcessTree("landlock", View(readable=(Path(readable),), home=Path(home)))
 process = cell.start([sys.executable, "-I", "-c", script, readable, home, str(os.getpid()), mark])
-print(process.communicate(timeout=150)[0].decode(), flush=True)
+print(process.communicate(timeout=600)[0].decode(), flush=True)
 cell.close()
 """
 TRY = """
@@ -126,7 +126,7 @@ def test_what_a_child_can_do(tmp_path: Path) -> None:
         argv = [sys.executable, "-c", ENTER, str(tmp_path / "readable"), str(tmp_path / "home"), TRY, mark]
         server.bind(b"\0" + mark.encode())
         server.listen()
-        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=160)
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     for name, version in {"low port": 4, "signal": 6, "abstract": 6}.items():
@@ -201,7 +201,7 @@ def test_an_evaluator_cannot_leave_a_note_on_what_both_can_see(tmp_path: Path) -
     def said(script: str, *arguments: str) -> str:
         cell = ProcessTree("landlock", View(readable=(tmp_path / "shown",), home=tmp_path / "home", evaluator=True))
         process = cell.start([sys.executable, "-I", "-S", "-c", script, *arguments])
-        words = process.communicate(timeout=120)[0].decode()
+        words = process.communicate(timeout=600)[0].decode()
         cell.close()
         assert process.returncode == 0, words
         return words.strip()
@@ -219,7 +219,7 @@ def test_gloo_finds_its_network(tmp_path: Path) -> None:
     script = "import torch.distributed as d; d.init_process_group('gloo', store=d.HashStore(), rank=0, world_size=1)"
     cell = ProcessTree("landlock", View(readable=(), home=tmp_path))
     process = cell.start([sys.executable, "-c", script])
-    said = process.communicate(timeout=120)[0].decode()
+    said = process.communicate(timeout=600)[0].decode()
     cell.close()
     assert process.returncode == 0, said
 

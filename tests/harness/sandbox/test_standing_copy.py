@@ -229,7 +229,7 @@ def maker(place: Path, shown: Path, copied: Path, mode: str) -> subprocess.Popen
 
 def test_a_maker_that_is_killed_leaves_nothing_for_long(place: Path, shown: Path, tmp_path: Path) -> None:
     process = maker(place, shown, tmp_path / "copied", "killed")
-    process.communicate("go\n", timeout=150)
+    process.communicate("go\n", timeout=600)
     assert process.returncode == -signal.SIGKILL
     (half,) = standing(place)
     assert half.startswith(".begun-")
@@ -242,7 +242,7 @@ def test_two_makers_make_one(place: Path, shown: Path, tmp_path: Path) -> None:
     said = [""] * 2
 
     def let_go(number: int) -> None:
-        said[number] = both[number].communicate("go\n", timeout=150)[0]
+        said[number] = both[number].communicate("go\n", timeout=600)[0]
 
     threads = [threading.Thread(target=let_go, args=(number,)) for number in range(2)]
     for thread in threads:
@@ -395,7 +395,7 @@ def run_in(view: View, program: str, *arguments: str | Path) -> str:
     tree = ProcessTree("namespaces", view)
     try:
         process = tree.start([sys.executable, "-I", "-S", "-c", program, *map(str, arguments)])
-        return process.communicate(timeout=300)[0].decode()
+        return process.communicate(timeout=600)[0].decode()
     finally:
         tree.kill()
         tree.close()

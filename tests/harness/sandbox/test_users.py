@@ -44,7 +44,7 @@ class User:
         command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *map(str, argv)]
         script = "\n".join(["set -e", *self._opened(), f"exec {join(command)}"])
         shell = ["sh", "-c", script] if not self._shut() else ["unshare", "--mount", "sh", "-c", script]
-        return subprocess.run(shell, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(shell, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
     def _shut(self) -> list[Path]:
         """Folders that only root may enter, on the way to Python, its packages and the checkout."""

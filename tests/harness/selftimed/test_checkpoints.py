@@ -59,7 +59,7 @@ def measured(speedrun: Any, tmp_path: Path) -> Callable[[str], tuple[int, dict[s
             sys.executable, "-m", "harness", "run", "--legacy", tmp_path / "train.py", "--track", TRACK,
             "--checkpoint", "out/ckpt.pt", "--json",
         )  # fmt: skip
-        _, stderr = process.communicate(timeout=200)
+        _, stderr = process.communicate(timeout=600)
         folder = next(speedrun.runs.glob("*/legacy.json")).parent
         assert speedrun.leftovers() == []
         assert "Traceback" not in stderr

@@ -44,7 +44,7 @@ def legacy(speedrun: Any, tmp_path: Path) -> Callable[..., tuple[subprocess.Comp
         lines: str, *options: str, arguments: tuple[str, ...] = ()
     ) -> tuple[subprocess.CompletedProcess[str], Path]:
         process = start(speedrun, tmp_path, lines, *options, arguments=arguments)
-        stdout, stderr = process.communicate(timeout=120)
+        stdout, stderr = process.communicate(timeout=600)
         assert speedrun.leftovers() == []
         folder = max((path.parent for path in speedrun.runs.glob("*/legacy.json")), default=speedrun.runs)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr), folder
@@ -156,7 +156,7 @@ def test_signals_end_and_record_it(
     process = start(speedrun, tmp_path, "say(1, 3.5, 1)\ntime.sleep(600)")
     folder = speedrun.wait_for("val_loss:3.5")
     process.send_signal(signal.Signals(number))
-    stdout, stderr = process.communicate(timeout=120)
+    stdout, stderr = process.communicate(timeout=600)
     assert (process.returncode, found(folder)["status"]) == (code, status), stdout + stderr
     assert found(folder)["claim"]["val_loss"] == 3.5
     assert speedrun.leftovers() == []
@@ -201,10 +201,10 @@ def test_a_killed_referee_leaves_an_abandoned_run_and_no_process(
     folder = speedrun.wait_for("val_loss:3.5")
     assert read_self_timed(folder).status == Status.STARTED
     process.kill()
-    process.communicate(timeout=120)
+    process.communicate(timeout=600)
     until(lambda: not speedrun.processes() or None, "the script's death")
     assert read_self_timed(folder).status == Status.ABANDONED
-    start(speedrun, tmp_path, "say(1, 3.5, 1)").communicate(timeout=120)
+    start(speedrun, tmp_path, "say(1, 3.5, 1)").communicate(timeout=600)
     assert speedrun.leftovers() == []  # the next run gives back what it had reserved
     closed = found(folder)
     assert (closed["status"], closed["finished_at"] is None) == ("abandoned", False)
@@ -216,7 +216,7 @@ def test_of_a_script_that_never_had_the_machine_nothing_is_kept(
     monkeypatch.setenv("SPEEDRUN_LOCKS", str(speedrun.temporary))
     with machine.exclusive(wait=False):
         process = start(speedrun, tmp_path, "say(1, 3.5, 1)")
-        stdout, stderr = process.communicate(timeout=120)
+        stdout, stderr = process.communicate(timeout=600)
     assert "machine_busy: another run holds this machine" in stdout, stderr
     assert "nothing kept" in stdout
     assert list(speedrun.runs.iterdir()) == []

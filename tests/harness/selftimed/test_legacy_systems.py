@@ -22,7 +22,6 @@ TEXT = ROOT.parent / "shared" / "data" / "tinyshakespeare.txt"
 VOCABULARY = TEXT.parent / "tiktoken"
 TRAINED_ON = 1_003_854  # characters: nanoGPT's nine tenths
 VAL_TOKENS = 111_539
-pytestmark = pytest.mark.timeout(600)
 UNIFORM = float(np.log(65))
 
 

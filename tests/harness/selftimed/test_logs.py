@@ -382,7 +382,7 @@ def test_what_is_no_plain_file_is_one_sentence(tmp_path: Path) -> None:
 def speedrun(*argv: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"COLUMNS": "100", "NO_COLOR": "1"}
     command = [sys.executable, "-m", "harness", "log", *argv]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=150)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=600)
 
 
 def test_the_command_shows_draws_and_exports(tmp_path: Path) -> None:

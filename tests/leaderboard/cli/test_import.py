@@ -145,7 +145,7 @@ def test_a_folder_without_history_gives_the_same_runs(tree: Path, histories: lis
 
 def speedrun(*argv: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "harness", "import", *argv]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
 
 
 def test_the_command_writes_only_where_it_is_told(

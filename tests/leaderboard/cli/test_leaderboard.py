@@ -250,7 +250,7 @@ def piped(*argv: str, runs: Path, **environment: str) -> subprocess.CompletedPro
     command = [sys.executable, "-m", "harness", "leaderboard", "--track", "nano-2cpu", *argv]
     plain = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "PY_COLORS")}
     world = plain | {"SPEEDRUN_RUNS": str(runs), "COLUMNS": "80", "TERM": "xterm"} | environment
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=world, timeout=150)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=world, timeout=600)
 
 
 def test_piped_output_has_no_escapes_and_fits(tmp_path: Path) -> None:

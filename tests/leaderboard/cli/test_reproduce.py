@@ -210,7 +210,7 @@ def a_history(root: Path, script: bytes) -> Path:
 def replayed(speedrun: Any, root: Path, checkout: Path, *words: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "harness", "reproduce", "tiny/1", "--checkout", checkout, "--here", "--json", *words]
     process = speedrun.start(*argv, SPEEDRUN_RECORDS=str(root / "records"))
-    stdout, stderr = process.communicate(timeout=300)
+    stdout, stderr = process.communicate(timeout=600)
     return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
 
 

@@ -287,7 +287,7 @@ def test_a_real_run_is_watched_from_outside(
     while told[-1] and not told[-1].startswith("PREPARE"):
         told.append(watcher.stdout.readline())
     seen.touch()
-    rest, stderr = watcher.communicate(timeout=150)
+    rest, stderr = watcher.communicate(timeout=600)
     outcome, stdout = speedrun.end(process), "".join(told) + rest
     assert (watcher.returncode, stderr) == (outcome.code, ""), (stdout, outcome.stderr, outcome.log)
     assert re.search(r"^PREPARE", stdout, re.MULTILINE), stdout

@@ -463,7 +463,7 @@ def served(records: Path, tmp_path: Path) -> Iterator[int]:
 
 
 def get(port: int, path: str, host: str = "localhost") -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     connection.request("GET", path, headers={"Host": f"{host}:{port}"})
     response = connection.getresponse()
     found = response.status, dict(response.getheaders()), response.read()
@@ -538,7 +538,7 @@ def test_this_machine_by_whatever_name_a_browser_gives_it(tmp_path: Path, host: 
     server = make_server(tmp_path, 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=150)
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=600)
         connection.request("GET", "/index.html", headers={"Host": host})
         assert connection.getresponse().status == (200 if served else 421)
         connection.close()

@@ -204,7 +204,7 @@ def speedrun(*argv: str) -> subprocess.CompletedProcess[str]:
     for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"):  # bold is colour to them
         environment.pop(name, None)
     command = [sys.executable, "-m", "harness", "audit", *argv]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=150)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=600)
 
 
 def test_the_command_in_every_form() -> None:
