@@ -16,6 +16,10 @@ from .errors import UserError
 
 TEMPORARY_SUFFIX = ".tmp"
 LFS_POINTER = b"version https://git-lfs"  # what Git LFS leaves in a file's place begins so
+PACKED = {  # what a packed file begins with
+    b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip",
+    b"\x04\x22\x4d\x18": "lz4", b"7z\xbc\xaf": "7-zip",
+}  # fmt: skip
 MAX_SMALL_BYTES = 2**24  # of manifests, lock files, journals, caches
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DataError
-from .files import LFS_POINTER, replace_file
+from .files import LFS_POINTER, PACKED, replace_file
 
 HEADER_BYTES = 1024
 MAGIC = 20240520
@@ -27,12 +27,10 @@ _HEADER_DTYPE = np.dtype("<i4")
 _TOKEN_DTYPE = np.dtype("<u2")
 _MAX_TOKEN = 2**16 - 1
 _REMEDY = "fetch or build the file again"
-_KINDS = {
-    LFS_POINTER: "a pointer of Git LFS (run `git lfs pull`)", b"\x93NUMPY": "a NumPy array",
-    b"\x1f\x8b": "a file packed by gzip", b"\x28\xb5\x2f\xfd": "a file packed by zstd", b"PK\x03\x04": "a zip archive",
-    b"BZh": "a file packed by bzip2", b"\xfd7zXZ": "a file packed by xz", b"PAR1": "a Parquet file",
+_FOREIGN = {start: f"a file packed by {name}" for start, name in PACKED.items()} | {
+    LFS_POINTER: "a pointer of Git LFS (run `git lfs pull`)", b"\x93NUMPY": "a NumPy array", b"PAR1": "a Parquet file",
     b"\x89HDF": "an HDF5 file", b"\x80\x04\x95": "a pickle", b"ARROW1": "an Arrow file", b"<!DOCTYPE": "a web page",
-    b"<html": "a web page",
+    b"<html": "a web page", b"PK\x03\x04": "a zip archive",
 }  # fmt: skip
 
 
@@ -51,7 +49,7 @@ def read_header(path: Path) -> int:
         file_bytes = status.st_size
     except OSError as error:
         raise DataError(f"{path}: expected a readable shard, found '{error.strerror}'; {_REMEDY}.") from error
-    if (kind := kind_of(header)) is not None:
+    if (kind := foreign_kind(header)) is not None:
         raise DataError(f"{path}: expected a shard, found {kind}; {_REMEDY}.")
     if len(header) < HEADER_BYTES:
         raise DataError(f"{path}: expected a header of {HEADER_BYTES} bytes, found {len(header)}; {_REMEDY}.")
@@ -94,9 +92,9 @@ def make_header(token_count: int) -> bytes:
     return header.tobytes()
 
 
-def kind_of(head: bytes) -> str | None:
+def foreign_kind(head: bytes) -> str | None:
     """What kind of file begins so, in words, to name what lies in a shard's place; None where it is not known."""
-    return next((kind for start, kind in _KINDS.items() if head.startswith(start)), None)
+    return next((kind for start, kind in _FOREIGN.items() if head.startswith(start)), None)
 
 
 def _expect(path: Path, what: str, expected: int, found: int) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..overlap import LEAST_TOKENS
-from ..shards import MAGIC, kind_of
+from ..shards import MAGIC, foreign_kind
 
 LLAMA_MAGIC = 20240801  # llm.c's shards of 32-bit tokens
 _HEAD_BYTES = 2**20
@@ -34,7 +34,7 @@ def expect_tokens(path: Path) -> None:
 
 def _found(head: bytes, size: int) -> str | None:
     """What bytes are that are no tokens; None where they look like some."""
-    if (kind := kind_of(head)) is not None:
+    if (kind := foreign_kind(head)) is not None:
         return kind
     if head.startswith(LLAMA_MAGIC.to_bytes(4, "little")):
         return None  # it has a sentence of its own

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import DataError
-from ..files import LFS_POINTER
+from ..files import LFS_POINTER, PACKED
 from .batches import TEXT_FIELD
 
 Kind = Literal["text", "lines", "parquet"]
@@ -17,10 +17,6 @@ _HEAD_BYTES = 2**16
 _FIRST_LINES = 16
 _POINTER_BYTES = 1_024  # Git LFS takes nothing longer for a pointer
 _LINES_SUFFIXES = {".jsonl", ".ndjson"}
-_PACKED = {  # what they begin with
-    b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip",
-    b"\x04\x22\x4d\x18": "lz4", b"7z\xbc\xaf": "7-zip",
-}  # fmt: skip
 _LFS_POINTER = re.compile(
     rb"(?:\xef\xbb\xbf)?" + re.escape(LFS_POINTER) + rb"[^\r\n]*\r?\n(?:[^\r\n]*\r?\n)*?oid sha256:"
 )
@@ -35,7 +31,7 @@ def kind_of(path: Path) -> Kind:
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    packed = next((name for start, name in _PACKED.items() if head.startswith(start)), None)
+    packed = next((name for start, name in PACKED.items() if head.startswith(start)), None)
     if packed is not None:
         raise DataError(f"{path}: expected text, JSON lines or Parquet, found a file packed by {packed}; unpack it.")
     if _LFS_POINTER.match(head, 0, _POINTER_BYTES):

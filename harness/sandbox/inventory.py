@@ -26,7 +26,7 @@ class ChangedError(Exception):
     """Which file changed while it was copied."""
 
 
-def inventory(nodes: Iterable[Node], *, bytecode: bool) -> Found:
+def take(nodes: Iterable[Node], *, bytecode: bool) -> Found:
     """Everything these nodes show, by path. A special file is nothing a program is made of, and stays out.
 
     bytecode: also what Python keeps in BYTECODE, which comes and goes by itself.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .software import Node, links, nodes
 
-FOLDER_BYTES = "4096"  # the size of a folder that is shown empty
+_EMPTY_BYTES = "4096"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,13 @@ class _Mounts:
         return _Mounts(self.cost + other.cost, self.arguments + other.arguments)
 
 
+def empty_folder(path: str) -> tuple[str, ...]:
+    """Arguments that show nothing at a path."""
+    return "--size", _EMPTY_BYTES, "--tmpfs", path
+
+
 @cache
-def mounts(python: Path | None, packages: tuple[str, ...] | None) -> tuple[str, ...]:
+def of_software(python: Path | None, packages: tuple[str, ...] | None) -> tuple[str, ...]:
     """Arguments that show `nodes`, in order, by the cheapest mounts."""
     arguments: list[str] = []
     for node in (*links(), *nodes(python, packages)):
@@ -41,7 +46,7 @@ def _ways(node: Node) -> tuple[_Mounts, _Mounts]:
         return _Mounts(), _Mounts(0, ("--symlink", node.link, path))
     if node.shown:
         return _Mounts(), bind
-    empty = _Mounts(2, ("--size", FOLDER_BYTES, "--tmpfs", path))
+    empty = _Mounts(2, empty_folder(path))
     if node.shown is False:
         return (empty if node.is_folder else _Mounts(10, ("--ro-bind", os.devnull, path))), _Mounts()
     inside, alone = _Mounts(), _Mounts(0, ("--dir", path))

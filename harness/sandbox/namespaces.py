@@ -96,7 +96,7 @@ def command(view: View, argv: list[str], filter_fd: int | None, gate: Gate | Non
     if view.own is not None:
         arguments += _counters(view.own / OWN_KERNEL, view.cuda)
     for path in view.hidden:
-        arguments += ["--size", "4096", "--tmpfs", str(path)]
+        arguments += mounts.empty_folder(str(path))
     arguments += ["--size", size, "--tmpfs", str(view.home)]
     for path in view.readable:
         arguments += ["--ro-bind", f"{view.own or ''}{path}", str(path)]
@@ -111,7 +111,7 @@ def _software(view: View) -> list[str]:
     """What shows the system, the interpreter and its packages: the machine's files, or a copy of them."""
     etc = [f"/etc/{name}" for name in software.ETC]
     if view.software is None:
-        arguments = [*mounts.mounts(view.python, view.packages)]
+        arguments = [*mounts.of_software(view.python, view.packages)]
         for path in software.CUDA if view.cuda else ():
             arguments += ["--ro-bind-try", path, path]
     else:
@@ -145,13 +145,13 @@ def _shown(root: str, folder: str, around: set[str]) -> Iterator[str]:
 
 def _counters(own: Path, cuda: bool) -> list[str]:
     """What covers the kernel's counters of the whole machine: one evaluator moves them, and the other would see it."""
-    arguments = []
+    arguments: list[str] = []
     kept = KEPT_OF_PROC | (KEPT_WITH_CUDA if cuda else frozenset())
     names = [name for name in sorted(os.listdir("/proc")) if not name.isdigit() and name not in kept]
     for name in (*names, *(f"sys/{name}" for name in COUNTERS_OF_SYS)):
         path, snapshot = f"/proc/{name}", own / name
         if os.path.isdir(path):
-            arguments += ["--size", "4096", "--tmpfs", path]
+            arguments += mounts.empty_folder(path)
         elif os.path.exists(path):
             arguments += ["--ro-bind", str(snapshot if snapshot.exists() else own / "nothing"), path]
     return arguments

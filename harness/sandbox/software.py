@@ -2,7 +2,7 @@
 
 A whitelist, by folder and by kind of file: the interpreter, the packages a track allows with all they require, shared
 libraries, and what a compiler needs (torch.compile calls one). Documentation, tests, data, licences and whatever else
-is installed stay outside. Both sandboxes show the same files: `mounts` says it to bubblewrap, `nodes` to landlock.
+is installed stay outside. Both sandboxes show the same files: `nodes`, which `mounts` tells to bubblewrap.
 
 Natural language remains in what is needed: docstrings, comments, headers, messages in libraries. How much, and what it
 is worth: `python -m benchmarks.readable_text`.

@@ -135,7 +135,7 @@ def _in_use(place: Path, wanted: Wanted, observer: Observer) -> Iterator[Path]:
     if folder is None or lock is None:
         with locked(place / _LOCK):  # whoever waits here finds what the other has made
             scratch.sweep(place)
-            found = inventory.inventory(wanted.nodes, bytecode=False)
+            found = inventory.take(wanted.nodes, bytecode=False)
             folder = place / inventory.digest(found)
             lock = _take(folder, found)
             if lock is None:
@@ -229,7 +229,7 @@ def _is_useless(folder: Path, wanted: Wanted) -> bool:
 def _make(folder: Path, wanted: Wanted, observer: Observer) -> None:
     """Both copies, in their place by one rename. Raises OSError, ChangedError and _LackingError, and leaves nothing."""
     place = folder.parent
-    found = inventory.inventory(wanted.nodes, bytecode=True)
+    found = inventory.take(wanted.nodes, bytecode=True)
     earlier = {side: [str(path) for path in sorted(place.glob(f"*/{side}"))] for side in SIDES}
     needed = int(ROOM * sum(inventory.bytes_to_copy(found, roots) for roots in earlier.values()))
     if needed > (free := shutil.disk_usage(place).free):

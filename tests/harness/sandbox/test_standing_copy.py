@@ -131,9 +131,9 @@ def test_copies_are_made_once_and_again_when_a_file_changes(place: Path, shown: 
     assert standing(place) == [second.name]  # those of an earlier state are of no use
     for change in (lambda: (shown / "tool").chmod(0o700), lambda: os.utime(shown / "a.py", ns=(1, 1)),
                    lambda: (shown / "link.py").unlink()):  # fmt: skip
-        before = inventory.digest(inventory.inventory(of(shown).nodes, bytecode=False))
+        before = inventory.digest(inventory.take(of(shown).nodes, bytecode=False))
         change()
-        assert inventory.digest(inventory.inventory(of(shown).nodes, bytecode=False)) != before
+        assert inventory.digest(inventory.take(of(shown).nodes, bytecode=False)) != before
 
 
 def test_what_stands_unchanged_is_linked_from_earlier_copies_of_the_same_side(
@@ -308,7 +308,7 @@ def test_who_cannot_finish_leaves_nothing(
 
 
 def test_a_file_that_changes_meanwhile_is_never_half_of_a_copy(small: View, shown: Path, tmp_path: Path) -> None:
-    found = inventory.inventory(of(shown).nodes, bytecode=True)
+    found = inventory.take(of(shown).nodes, bytecode=True)
     (shown / "a.py").write_text("longer than it was")
     with pytest.raises(inventory.ChangedError, match="changed while it was copied"):
         inventory.copy(found, str(tmp_path / "copy"), [], is_ours=False, step=lambda: None)
