@@ -230,10 +230,11 @@ def _make(folder: Path, wanted: Wanted, observer: Observer) -> None:
     """Both copies, in their place by one rename. Raises OSError, ChangedError and _LackingError, and leaves nothing."""
     place = folder.parent
     found = inventory.take(wanted.nodes, bytecode=True)
-    earlier = {side: [str(path) for path in sorted(place.glob(f"*/{side}"))] for side in SIDES}
-    needed = int(ROOM * sum(inventory.bytes_to_copy(found, roots) for roots in earlier.values()))
-    if needed > (free := shutil.disk_usage(place).free):
-        raise _LackingError(f"two copies of the evaluators' files take {needed:,} bytes, and {place} has {free:,} free")
+    try:
+        earlier = _earlier(place, found)
+    except _LackingError:  # the room that useless copies take is worth more than what could be linked from them
+        _remove(place, lambda other, _: _is_useless(other, wanted))
+        earlier = _earlier(place, found)
     progress = _Progress(observer, len(SIDES) * len(found))
     begun = scratch.Begun(place, folder.name)
     try:
@@ -248,6 +249,15 @@ def _make(folder: Path, wanted: Wanted, observer: Observer) -> None:
         begun.appear()
     finally:
         begun.give_up()
+
+
+def _earlier(place: Path, found: Found) -> dict[str, list[str]]:
+    """By side: the copies to link from. Raises _LackingError where there is no room for what these do not have."""
+    roots = {side: [str(path) for path in sorted(place.glob(f"*/{side}"))] for side in SIDES}
+    needed = int(ROOM * sum(inventory.bytes_to_copy(found, each) for each in roots.values()))
+    if needed > (free := shutil.disk_usage(place).free):
+        raise _LackingError(f"two copies of the evaluators' files take {needed:,} bytes, and {place} has {free:,} free")
+    return roots
 
 
 class _Progress:

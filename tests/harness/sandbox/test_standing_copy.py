@@ -285,6 +285,19 @@ def test_without_room_files_are_shared(small: View, tmp_path: Path, monkeypatch:
         assert found.folders[0].is_relative_to(tmp_path / "cache" / "speedrun" / "software")
 
 
+def test_useless_copies_make_room(small: View, shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of an earlier state are linked from and then removed; where they leave no room, they are removed first."""
+    with standing_copy.held(small, tmp_path / "runs", Observer()) as found:
+        old = found.folders[0].parent
+    (shown / "new.py").write_text("# " + 100 * "y")
+    free = lambda _: shutil._ntuple_diskusage(10, 10, 9 if old.exists() else 10**6)  # type: ignore[attr-defined]  # noqa: E731
+    monkeypatch.setattr(shutil, "disk_usage", free)
+    with standing_copy.held(small, tmp_path / "runs", Observer()) as found:
+        assert found.lacking == ""
+        assert standing(old.parent) == [found.folders[0].parent.name]
+        assert found.folders[0].parent != old
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device", "b.so"),
                                    RunFailure(Status.INTERRUPTED, "the run was stopped by SIGINT")])  # fmt: skip
 def test_who_cannot_finish_leaves_nothing(
