@@ -14,6 +14,7 @@ A run that the machine or the referee ended is tried again, then in a new langua
 import hashlib
 import hmac
 import os
+import secrets
 from pathlib import Path
 
 from data.corpus.language import SECRET_BYTES
@@ -46,7 +47,7 @@ def keeps_promise(secret: str | None, promised: str | None) -> bool:
 
 def draw_secret(folder: Path) -> str:
     """Draw a campaign's secret and keep it in its folder; returns its SHA-256, for the plan."""
-    secret = os.urandom(SECRET_BYTES)
+    secret = secrets.token_bytes(SECRET_BYTES)
     descriptor = os.open(folder / layout.LANGUAGES_FILE, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with open(descriptor, "w", encoding="ascii") as file:
         file.write(secret.hex() + "\n")
