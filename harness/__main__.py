@@ -75,7 +75,10 @@ GROUPS = {
     },
 }
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
-LEGACY = "harness.cli.legacy:legacy"  # `speedrun run --legacy`, with options of its own
+LEGACY = {  # commands with --legacy have options of their own
+    "run": "harness.cli.legacy:legacy",
+    "compare": "harness.cli.script_campaigns:compare_legacy",
+}
 EXIT_CODES = """\
   0  complete, valid, target reached        4  over a budget of the track
   1  complete, but target missed or invalid 5  this machine could not do it
@@ -124,7 +127,7 @@ def _app(argv: list[str]) -> "typer.Typer":
         close = difflib.get_close_matches(argv[0], COMMANDS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "see `speedrun --help`"
         raise UserError(f"expected one of the commands {', '.join(COMMANDS)}, found {argv[0]!r}; {hint}")
-    module, _, name = (LEGACY if _is_legacy(argv) else COMMANDS[argv[0]][0]).partition(":")
+    module, _, name = (LEGACY[argv[0]] if _is_legacy(argv) else COMMANDS[argv[0]][0]).partition(":")
     app = getattr(importlib.import_module(module), name)
     if isinstance(app, typer.Typer):  # a group of commands
         return app
@@ -134,9 +137,9 @@ def _app(argv: list[str]) -> "typer.Typer":
 
 
 def _is_legacy(argv: list[str]) -> bool:
-    """Whether it is `run --legacy`; what stands behind -- is the script's."""
+    """Whether it is `run --legacy` or `compare --legacy`; what stands behind -- is the script's."""
     own = argv[1 : argv.index("--")] if "--" in argv else argv[1:]
-    return argv[0] == "run" and any(word.partition("=")[0] == "--legacy" for word in own)
+    return argv[0] in LEGACY and any(word.partition("=")[0] == "--legacy" for word in own)
 
 
 def _help() -> str:

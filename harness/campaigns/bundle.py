@@ -7,8 +7,7 @@ that was altered anywhere without rewriting the whole chain is found out here.
 import hashlib
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,29 +18,37 @@ from data.datasets import Dataset, load_dataset
 from ..errors import DataError, RecordError, TrackError, UserError, first_problem
 from ..formats import layout
 from ..formats.run import Finding, RunRecord, SubmissionRef
-from ..formats.submission import IGNORED, source_digest
 from ..formats.track import Track, load_track
+from ..selftimed.record import MAX_LEGACY_BYTES, SelfTimedRecord
 from ..status import Status
-from ..system.names import clashes, folded, is_gits
 from ..system.plainfile import read_plain
 from . import comparable, relations
-from .campaign import Arm, ArmPlan, Plan, Slot, fills_slot
+from .campaign import Arm, CampaignRun, Plan, Slot, fills_slot
 from .campaign_relations import CampaignFacts
 from .consistency import answer_findings, language_findings, prepare_findings, run_findings
 from .ledger import AttemptEntry, Ledger, OutcomeEntry, read_ledger
 from .run_relations import RunFacts
+from .sources import arms_findings
+from .stated import campaign_findings, stated_findings
 
 MAX_RUN_BYTES = 2 * 2**20  # of one run.json
 MAX_PROGRESS_BYTES = 16 * 2**20
+MAX_LOG_BYTES = 2**28  # of one log of a script
 MAX_TRACK_BYTES = 2**20
-MAX_SOURCE_BYTES = 2**26  # of one file
 EVIDENCE_FILES = (layout.RUN_FILE, layout.PROGRESS_FILE)
+STATED_FILES = (layout.LEGACY_FILE, layout.LOG_FILE)  # of a script that timed itself
+MOST_BYTES = {
+    layout.RUN_FILE: MAX_RUN_BYTES,
+    layout.PROGRESS_FILE: MAX_PROGRESS_BYTES,
+    layout.LEGACY_FILE: MAX_LEGACY_BYTES,
+    layout.LOG_FILE: MAX_LOG_BYTES,
+}
 Curve = tuple[tuple[int, int], ...]  # step, elapsed_ns
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One run of a campaign. counted: the one that fills its slot."""
+    """One refereed run of a campaign. counted: the one that fills its slot."""
 
     slot: Slot
     run: RunRecord
@@ -49,8 +56,20 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class StatedAttempt:
+    """The same of a script that timed itself."""
+
+    slot: Slot
+    run: SelfTimedRecord
+    counted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
-    """A campaign, read. findings: everything about it that does not hold; attempts: the readable ones, in order."""
+    """A campaign, read. findings: everything about it that does not hold; attempts: the readable ones, in order.
+
+    Either `attempts` or `stated` is empty: what asks for refereed runs is never given what scripts said of themselves.
+    """
 
     folder: Path
     plan: Plan
@@ -58,9 +77,20 @@ class Bundle:
     closed: bool
     findings: tuple[Finding, ...]
     lost: int = 0  # attempts besides those, which ended before they had written anything
+    stated: tuple[StatedAttempt, ...] = ()
+
+    @property
+    def tried(self) -> tuple[Attempt, ...] | tuple[StatedAttempt, ...]:
+        """All attempts, of whichever kind the campaign is."""
+        return self.attempts if self.plan.self_timed is None else self.stated
+
+    def counted(self, arm: Arm) -> list[CampaignRun]:
+        """The counted runs of an arm, of whichever kind, in slot order."""
+        found = [attempt for attempt in self.tried if attempt.counted and attempt.slot.arm == arm]
+        return [attempt.run for attempt in sorted(found, key=lambda attempt: attempt.slot.index)]
 
     def runs(self, arm: Arm) -> list[RunRecord]:
-        """The counted runs of an arm, in slot order."""
+        """The counted refereed runs of an arm, in slot order."""
         counted = [attempt for attempt in self.attempts if attempt.counted and attempt.slot.arm == arm]
         return [attempt.run for attempt in sorted(counted, key=lambda attempt: attempt.slot.index)]
 
@@ -92,26 +122,47 @@ def read_bundle(folder: Path, sources: Mapping[Arm, Path | None] | None = None) 
         raise RecordError(f"expected a plan in {folder / layout.LEDGER_FILE}, found {found}")
     reading = _Reading(folder, plan, ledger)
     reading.read_attempts()
-    findings = [*ledger.problems, *reading.findings, *_alike(reading.attempts), *_track(folder, plan)]
+    stated = reading.stated
+    tried: list[Attempt | StatedAttempt] = [*reading.attempts, *stated]
+    findings = [*ledger.problems, *reading.findings, *_alike(tried), *_track(folder, plan)]
     findings += _answers(folder, plan, reading.attempts)
-    findings += _sources(folder, plan, sources)
-    findings += relations.contradictions(CampaignFacts(plan=plan, ledger=ledger, runs=reading.facts))
+    findings += campaign_findings([(a.slot, a.run) for a in stated if a.counted])
+    findings += arms_findings(folder, plan, sources)
+    findings += relations.contradictions(
+        CampaignFacts(plan=plan, ledger=ledger, runs=reading.facts, self_timed=[a.run for a in stated])
+    )
     if not ledger.closed:
-        filled = sum(attempt.counted for attempt in reading.attempts)
+        filled = sum(attempt.counted for attempt in tried)
         sentence = "the campaign is not closed"
         findings.append(
             Finding.error("not_closed", sentence, f"{len(plan.slots)} filled slots and an end", f"{filled}")
         )
-    return Bundle(folder, plan, tuple(reading.attempts), ledger.closed, tuple(findings), reading.lost)
+    return Bundle(folder, plan, tuple(reading.attempts), ledger.closed, tuple(findings), reading.lost, tuple(stated))
 
 
-def file_digests(run_folder: Path) -> dict[str, str]:
+def read_refereed_bundle(folder: Path, sources: Mapping[Arm, Path | None] | None = None) -> Bundle:
+    """The same of a campaign whose runs were refereed. Raises RecordError for one of self-timed scripts."""
+    bundle = read_bundle(folder, sources)
+    if bundle.plan.self_timed is not None:
+        raise RecordError(
+            f"expected a campaign of refereed runs at {folder}, found one of scripts that timed themselves; its "
+            "results are `reported` and make no record and no challenge"
+        )
+    return bundle
+
+
+def file_digests(run_folder: Path, plan: Plan | None = None) -> dict[str, str]:
     """SHA-256 of a run's files that are evidence, where they exist: what an outcome entry holds."""
     found = {}
-    for name in EVIDENCE_FILES:
+    for name in evidence_files(plan):
         if os.path.lexists(run_folder / name):
-            found[name] = hashlib.sha256(read_plain(run_folder / name, MAX_PROGRESS_BYTES, RecordError)).hexdigest()
+            found[name] = hashlib.sha256(read_plain(run_folder / name, MOST_BYTES[name], RecordError)).hexdigest()
     return found
+
+
+def evidence_files(plan: Plan | None) -> tuple[str, ...]:
+    """Names of the files of a run that are evidence; the record first. None: of a campaign of refereed runs."""
+    return EVIDENCE_FILES if plan is None or plan.self_timed is None else STATED_FILES
 
 
 @dataclass(slots=True)
@@ -122,6 +173,7 @@ class _Reading:
     plan: Plan
     ledger: Ledger
     attempts: list[Attempt] = field(default_factory=list)
+    stated: list[StatedAttempt] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     facts: list[RunFacts] = field(default_factory=list)  # of each attempt
     lost: int = 0
@@ -132,43 +184,54 @@ class _Reading:
         for number, (entry, outcome) in enumerate(self.ledger.attempts):
             if not 0 <= entry.slot < len(self.plan.slots):
                 continue  # the ledger's own findings name it
-            run, curve = self._read(entry, outcome)
+            run, contents = self._read(entry, outcome)
             if run is None:
                 continue
-            self.facts.append(RunFacts(run=run, track=track[0], dataset=track[1], curve=curve))
             counted = outcome is not None and fills_slot(outcome.status) and entry.slot not in filled
             if counted:
                 filled.add(entry.slot)
             slot = self.plan.slots[entry.slot]
+            if isinstance(run, SelfTimedRecord):
+                self.findings += stated_findings(run, self.plan, slot, contents.get(layout.LOG_FILE))
+                self.stated.append(StatedAttempt(slot, run, counted))
+                continue
+            curve = _curve(contents.get(layout.PROGRESS_FILE, b""))
+            self.facts.append(RunFacts(run=run, track=track[0], dataset=track[1], curve=curve))
             self.findings += run_findings(run, self.plan, slot)
             self.findings += language_findings(run, self.ledger, number)
             self.attempts.append(Attempt(slot, run, counted))
         self._find_extra()
 
-    def _read(self, entry: AttemptEntry, outcome: OutcomeEntry | None) -> tuple[RunRecord | None, Curve]:
-        """The run of an attempt and its curve. None where there is none: a finding, unless the ledger says so too."""
+    def _read(self, entry: AttemptEntry, outcome: OutcomeEntry | None) -> tuple[CampaignRun | None, dict[str, bytes]]:
+        """The run of an attempt and its files. None where there is none: a finding, unless the ledger says so too."""
         folder = self.folder / layout.RECORD_RUNS_DIR / entry.run_id
         named: Mapping[str, str] = {} if outcome is None else {str(k): v for k, v in outcome.files.items()}
         contents: dict[str, bytes] = {}
-        for name in EVIDENCE_FILES:
+        names = evidence_files(self.plan)
+        for name in names:
             content = self._file(folder, name, named.get(name), outcome is not None)
             if content is not None:
                 contents[name] = content
-        raw = contents.get(layout.RUN_FILE)
+        raw = contents.get(names[0])
         if raw is None:
             self.lost += 1
             if not named and outcome is not None and outcome.status != Status.ABANDONED:
-                self._found("run_missing", f"{entry.run_id} has no run.json", "one of a run that ended", "no such file")
-            return None, ()
+                self._found(
+                    "run_missing", f"{entry.run_id} has no {names[0]}", "one of a run that ended", "no such file"
+                )
+            return None, contents
+        form: type[RunRecord | SelfTimedRecord] = RunRecord if self.plan.self_timed is None else SelfTimedRecord
         try:
-            run = RunRecord.model_validate_json(raw)
+            run = form.model_validate_json(raw)
         except ValidationError as error:
-            self._found("run_edited", f"{entry.run_id}: run.json is not what its schema says", "", first_problem(error))
-            return None, ()
+            self._found(
+                "run_edited", f"{entry.run_id}: {names[0]} is not what its schema says", "", first_problem(error)
+            )
+            return None, contents
         if run.run_id != entry.run_id or (outcome is not None and run.status != outcome.status):
             expected = f"{entry.run_id}, {outcome.status if outcome else 'in progress'}"
-            self._found("run_edited", "run.json tells of another run", expected, f"{run.run_id}, {run.status}")
-        return run, _curve(contents.get(layout.PROGRESS_FILE, b""))
+            self._found("run_edited", f"{names[0]} tells of another run", expected, f"{run.run_id}, {run.status}")
+        return run, contents
 
     def _file(self, folder: Path, name: str, expected: str | None, is_over: bool) -> bytes | None:
         where = f"{folder.name}/{name}"
@@ -176,9 +239,8 @@ class _Reading:
             if expected is not None:
                 self._found("run_missing", f"{where} is missing", expected[:12], "no such file")
             return None
-        limit = MAX_RUN_BYTES if name == layout.RUN_FILE else MAX_PROGRESS_BYTES
         try:
-            content = read_plain(folder / name, limit, RecordError)
+            content = read_plain(folder / name, MOST_BYTES[name], RecordError)
         except UserError as error:
             self._found("run_missing", f"{where} cannot be read", "a plain file", str(error))
             return None
@@ -223,7 +285,7 @@ def _curve(content: bytes) -> Curve:
     return tuple(points)
 
 
-def _alike(attempts: list[Attempt]) -> Iterator[Finding]:
+def _alike(attempts: Sequence[Attempt | StatedAttempt]) -> Iterator[Finding]:
     """Every counted run against the first one: it names the key and both values."""
     counted = [attempt.run for attempt in attempts if attempt.counted]
     known: comparable.Fingerprint = {}
@@ -256,68 +318,3 @@ def _answers(folder: Path, plan: Plan, attempts: list[Attempt]) -> Iterator[Find
         for attempt in attempts:
             yield from answer_findings(attempt.run, track)
             yield from prepare_findings(attempt.run, track)
-
-
-def _sources(folder: Path, plan: Plan, sources: Mapping[Arm, Path | None] | None) -> Iterator[Finding]:
-    for arm in plan.arms:
-        whole = source_digest(arm.submission.files)
-        if whole != arm.submission.sha256:
-            sentence = f"{arm.arm}: the plan's digests of files do not make its digest of the source"
-            yield Finding.error("source_digest", sentence, arm.submission.sha256[:12], whole[:12])
-        if sources is None:
-            yield from source_findings(folder / arm.arm, arm)
-            for name in sorted(_names(folder / arm.arm) - set(arm.submission.files)):
-                yield Finding.error(
-                    "source_digest", f"{arm.arm}: {name!r} is no file of the plan", "nothing else", f"{name!r}"
-                )
-        elif (place := sources.get(arm.arm)) is not None:
-            yield from source_findings(place, arm, layout.RECORD_OWN if place == folder else frozenset())
-
-
-def source_findings(place: Path, arm: ArmPlan, taken: frozenset[str] = frozenset()) -> Iterator[Finding]:
-    """What of an arm's source is not, byte for byte, what the plan says. taken: names of other files there."""
-    for first, other in clashes(sorted(arm.submission.files)):
-        sentence = f"{arm.arm}: {other!r} is the same name as {first!r} on some disks"
-        yield Finding.error(
-            "source_digest", sentence, "names that differ in more than case or Unicode form", f"{other!r}"
-        )
-    total, read = 0, 0
-    for name, expected in arm.submission.files.items():
-        if folded(name.partition("/")[0]) in {folded(own) for own in taken} or is_gits(name):
-            sentence = f"{arm.arm}: {name!r} is no name for source"
-            yield Finding.error("source_digest", sentence, "a name of its own", f"{name!r}")
-            continue
-        if not _stays_inside(name):
-            yield Finding.error(
-                "source_digest", f"{arm.arm}: {name!r} leaves the folder", "a path inside it", f"{name!r}"
-            )
-            continue
-        try:
-            content = read_plain(place / name, MAX_SOURCE_BYTES, RecordError)
-        except UserError as error:
-            yield Finding.error("source_digest", f"{arm.arm}: {name!r} cannot be read", expected[:12], str(error))
-            continue
-        total, read = total + len(content), read + 1
-        found = hashlib.sha256(content).hexdigest()
-        if found != expected:
-            yield Finding.error(
-                "source_digest", f"{arm.arm}: {name!r} is not what was planned", expected[:12], found[:12]
-            )
-
-    if total != arm.submission.bytes and read == len(arm.submission.files):
-        sentence = f"{arm.arm}: its files are of another size than the plan says"
-        yield Finding.error("source_digest", sentence, f"{arm.submission.bytes} bytes", f"{total} bytes")
-
-
-def _stays_inside(name: str) -> bool:
-    return re.fullmatch(r"[^/\0]+(/[^/\0]+)*", name) is not None and not {".", ".."} & set(name.split("/"))
-
-
-def _names(place: Path) -> set[str]:
-    """Every entry below a folder that is not a folder itself, but for caches."""
-    found = set()
-    for parent, folders, files in os.walk(place):
-        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
-        folders[:] = [name for name in folders if name not in IGNORED]
-        found |= {os.path.relpath(os.path.join(parent, name), place) for name in [*files, *links]}
-    return found

@@ -6,6 +6,7 @@ written to the ledger before the first run. The two arms of a comparison alterna
 share a seed: what drifts slowly on a machine, or comes with a seed, then cancels from their difference.
 """
 
+import hashlib
 import secrets
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -13,13 +14,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ..errors import UserError
-from ..formats.run import Section, Sha256, SubmissionRef, TrackRef
+from ..formats.run import RunRecord, Section, Sha256, SubmissionRef, TrackRef
 from ..formats.submission import Submission
 from ..formats.track import Track
+from ..selftimed.record import SelfTimedRecord
 from ..status import ExitCode, Status
+from .scripts import ArmScript, SelfTimedPlan, grammar_problem
 
 Arm = Literal["candidate", "baseline"]
 Purpose = Literal["runs", "compare", "reproduce"]
+CampaignRun = RunRecord | SelfTimedRecord  # one campaign's are all of one kind
 
 ARMS: tuple[Arm, Arm] = ("candidate", "baseline")
 MAX_RUNS = 1000  # of each arm
@@ -39,6 +43,23 @@ class ArmPlan(Section):
     arm: Arm
     submission: SubmissionRef
     record: str | None = None  # its name, if it is a record of this checkout
+    script: ArmScript | None = None  # how it is started, where it times itself
+
+    @model_serializer(mode="wrap")
+    def _as_it_was_written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Arms that are refereed are written as they were before there were others."""
+        fields: dict[str, Any] = write(self)
+        if self.script is None:
+            fields.pop("script", None)
+        return fields
+
+    @property
+    def sha256(self) -> str:
+        """The identity of the arm: of its source and, where it times itself, of how it is started."""
+        if self.script is None:
+            return self.submission.sha256
+        text = f"{self.submission.sha256} {self.submission.entry} {self.script.model_dump_json()}"
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Slot(Section):
@@ -66,14 +87,16 @@ class Plan(Section):
     relabel: bool = False
     languages_sha256: Sha256 | None = None  # of the secret that all runs' languages follow from; None: all runs read
     # the same shards
+    self_timed: SelfTimedPlan | None = None  # of scripts that time themselves; None: a campaign of refereed runs
     created_at: datetime
 
     @model_serializer(mode="wrap")
     def _as_it_was_written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Plans without languages are written as they were before there were any: their ledgers keep their digests."""
+        """What older plans lack is written only where it is set: their ledgers keep their digests."""
         fields: dict[str, Any] = write(self)
-        if self.languages_sha256 is None:
-            fields.pop("languages_sha256", None)
+        for name in ("languages_sha256", "self_timed"):
+            if fields.get(name) is None:
+                fields.pop(name, None)
         return fields
 
     @model_validator(mode="after")
@@ -87,7 +110,19 @@ class Plan(Section):
             raise ValueError("expected slots in the order of a campaign: one arm in a row, or two arms ABBA in pairs")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("expected another seed for every run of an arm")
+        if any((arm.script is None) != (self.self_timed is None) for arm in self.arms):
+            raise ValueError("expected scripts of both arms in a campaign of self-timed scripts, and in no other")
+        if self.self_timed is not None:
+            self._scripts_hang_together(self.self_timed)
         return self
+
+    def _scripts_hang_together(self, shared: SelfTimedPlan) -> None:
+        if self.languages_sha256 is not None or self.relabel:
+            raise ValueError("expected neither languages nor relabelling of self-timed scripts")
+        if (unknown := grammar_problem(shared.grammars)) is not None:
+            raise ValueError(f"expected names of grammars, found {unknown!r}")
+        if any(arm.submission.entry not in arm.submission.files for arm in self.arms):
+            raise ValueError("expected the script among the files of its arm")
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -108,6 +143,8 @@ def make_plan(
     candidate: Submission,
     baseline: Submission | None = None,
     baseline_record: str | None = None,
+    scripts: tuple[ArmScript, ...] = (),
+    self_timed: SelfTimedPlan | None = None,
     runs: int,
     world_size: int,
     device: Literal["cpu", "cuda"],
@@ -117,12 +154,17 @@ def make_plan(
     relabel: bool = False,
     candidate_record: str | None = None,
 ) -> Plan:
-    """Draw a campaign of so many runs of each arm; seeds come from the operating system. Raises UserError."""
+    """Draw a campaign of so many runs of each arm; seeds come from the operating system. Raises UserError.
+
+    scripts: how each arm is started, in a campaign of self-timed scripts, which `self_timed` says.
+    """
     if not 1 <= runs <= MAX_RUNS:
         raise UserError(f"expected 1 to {MAX_RUNS} runs of each arm, found {runs}")
     arms = [ArmPlan(arm="candidate", submission=SubmissionRef.of(candidate), record=candidate_record)]
     if baseline is not None:
         arms.append(ArmPlan(arm="baseline", submission=SubmissionRef.of(baseline), record=baseline_record))
+    for number, script in enumerate(scripts):
+        arms[number] = arms[number].model_copy(update={"script": script})
     significance = track.significance
     return Plan(
         campaign_id=f"{created_at:%Y-%m-%dT%H-%M-%SZ}-c{secrets.token_hex(3)}",
@@ -135,6 +177,7 @@ def make_plan(
         device=device,
         sandbox=sandbox,
         relabel=relabel,
+        self_timed=self_timed,
         created_at=created_at,
     )
 

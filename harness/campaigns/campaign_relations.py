@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..formats.run import RunRecord
+from ..selftimed.record import SelfTimedRecord
 from ..status import Status
 from ..system import clock
 from .campaign import Plan
@@ -25,6 +26,7 @@ class CampaignFacts:
     plan: Plan
     ledger: Ledger
     runs: Sequence[RunFacts]
+    self_timed: Sequence[SelfTimedRecord] = ()  # the same, where scripts timed themselves
 
     def over(self) -> list[RunRecord]:
         """The runs that have an end, in the order of their attempts."""
@@ -66,7 +68,8 @@ def plan_named_after_its_time(facts: CampaignFacts) -> Iterator[Contradiction]:
 def run_outside_its_attempt(facts: CampaignFacts) -> Iterator[Contradiction]:
     """A run begins after the plan and after its attempt was entered, and ends before its outcome was."""
     spans = _spans(facts.ledger.entries)
-    for run in (each.run for each in facts.runs):
+    runs: list[RunRecord | SelfTimedRecord] = [*(each.run for each in facts.runs), *facts.self_timed]
+    for run in runs:
         if wall_seconds(facts.plan.created_at, run.started_at) < 0:
             yield f"run {run.run_id} begins before its plan", f"{facts.plan.created_at} or later", f"{run.started_at}"
         entered, left = spans.get(run.run_id, (None, None))

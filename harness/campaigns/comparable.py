@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from ..formats.environment import Environment
 from ..formats.run import RunRecord, TextFacts
+from ..selftimed.record import SelfTimedRecord
 
 Fingerprint = Mapping[str, str | None]  # what has to be alike, as text for a person; None: the run did not get so far
 Difference = tuple[str, str, str]  # key, the value of one, the value of the other
@@ -19,8 +20,10 @@ def differences(a: RunRecord, b: RunRecord) -> list[Difference]:
     return compare(fingerprint(a), fingerprint(b))
 
 
-def fingerprint(run: RunRecord) -> Fingerprint:
-    """What of a run has to be alike."""
+def fingerprint(run: RunRecord | SelfTimedRecord) -> Fingerprint:
+    """What of a run has to be alike. The data of a self-timed script is held to its campaign's plan instead."""
+    if isinstance(run, SelfTimedRecord):
+        return {**machine_fingerprint(run.environment, run.device, run.script.world_size), "sandbox": run.sandbox}
     facts = machine_fingerprint(run.environment, run.device, run.world_size)
     data = data_fingerprint(run.data) if run.text is None else text_fingerprint(run.track.dataset, run.text)
     return {**facts, "sandbox": run.sandbox, **data}

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from ..formats.run import RunRecord
 from ..formats.track import Track
 from ..stats.comparison import CONFIDENCE, Comparison, Span, compare
 from ..stats.significance import DegenerateSample, mean_interval, t_test, z_test
-from .campaign import Arm
+from .campaign import Arm, CampaignRun
 
 if TYPE_CHECKING:
     from .bundle import Bundle
@@ -52,15 +51,15 @@ def derive(bundle: "Bundle", track: Track) -> Evidence:
     """The evidence of a campaign under a track's rules."""
     has_baseline = bundle.plan.arm("baseline") is not None
     return Evidence(
-        candidate=arm_evidence("candidate", bundle.runs("candidate"), track),
-        baseline=arm_evidence("baseline", bundle.runs("baseline"), track) if has_baseline else None,
+        candidate=arm_evidence("candidate", bundle.counted("candidate"), track),
+        baseline=arm_evidence("baseline", bundle.counted("baseline"), track) if has_baseline else None,
         comparison=_comparison(bundle, track) if has_baseline else None,
-        attempts=len(bundle.attempts) + bundle.lost,
-        uncounted=sum(not attempt.counted for attempt in bundle.attempts) + bundle.lost,
+        attempts=len(bundle.tried) + bundle.lost,
+        uncounted=sum(not attempt.counted for attempt in bundle.tried) + bundle.lost,
     )
 
 
-def arm_evidence(arm: Arm, runs: Sequence[RunRecord], track: Track) -> ArmEvidence:
+def arm_evidence(arm: Arm, runs: Sequence[CampaignRun], track: Track) -> ArmEvidence:
     """What these counted runs show."""
     measured = [found for run in runs if (found := run.result) is not None]
     times_s, losses = tuple(time_s for time_s, _ in measured), tuple(loss for _, loss in measured)
@@ -106,7 +105,7 @@ def _interval(values: Sequence[float]) -> Span | None:
 def _comparison(bundle: "Bundle", track: Track) -> Comparison | None:
     """Of the pairs whose runs are both valid."""
     sides: dict[int, dict[Arm, tuple[float, float] | None]] = {}
-    for attempt in bundle.attempts:
+    for attempt in bundle.tried:
         if attempt.counted and attempt.slot.pair is not None:
             sides.setdefault(attempt.slot.pair, {})[attempt.slot.arm] = attempt.run.result
     whole = [pair for _, pair in sorted(sides.items()) if len(pair) == 2]

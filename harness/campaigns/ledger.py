@@ -56,13 +56,13 @@ class AttemptEntry(_Entry):
 
 
 class OutcomeEntry(_Entry):
-    """What became of the attempt before it; files: run.json and progress.jsonl, where they exist."""
+    """What became of the attempt before it; files: what is evidence of it, where it exists."""
 
     kind: Literal["outcome"] = "outcome"
     slot: int
     run_id: RunId
     status: Status
-    files: dict[Literal["run.json", "progress.jsonl"], Sha256]
+    files: dict[Literal["run.json", "progress.jsonl", "legacy.json", "log.txt"], Sha256]
 
 
 class ResumedEntry(_Entry):

@@ -7,7 +7,7 @@ nothing that was started is forgotten.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,25 +19,25 @@ from data import datasets
 from ..errors import RecordError, UserError
 from ..formats import environment, layout
 from ..formats.observer import Observer
-from ..formats.run import CampaignRef, RunRecord, full_disk_is_a_failure, new_run_id, read_run
-from ..formats.run_folder import begin_folder, close_abandoned
+from ..formats.run import RunRecord, full_disk_is_a_failure, new_run_id
+from ..formats.run_folder import begin_folder
 from ..formats.submission import Submission, take_copy
-from ..formats.track import Track, load_track
-from ..referee import machine, spoken
-from ..referee.execution import execute
-from ..referee.run_state import Request
+from ..formats.track import load_track
+from ..referee import machine
 from ..sandbox import levels
 from ..status import Status
 from ..system import clock, whereabouts
 from ..system.interrupts import Interrupts
 from ..system.plainfile import read_plain
 from . import comparable
-from .bundle import file_digests, source_findings
-from .campaign import ArmPlan, Plan, Slot, fills_slot
+from .bundle import file_digests
+from .campaign import ArmPlan, CampaignRun, Plan, Slot, fills_slot
 from .campaign_relations import times_of
+from .executors import Options, StartRun, executor_of, read_attempt
 from .languages import draw_secret, forget_secret, language_secret, pair_of, read_secret
 from .ledger import Ledger, StateMachine, Writer, create_ledger, open_ledger, read_ledger
 from .run_relations import WALL_DRIFT
+from .sources import source_findings
 
 
 class CampaignObserver(Protocol):
@@ -46,20 +46,8 @@ class CampaignObserver(Protocol):
     def begins(self, slot: Slot, plan: Plan) -> Observer:
         """A run of this slot is about to start; returns who watches the run."""
 
-    def ended(self, slot: Slot, run: RunRecord) -> None:
+    def ended(self, slot: Slot, run: CampaignRun) -> None:
         """It is over, also where it ended when it was taken up before."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What does not change a result."""
-
-    data_root: Path
-    keep_weights: bool = False
-    wait: bool = True  # for another run that holds the machine
-    on_wait: Callable[[str], None] = lambda _: None  # told who holds the machine
-    on_notice: Callable[[str], None] = lambda _: None  # told what a person should know
-    python: Path | None = None  # of the sandbox's own environment, which the referee and the judge do not share
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +55,7 @@ class CampaignResult:
     """What conducting came to. stopped_by: the run that kept the campaign from going on; None: it is closed."""
 
     folder: Path
-    stopped_by: RunRecord | None
+    stopped_by: CampaignRun | None
 
 
 def begin(plan: Plan, track_file: Path, arms: Sequence[Submission], parent: Path) -> Path:
@@ -97,7 +85,7 @@ def begin(plan: Plan, track_file: Path, arms: Sequence[Submission], parent: Path
 
 def _with_languages(folder: Path, plan: Plan) -> Plan:
     """On the embedded corpus the plan holds the digest of a secret that is drawn here, and known to nobody before."""
-    if datasets.load_dataset(plan.track.dataset).kind != "embedded":
+    if plan.self_timed is not None or datasets.load_dataset(plan.track.dataset).kind != "embedded":
         return plan
     return plan.model_copy(update={"languages_sha256": draw_secret(folder)})
 
@@ -122,8 +110,8 @@ def run_campaign(folder: Path, options: Options, watcher: CampaignObserver, resu
         while (slot := conductor.next_slot) is not None:
             with conductor.machine_held(interrupts):
                 with interrupts.raised():
-                    request = conductor.prepare(slot)
-                run = conductor.attempt(slot, request)
+                    run_id, start = conductor.prepare(slot)
+                run = conductor.attempt(slot, run_id, start)
             if not fills_slot(run.status):
                 return CampaignResult(folder, run)
         conductor.close()
@@ -135,25 +123,20 @@ def _reached(folder: Path, ledger: Ledger) -> datetime:
 
     Since a run of this boot the raw clock says how much has passed at least, whatever was done to the wall clock.
     """
+    assert ledger.plan is not None
     moments = [entry.at for entry in ledger.entries]
     for entry, _ in () if ledger.closed else ledger.attempts:
-        run = _read_attempt(folder, entry.run_id)
+        run = read_attempt(folder, ledger.plan, entry.run_id)
         if run is None:
             continue
         moments.append(run.finished_at or run.started_at)
-        if (times := times_of(run)) is not None:
+        if isinstance(run, RunRecord) and (times := times_of(run)) is not None:
             start_ns, reached_ns = times
             if run.owner.boot_id == whereabouts.boot_id():
                 reached_ns = max(reached_ns, clock.now_ns())
             passed_s = (reached_ns - start_ns) / clock.NS * (1 - WALL_DRIFT)
             moments.append(run.started_at + timedelta(seconds=passed_s))
     return max(moments)
-
-
-def _read_attempt(folder: Path, run_id: str) -> RunRecord | None:
-    """None: killed before its first run.json."""
-    place = folder / layout.RECORD_RUNS_DIR / run_id
-    return read_run(place) if (place / layout.RUN_FILE).exists() else None
 
 
 def open_campaigns(parent: Path) -> list[tuple[Path, Plan, int]]:
@@ -184,8 +167,9 @@ class _Runner:
         assert ledger.plan is not None
         self.folder, self.options, self.watcher, self.writer = folder, options, watcher, writer
         self.plan, self.state, self.ledger = ledger.plan, _replay(ledger), ledger
-        self.track = self._load_track()
-        self.dataset = datasets.load_dataset(self.track.data.dataset)
+        self._check_track()
+        track = load_track(str(folder / layout.TRACK_FILE))
+        self.track, self.executor = track, executor_of(folder, self.plan, track, options)
         self.known: comparable.Fingerprint = {}  # of the counted runs
         self.repeats = Counter[int]()  # by pair: attempts that filled no slot
 
@@ -196,7 +180,7 @@ class _Runner:
 
     def take_up(self, resumed: bool, set_back: timedelta) -> None:
         """Settle what was left open before, and look at what it finished."""
-        close_abandoned(self._runs, alone=True)  # we hold the ledger
+        self.executor.close_abandoned()
         told = ""
         if set_back:
             told = f"; the machine's clock was {set_back} behind what is entered, and times go on from there"
@@ -204,7 +188,7 @@ class _Runner:
         if resumed or self.ledger.attempts or told:
             self.writer.resumed(f"taken up with {self.state.filled} of {len(self.plan.slots)} slots filled{told}")
         for entry, outcome in self.ledger.attempts:
-            run, slot = _read_attempt(self.folder, entry.run_id), self.plan.slots[entry.slot]
+            run, slot = read_attempt(self.folder, self.plan, entry.run_id), self.plan.slots[entry.slot]
             status = outcome.status if outcome else run.status if run else Status.ABANDONED
             if outcome is None:
                 self._enter(slot, entry.run_id, status)
@@ -214,10 +198,9 @@ class _Runner:
                 self._remember(run)
                 self.watcher.ended(slot, run)
 
-    def prepare(self, slot: Slot) -> Request:
-        """The request of the next run, when all is as it was. Raises UserError, naming what is not."""
-        plan, arm = self.plan, self.plan.arm(slot.arm)
-        assert arm is not None
+    def prepare(self, slot: Slot) -> tuple[str, StartRun]:
+        """The next run and its name, when all is as it was. Raises UserError, naming what is not."""
+        plan = self.plan
         self._check_track()
         for each in plan.arms:
             _check_source(self.folder, each)
@@ -226,16 +209,9 @@ class _Runner:
         machine.pick_world_size(self.track, plan.world_size, plan.device)
         levels.choose(plan.sandbox)
         here = comparable.machine_fingerprint(environment.collect(self.options.python), plan.device, plan.world_size)
-        self._check_alike({**here, "sandbox": plan.sandbox, **self._data_facts()})
-        return self._request(slot, arm)
-
-    def _data_facts(self) -> comparable.Fingerprint:
-        """What the next run will read, as far as runs have to be alike in it."""
-        if self.dataset.kind == "embedded":
-            facts = spoken.planned_facts(self.dataset, self.track)
-            return comparable.text_fingerprint(self.dataset.name, facts)
-        data = datasets.verify(self.dataset, self.options.data_root, self.track.data.train_shards)
-        return comparable.data_fingerprint(data)
+        self._check_alike({**here, "sandbox": plan.sandbox, **self.executor.data_facts()})
+        run_id = new_run_id(clock.utc_now())
+        return run_id, self.executor.prepare(slot, run_id, self._language(slot))
 
     @contextmanager
     def machine_held(self, interrupts: Interrupts) -> Iterator[None]:
@@ -248,13 +224,12 @@ class _Runner:
         finally:
             lock.__exit__(None, None, None)
 
-    def attempt(self, slot: Slot, request: Request) -> RunRecord:
+    def attempt(self, slot: Slot, run_id: str, start: StartRun) -> CampaignRun:
         """One run, with its two entries in the ledger."""
-        assert request.run_id is not None
         observer = self.watcher.begins(slot, self.plan)
-        self.writer.attempt(slot.index, request.run_id)
+        self.writer.attempt(slot.index, run_id)
         self.state.attempts += 1
-        run, _ = execute(request, observer)
+        run = start(observer)
         self._enter(slot, run.run_id, run.status)
         if fills_slot(run.status):
             self._remember(run)
@@ -276,11 +251,11 @@ class _Runner:
         return self.folder / layout.RECORD_RUNS_DIR
 
     def _enter(self, slot: Slot, run_id: str, status: Status) -> None:
-        self.writer.outcome(slot.index, run_id, status, file_digests(self._runs / run_id))
+        self.writer.outcome(slot.index, run_id, status, file_digests(self._runs / run_id, self.plan))
         self.state.filled += fills_slot(status)
         self.repeats[pair_of(slot)] += not fills_slot(status)
 
-    def _remember(self, run: RunRecord) -> None:
+    def _remember(self, run: CampaignRun) -> None:
         self.known = {
             **{key: value for key, value in comparable.fingerprint(run).items() if value is not None},
             **self.known,
@@ -293,40 +268,11 @@ class _Runner:
                 "restore it and resume, or start another campaign"
             )
 
-    def _load_track(self) -> Track:
-        self._check_track()
-        return load_track(str(self.folder / layout.TRACK_FILE))
-
     def _check_track(self) -> None:
         path = self.folder / layout.TRACK_FILE
         content = read_plain(path, layout.MAX_RECORD_BYTES)
         if hashlib.sha256(content).hexdigest() != self.plan.track.sha256:
             raise UserError(f"expected the campaign's own track at {path}, found other bytes; restore it")
-
-    def _request(self, slot: Slot, arm: ArmPlan) -> Request:
-        ref, plan = arm.submission, self.plan
-        source = Submission(
-            entry=ref.entry, root=self.folder / arm.arm, files=ref.files, bytes=ref.bytes, sha256=ref.sha256
-        )
-        return Request(
-            submission=source,
-            track=self.track,
-            dataset=self.dataset,
-            data_root=self.options.data_root,
-            runs_root=self._runs,
-            world_size=plan.world_size,
-            device=plan.device,
-            seed=slot.seed,
-            seed_source="harness",
-            run_id=new_run_id(clock.utc_now()),
-            campaign=CampaignRef(id=plan.campaign_id, slot=slot.index, arm=slot.arm),
-            keep_weights=self.options.keep_weights,
-            require_sandbox=plan.sandbox,
-            holds_machine=True,
-            python=self.options.python,
-            relabel=plan.relabel,
-            language=self._language(slot),
-        )
 
 
 def _check_source(folder: Path, arm: ArmPlan) -> None:

@@ -13,11 +13,10 @@ from data.printing import printable
 
 from ..formats import layout, numbers
 from ..formats.observer import Observer
-from ..formats.run import RunRecord
 from ..referee.display import Display
 from ..referee.last_frames import last_frames
 from ..status import Status
-from .campaign import Arm, Plan, Slot
+from .campaign import Arm, CampaignRun, Plan, Slot
 
 
 class Scoreboard:
@@ -45,7 +44,7 @@ class Scoreboard:
         self._display.__enter__()
         return self._display
 
-    def ended(self, slot: Slot, run: RunRecord) -> None:
+    def ended(self, slot: Slot, run: CampaignRun) -> None:
         """One line: which run, what it came to, and the mean of its arm so far."""
         self._stop()
         measured = run.result
@@ -61,7 +60,7 @@ class Scoreboard:
         if run.status != Status.COMPLETE:
             self._show_frames(run)
 
-    def _show_frames(self, run: RunRecord) -> None:
+    def _show_frames(self, run: CampaignRun) -> None:
         log = self._folder / layout.RECORD_RUNS_DIR / run.run_id / layout.LOG_FILE
         frames = last_frames(log, run.sentence) or ""
         for line in (*frames.splitlines(), *([f"log: {log}"] if log.exists() else ())):

@@ -1,6 +1,7 @@
 """A summary: what a campaign came to, as one object for a machine and in words for a person. Pure."""
 
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 from ..formats import numbers
@@ -8,6 +9,7 @@ from ..formats.run import Finding
 from ..formats.track import Track
 from ..stats.power import Design
 from ..status import ExitCode, Status
+from ..system.clock import NS
 from .bundle import Bundle
 from .evidence import ArmEvidence, Evidence, derive
 
@@ -19,6 +21,7 @@ class CampaignSummary:
     campaign_id: str
     folder: str
     purpose: Literal["runs", "compare", "reproduce"]
+    tier: Literal["refereed", "reported"]  # reported: losses and times are those that the scripts state
     track: str
     closed: bool  # every slot is filled
     stopped_by: Status | None  # what kept the campaign from going on
@@ -36,6 +39,7 @@ def summarise(bundle: Bundle, track: Track, stopped_by: Status | None) -> Campai
         campaign_id=bundle.plan.campaign_id,
         folder=str(bundle.folder),
         purpose=bundle.plan.purpose,
+        tier="refereed" if bundle.plan.self_timed is None else "reported",
         track=track.name,
         closed=bundle.closed,
         stopped_by=stopped_by,
@@ -51,7 +55,8 @@ def _exit_code(bundle: Bundle, evidence: Evidence, stopped_by: Status | None) ->
     if not bundle.closed:
         return stopped_by.exit_code if stopped_by else ExitCode.REFEREE
     baseline_failed = evidence.baseline is not None and evidence.baseline.failed > 0
-    good = evidence.candidate.valid and not baseline_failed and not bundle.findings
+    is_whole = not any(finding.severity == "error" for finding in bundle.findings)
+    good = evidence.candidate.valid and not baseline_failed and is_whole
     return ExitCode.OK if good else ExitCode.MISSED
 
 
@@ -66,9 +71,26 @@ def _sentences(bundle: Bundle, evidence: Evidence, track: Track) -> list[str]:
         ]
     if evidence.comparison is not None:
         found += evidence.comparison.sentences()
+    if bundle.plan.self_timed is not None:
+        found += _reported(bundle)
     if evidence.uncounted:
         found.append(f"{evidence.uncounted} of {evidence.attempts} attempts do not count; they stay in the ledger.")
     return found
+
+
+def _reported(bundle: Bundle) -> tuple[str, ...]:
+    """That nobody measured any of it, and what the referee's clock says of whole runs."""
+    wall_s: dict[str, float] = {}
+    for arm in ("candidate", "baseline"):
+        seen = [a.run.observed.wall_ns for a in bundle.stated if a.counted and a.slot.arm == arm and a.run.observed]
+        if seen:
+            wall_s[arm] = fmean(seen) / NS
+    told = "Reported: losses and times are those that the scripts state of themselves."
+    if not wall_s:
+        return (told,)
+    shown = ", ".join(f"{arm} {numbers.fixed_seconds(value)}" for arm, value in wall_s.items())
+    ratio = f", ratio {numbers.ratio(wall_s['candidate'] / wall_s['baseline'])}" if len(wall_s) == 2 else ""
+    return (told, f"On the referee's clock whole runs took: {shown}{ratio}.")
 
 
 def _validity(arm: ArmEvidence, track: Track) -> str:

@@ -16,9 +16,10 @@ from data import datasets
 
 from ..campaigns.bundle import read_bundle
 from ..campaigns.campaign import Plan, Purpose, make_plan
+from ..campaigns.executors import Options
 from ..campaigns.forecast import Assumption, Wishes, alike, forecast
 from ..campaigns.ledger import read_ledger
-from ..campaigns.runner import Options, begin, open_campaigns, run_campaign
+from ..campaigns.runner import begin, open_campaigns, run_campaign
 from ..campaigns.scoreboard import Scoreboard
 from ..campaigns.summary import CampaignSummary, summarise
 from ..errors import RunFailure, TrackError, UserError
@@ -136,16 +137,21 @@ def race(draft: CampaignDraft, start: Start) -> None:
     if start.dry_run:
         _show_draft(draft, start.as_json)
         return
-    console = watching_console()
     found = draft.hindrances
     if is_hindered(found) and not start.anyway:
         raise UserError(
             f"expected a campaign that can become a record of {draft.track.name} here, found "
             f"{in_words(found)}; mend that, or run it all the same with --anyway"
         )
+    check_data(draft.track)
+    start_campaign(draft, start)
+
+
+def start_campaign(draft: CampaignDraft, start: Start) -> None:
+    """Make the folder of a campaign that may begin, and run it to its end."""
+    console = watching_console()
     _tell_open_ones(draft, console)
     say_passed_over(console, start.required_sandbox, draft.plan.sandbox)
-    check_data(draft.track)
     if start.wait is False:
         with machine.exclusive(wait=False):  # a campaign that cannot begin leaves no folder
             pass
@@ -162,9 +168,9 @@ def resume_campaign(folder: Path, start: Start, fixed: dict[str, object]) -> Non
         if value not in (None, False):
             raise UserError(f"expected only a campaign's folder with --resume, found {name} too; its plan is fixed")
     plan = read_bundle(folder).plan
-    console = watching_console()
-    check_data(load_track(str(folder / layout.TRACK_FILE)))
-    _sit(folder, plan, start, console, resumed=True)
+    if plan.self_timed is None:
+        check_data(load_track(str(folder / layout.TRACK_FILE)))
+    _sit(folder, plan, start, watching_console(), resumed=True)
 
 
 def check_data(track: Track) -> None:
@@ -195,9 +201,13 @@ def _sit(folder: Path, plan: Plan, start: Start, console: Console, *, resumed: b
     )
     count = f"{len(plan.slots)} run{'' if len(plan.slots) == 1 else 's'}"
     track = load_track(str(folder / layout.TRACK_FILE))
-    intent = intent_of(plan, track, None)
-    reproduced = reproduced_record(intent)
-    say_chances(console, track, hindrances(intent), reproduced)
+    reproduced = None
+    if plan.self_timed is None:
+        intent = intent_of(plan, track, None)
+        reproduced = reproduced_record(intent)
+        say_chances(console, track, hindrances(intent), reproduced)
+    else:
+        console.print("reported: the scripts time themselves, so this campaign becomes no record", style="dim")
     console.print(f"campaign {plan.campaign_id}: {count}, {escape(str(folder))}", soft_wrap=True, highlight=False)
     try:
         with Scoreboard(console, plan, folder).watching() as board:
@@ -207,7 +217,7 @@ def _sit(folder: Path, plan: Plan, start: Start, console: Console, *, resumed: b
     stopped_by = None if result.stopped_by is None else result.stopped_by.status
     with clock.not_before(read_ledger(folder / layout.LEDGER_FILE).entries[-1].at):  # a clock behind has been told of
         summary = summarise(read_bundle(folder), track, stopped_by)
-        if summary.closed and plan.purpose != "reproduce" and reproduced is None:
+        if summary.closed and plan.self_timed is None and plan.purpose != "reproduce" and reproduced is None:
             summary = replace(summary, findings=foreseen_findings(folder))
     if start.as_json:
         sys.stdout.write(TypeAdapter(CampaignSummary).dump_json(summary, indent=1).decode() + "\n")
@@ -229,7 +239,13 @@ def _show(summary: CampaignSummary, reproduced: str | None, console: Console) ->
             f"[red]stopped[/] ({summary.stopped_by}); {escape(_how_to_go_on(Path(summary.folder)))}", soft_wrap=True
         )
     elif any(finding.severity == "error" for finding in summary.findings):
-        console.print("`speedrun submit` would refuse it", style="dim", soft_wrap=True)
+        refused = (
+            "`speedrun verify` finds the same" if summary.tier == "reported" else "`speedrun submit` would refuse it"
+        )
+        console.print(refused, style="dim", soft_wrap=True)
+    elif summary.tier == "reported":
+        told = f"read again from its logs: speedrun verify {escape(summary.folder)}"
+        console.print(told, style="dim", soft_wrap=True, highlight=False)
     elif summary.exit_code == 0 and summary.purpose != "reproduce":
         command = f"speedrun submit {summary.folder} --title ... --author ..."
         if reproduced is not None:

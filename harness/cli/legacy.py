@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,14 +15,12 @@ from data.printing import printable
 
 from ..errors import UserError
 from ..formats import layout, numbers
-from ..formats.environment import gpus
-from ..formats.track import Track, load_track
-from ..referee import machine
+from ..formats.track import load_track
 from ..referee.display import Display, watching_console
 from ..sandbox import levels
 from ..selftimed.checkpoints import find_adapter
 from ..selftimed.execution import execute_self_timed
-from ..selftimed.grammars import BY_NAME, GRAMMARS, Grammar
+from ..selftimed.grammars import BY_NAME
 from ..selftimed.record import SelfTimedRecord
 from ..selftimed.run_state import SelfTimedRequest, later_sentence
 from ..selftimed.surroundings import parse_environment, parse_readable
@@ -30,8 +28,9 @@ from ..selftimed.workcopy import find_checkout
 from ..status import Status
 from ..system.clock import NS
 from . import options
-from .campaigns import prepare_data
+from .campaigns import Start, check_runs, prepare_data
 from .reports import LOG_CUT, failure_json, say_passed_over, say_who_holds, show_failure, show_findings
+from .script_campaigns import ArmSettings, SharedSettings, device_of, grammars_of, launcher_of, most_s, race_scripts
 
 DAY_S = 86_400.0
 
@@ -49,6 +48,13 @@ Budget = Annotated[float | None, typer.Option("--budget-s", min=0.1, help="Secon
 Passed = Annotated[
     list[str] | None, typer.Option("--env", help="NAME or NAME=VALUE of your environment it gets; again for more.")
 ]
+PassedFrom = Annotated[
+    list[str] | None, typer.Option("--env-from", help="NAME of your environment it gets; a secret is named twice.")
+]
+SeedVariable = Annotated[
+    str | None, typer.Option("--seed-env", help="With --runs: the variable that the script reads its seed from.")
+]
+Runs = Annotated[int | None, typer.Option(help="A campaign of so many runs, fixed before the first.")]
 Readable = Annotated[
     list[Path] | None, typer.Option("--readable", help="A folder outside that it may read; again for more.")
 ]
@@ -66,6 +72,9 @@ def legacy(
     checkpoint: Checkpoint = None,
     adapter: AdapterName = "auto",
     env: Passed = None,
+    env_from: PassedFrom = None,
+    runs: Runs = None,
+    seed_env: SeedVariable = None,
     readable: Readable = None,
     budget_s: Budget = None,
     out: options.Out = None,
@@ -86,38 +95,65 @@ def legacy(
     and utilisation, and says where claim and clock disagree. The result is `reported`, whatever it prints: nothing in
     it is verified, unless --checkpoint names what the judge shall score over the whole validation split of --track.
     runs/<run>/legacy.json has all of it.
+
+    --runs N makes a campaign of it in runs/<campaign>/, which goes on with `speedrun run --resume`: n and seeds are
+    fixed before the first run, and what runs is the campaign's own copy of the checkout.
     """
-    the_track = None if track is None else load_track(track)
-    if checkpoint is not None and the_track is None:
+    arm = ArmSettings(
+        script=script, checkout=checkout, arguments=tuple(arguments or ()), env=tuple(env or ()),
+        env_from=tuple(env_from or ()),
+    )  # fmt: skip
+    shared = SharedSettings(
+        track=track, nproc=nproc, torchrun=torchrun, grammar=grammar, seed_variable=seed_env, budget_s=budget_s,
+        require_sandbox=require_sandbox, out=out, readable=tuple(readable or ()),
+    )  # fmt: skip
+    start = Start(
+        keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json, required_sandbox=require_sandbox
+    )
+    if runs is not None:
+        check_runs(runs, checkpoint=checkpoint is not None)
+        race_scripts((arm,), runs, shared, start)
+        return
+    if seed_env is not None:
+        raise UserError("expected --runs beside --seed-env, found none; give a single run its seed by --env NAME=VALUE")
+    _run_once(_request(arm, shared, start, checkpoint, adapter), start)
+
+
+def _request(
+    arm: ArmSettings, shared: SharedSettings, start: Start, checkpoint: str | None, adapter: str
+) -> SelfTimedRequest:
+    """Everything a single run needs to know, read and checked; nothing is started. Raises UserError."""
+    track = None if shared.track is None else load_track(shared.track)
+    if checkpoint is not None and track is None:
         raise UserError("expected --track beside --checkpoint, found none; the judge needs a validation split")
-    found = find_checkout(script, checkout)
-    request = SelfTimedRequest(
+    found, given = find_checkout(arm.script, arm.checkout), parse_environment(arm.env, arm.env_from)
+    return SelfTimedRequest(
         checkout=found,
-        arguments=tuple(arguments or ()),
-        launcher="torchrun" if torchrun or nproc > 1 else "python",
-        world_size=nproc,
-        device=_device(the_track),
-        track=the_track,
+        arguments=arm.arguments,
+        launcher=launcher_of(shared),
+        world_size=shared.nproc,
+        device=device_of(track),
+        track=track,
         data_root=datasets.data_root(),
-        runs_root=out or layout.runs_root(),
-        grammars=_grammars(grammar),
-        budget_s=budget_s or (_most_s(the_track) if the_track else DAY_S),
+        runs_root=shared.out or layout.runs_root(),
+        grammars=grammars_of(shared.grammar),
+        budget_s=shared.budget_s or (most_s(track) if track else DAY_S),
         checkpoint=checkpoint,
         adapter=None if checkpoint is None else find_adapter(adapter, found),
-        keep_checkpoint=keep_weights,
-        environment=parse_environment(env or []),
-        readable=parse_readable(readable or []),
-        require_sandbox=require_sandbox,
-        wait=bool(wait),
+        keep_checkpoint=start.keep_weights,
+        environment=given.values,
+        secrets=given.secrets,
+        readable=parse_readable(shared.readable),
+        require_sandbox=shared.require_sandbox,
+        wait=bool(start.wait),
         on_wait=say_who_holds(Console(stderr=True)),
     )
-    if dry_run:
-        _show_plan(request, as_json)
+
+
+def _run_once(request: SelfTimedRequest, start: Start) -> None:
+    if start.dry_run:
+        _show_plan(request, start.as_json)
         return
-    _run(request, as_json)
-
-
-def _run(request: SelfTimedRequest, as_json: bool) -> None:
     console = watching_console()
     if request.checkpoint is not None and request.track is not None:
         prepare_data(request.track, console)
@@ -125,31 +161,12 @@ def _run(request: SelfTimedRequest, as_json: bool) -> None:
     with Display(console) as display:
         record, folder = execute_self_timed(request, display)
         display.close()
-    if as_json:
+    if start.as_json:
         more = failure_json(record.sentence, folder, record.status != Status.COMPLETE)
         print(json.dumps(record.model_dump(mode="json") | more, indent=1))
     else:
         _show(record, folder, Console())
     raise typer.Exit(int(record.exit_code))
-
-
-def _device(track: Track | None) -> Literal["cpu", "cuda"]:
-    if track is not None:
-        return machine.pick_device(track)
-    return "cuda" if gpus() else "cpu"
-
-
-def _most_s(track: Track) -> float:
-    """It prepares and validates inside its own run."""
-    return track.budget.prepare_s + track.budget.train_s + track.budget.score_s
-
-
-def _grammars(name: str) -> tuple[Grammar, ...]:
-    if name == "auto":
-        return GRAMMARS
-    if name not in BY_NAME:
-        raise UserError(f"expected auto or one of the grammars {', '.join(BY_NAME)}, found {name!r}")
-    return (BY_NAME[name],)
 
 
 def _show_plan(request: SelfTimedRequest, as_json: bool) -> None:

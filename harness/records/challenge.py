@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from ..campaigns.bundle import Bundle, read_bundle
+from ..campaigns.bundle import Bundle, read_refereed_bundle
 from ..campaigns.track_match import bundle_track, contest_findings, core
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, UserError, first_problem
@@ -97,7 +97,7 @@ def read_challenge(folder: Path, challenged: ChallengedRecord, signers: Path, na
     statement, evidence, unknown, bundle = None, None, False, None
     try:
         statement = read_statement(folder)
-        bundle = read_bundle(folder)
+        bundle = read_refereed_bundle(folder)
         track = bundle_track(folder)
         labels = read_labels(folder)
         findings += [*bundle.findings, *contest_findings(bundle, track), *_check_files(manifest, bundle, labels)]
@@ -124,7 +124,7 @@ def read_labels(folder: Path) -> Bundle | None:
         return None
     if inner.is_symlink() or not inner.is_dir():
         raise RecordError(f"expected a folder at {inner}, found something else")
-    return read_bundle(inner, {"candidate": folder / layout.CANDIDATE_DIR})
+    return read_refereed_bundle(inner, {"candidate": folder / layout.CANDIDATE_DIR})
 
 
 def read_statement(folder: Path) -> ChallengeStatement:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data.files import sync_folder
 
-from ..campaigns.bundle import read_bundle
+from ..campaigns.bundle import read_refereed_bundle
 from ..campaigns.track_match import bundle_track, contest_findings
 from ..campaigns.evidence import derive
 from ..errors import UserError
@@ -50,12 +50,12 @@ def attach(
     """
     record = read_record(record_dir)
     challenged = ChallengedRecord(bundle=record.bundle, track=bundle_track(record_dir))
-    bundle, track = read_bundle(bundle_dir), bundle_track(bundle_dir)
+    bundle, track = read_refereed_bundle(bundle_dir), bundle_track(bundle_dir)
     findings = (*bundle.findings, *contest_findings(bundle, track))
     broken = [finding for finding in findings if finding.severity == "error"]
     if broken:
         raise UserError(f"expected a bundle that holds, found {broken[0].id}: {broken[0].sentence}")
-    labels = None if relabelled is None else read_bundle(relabelled)
+    labels = None if relabelled is None else read_refereed_bundle(relabelled)
     kind, sentence = what_it_shows(bundle, derive(bundle, track), track, labels)
     if expected is not None and kind != expected:
         raise UserError(f"expected runs that show a {expected}, found a {kind}: {sentence}")
@@ -94,14 +94,14 @@ def attach(
 
 def _fill(folder: Path, bundle_dir: Path, statement: ChallengeStatement, relabelled: Path | None) -> None:
     """The evidence of a campaign, of a relabelled one too, and nothing else of it, at most 1 MB."""
-    bundle = read_bundle(bundle_dir)
+    bundle = read_refereed_bundle(bundle_dir)
     files = {layout.CHALLENGE_FILE: (statement.model_dump_json(indent=1) + "\n").encode()}
     for arm in bundle.plan.arms:
         for name, content in source_files(bundle_dir, arm.arm, arm.submission).items():
             files[f"{arm.arm}/{name}"] = content
     campaigns = [("", bundle_dir, bundle)]
     if relabelled is not None:
-        campaigns.append((f"{layout.RELABELLED_DIR}/", relabelled, read_bundle(relabelled)))
+        campaigns.append((f"{layout.RELABELLED_DIR}/", relabelled, read_refereed_bundle(relabelled)))
     for place, origin, campaign in campaigns:
         for name in campaign_files(campaign):
             if os.path.lexists(origin / name):

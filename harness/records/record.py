@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from ..campaigns.bundle import Bundle, read_bundle
+from ..campaigns.bundle import Bundle, read_refereed_bundle
 from ..campaigns.campaign import Arm
 from ..campaigns.track_match import bundle_track
 from ..campaigns.evidence import Evidence, derive
@@ -176,7 +176,7 @@ def read_record_bundle(folder: Path) -> Bundle:
     sources: dict[Arm, Path] = {"candidate": folder}
     if os.path.lexists(folder / layout.BASELINE_DIR):
         sources["baseline"] = folder / layout.BASELINE_DIR
-    return read_bundle(folder, sources)
+    return read_refereed_bundle(folder, sources)
 
 
 def signers_of(folder: Path) -> Path:

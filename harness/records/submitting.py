@@ -15,7 +15,7 @@ from typing import Literal
 
 from data.files import sync_folder
 
-from ..campaigns.bundle import Bundle, read_bundle
+from ..campaigns.bundle import Bundle, read_refereed_bundle
 from ..campaigns.track_match import bundle_track, same_rules
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, UserError
@@ -78,7 +78,7 @@ def draft(folder: Path, claims: Claims, key: Path | None = None) -> RecordDraft:
             f"expected a bundle (the folder of `speedrun run --runs` or `compare`) at {folder}, found no "
             f"{layout.LEDGER_FILE} there; a single run cannot be submitted"
         )
-    bundle = read_bundle(folder)
+    bundle = read_refereed_bundle(folder)
     track = bundle_track(folder)
     evidence = derive(bundle, track)
     track_dir = layout.records_root() / bundle.plan.track.name

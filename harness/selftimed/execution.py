@@ -10,7 +10,7 @@ import selectors
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from .grammars import Reading
 from .observed_log import LineStamper, read_observed_log
 from .record import Gpus, Measured, Observed, SelfTimedRecord, close_abandoned_scripts, encode
 from .run_state import SelfTimedRequest, SelfTimedState, closed, first_record, outcome
-from .surroundings import not_passed
+from .surroundings import Eraser, not_passed, source_changed
 from .workcopy import linked_outside, take_out, take_working_copy
 
 PIPE_READ_BYTES = 2**16
@@ -56,7 +56,9 @@ def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[S
     with Interrupts() as interrupts:
         scratch.sweep(request.runs_root)
         close_abandoned_scripts(request.runs_root)
-        folder = RecordFolder(request.runs_root, new_run_id(clock.utc_now()), layout.LEGACY_FILE, encode)
+        folder = RecordFolder(
+            request.runs_root, request.run_id or new_run_id(clock.utc_now()), layout.LEGACY_FILE, encode
+        )
         first, state = first_record(request, folder.run_id), SelfTimedState()
         record = record_to_its_end(
             folder,
@@ -72,10 +74,10 @@ def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[S
 def _execute(request: SelfTimedRequest, folder: Path, state: SelfTimedState, observer: Observer) -> None:
     """Every step in order; each fills in what it learns."""
     level = state.sandbox = levels.choose(request.require_sandbox)
-    state.surroundings = not_passed(request.checkout, request.environment, request.device)
+    state.surroundings = not_passed(request.checkout, (*request.environment, *request.secrets), request.device)
     with (
         full_disk_is_a_failure(),
-        machine.exclusive(request.wait, request.on_wait),
+        nullcontext() if request.holds_machine else machine.exclusive(request.wait, request.on_wait),
         _workplace(request, folder, level) as place,
     ):
         try:
@@ -85,6 +87,7 @@ def _execute(request: SelfTimedRequest, folder: Path, state: SelfTimedState, obs
                 state.log_truncated = place.log.truncated
                 if state.start_ns is not None and state.end_ns is not None:
                     state.observed_log = read_observed_log(place.stamper, state.start_ns, state.end_ns)
+                    state.surroundings += source_changed(request.checkout, place.work)
         interrupts.insist()
         if request.checkpoint is not None:
             state.measured = _measure(request, folder, state, observer, place)
@@ -100,6 +103,7 @@ class _ScriptWorkplace:
     work: Path
     log: LogFile
     stamper: LineStamper
+    eraser: Eraser
 
 
 @contextmanager
@@ -112,7 +116,9 @@ def _workplace(request: SelfTimedRequest, folder: Path, level: str) -> Iterator[
             for path in (work, made.path / "home"):
                 path.mkdir()
             take_working_copy(request.checkout, work, request.data_root)
-            yield _ScriptWorkplace(made.path, made.short, work, log, LineStamper(request.grammars))
+            yield _ScriptWorkplace(
+                made.path, made.short, work, log, LineStamper(request.grammars), Eraser(request.secrets)
+            )
         finally:
             log.close()
 
@@ -129,6 +135,7 @@ def _view(request: SelfTimedRequest, place: _ScriptWorkplace) -> View:
             request.checkout.root,
             *(path for path in datasets if path.is_dir()),
             *linked_outside(request.checkout.root),
+            *(target for _, target in request.checkout.linked),
             *request.readable,
             *caches.values(),
         ),
@@ -140,6 +147,7 @@ def _view(request: SelfTimedRequest, place: _ScriptWorkplace) -> View:
             **threads,
             **{name: str(path) for name, path in caches.items()},
             **dict(request.environment),
+            **dict(request.secrets),
         },
         cuda=request.device == "cuda",
         limits=Limits(memory_bytes=budget.memory_bytes, processes=budget.processes) if budget else Limits(),
@@ -236,7 +244,7 @@ def _listen(
 
 def _hear_chunk(place: _ScriptWorkplace, chunk: bytes, observer: Observer) -> None:
     """Stamp, keep, show."""
-    at_ns = clock.now_ns()
+    at_ns, chunk = clock.now_ns(), place.eraser.feed(chunk)
     place.log.write(chunk)
     reading = place.stamper.feed(chunk, at_ns)
     if reading is not None and reading.step is not None:
@@ -260,6 +268,9 @@ def _last_words(process: subprocess.Popen[bytes], place: _ScriptWorkplace) -> No
     with process.stdout, suppress(BlockingIOError):  # only outside a pid namespace can a writer live on
         while chunk := os.read(process.stdout.fileno(), PIPE_READ_BYTES):
             _hear_chunk(place, chunk, silent)
+    if rest := place.eraser.end():
+        place.log.write(rest)
+        place.stamper.feed(rest, clock.now_ns())
 
 
 def _measure(

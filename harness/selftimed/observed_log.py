@@ -142,6 +142,16 @@ def _stamps(log: TrainingLog, stamped: list[Stamped]) -> dict[int, Stamped]:
     return found
 
 
+def claim_of(log: TrainingLog) -> SelfTimedClaim | None:
+    """What a log states, read without stamps; None where it holds no line of a known kind."""
+    return _claim(log, log.runs[-1]) if log.grammar is not None and log.runs else None
+
+
+def result_lines_of(log: TrainingLog) -> list[ResultLine]:
+    """All result lines of the run that counts, none of them with a stamp."""
+    return _points(log.runs[-1], {}, 0) if log.runs else []
+
+
 def _claim(log: TrainingLog, run: LoggedRun) -> SelfTimedClaim:
     assert log.grammar is not None
     last, training = run.last, run.training

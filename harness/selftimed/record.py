@@ -8,6 +8,8 @@ Schema history (never edited, only added to):
     2  2026-11  `owner` says on which host, in which pid namespace
                 what it says behind its last step (claim.later); what it was given of the caller's environment and files
                 (script.environment, script.readable)
+    3  2026-11  `campaign`; `seed`, where the script takes one from its environment; names of what it was given and is
+                never written down (script.secrets); data of its checkout that it was linked to (script.linked)
 """
 
 import json
@@ -25,6 +27,7 @@ from ..errors import RecordError, first_problem
 from ..formats import layout
 from ..formats.environment import Environment
 from ..formats.run import (
+    CampaignRef,
     Finding,
     Nanoseconds,
     Owner,
@@ -37,6 +40,7 @@ from ..formats.run import (
 from ..formats.run_folder import give_back
 from ..status import ExitCode, Status
 from ..system import clock
+from ..system.clock import NS
 from ..system.plainfile import read_plain
 from .lines import MAX_LATER
 
@@ -56,7 +60,9 @@ class SelfTimedScript(Section):
     launcher: Literal["python", "torchrun"]
     world_size: int
     environment: dict[str, str] = Field(default_factory=dict)  # what it was given of the caller's (--env)
+    secrets: tuple[str, ...] = ()  # names of what else it was given; their values are written nowhere
     readable: tuple[str, ...] = ()  # folders outside the checkout it could read (--readable)
+    linked: tuple[str, ...] = ()  # large files and links of the checkout it was linked to, inside the checkout
 
 
 class ResultLine(Section):
@@ -121,12 +127,14 @@ class Measured(Section):
 
 
 class SelfTimedRecord(Section):
-    schema_version: Literal[1, 2] = 2
+    schema_version: Literal[1, 2, 3] = 3
     run_id: str
     status: Status
     sentence: str
     tier: Literal["reported"] = "reported"
     track: TrackRef | None
+    campaign: CampaignRef | None = None
+    seed: int | None = None  # None: whatever the script takes by itself
     script: SelfTimedScript
     device: Literal["cpu", "cuda"]
     sandbox: str | None = None
@@ -149,11 +157,25 @@ class SelfTimedRecord(Section):
         return self.measured.score.val_loss <= self.track.target_val_loss
 
     @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that take its claim out of every sample."""
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    @property
+    def result(self) -> tuple[float, float] | None:
+        """Time (s) and validation loss (nats per token) as stated, of a script that ended well and stated both."""
+        claim = self.claim
+        if self.status != Status.COMPLETE or self.errors or claim is None:
+            return None
+        if claim.val_loss is None or not claim.train_time_ns:
+            return None
+        return claim.train_time_ns / NS, claim.val_loss
+
+    @property
     def exit_code(self) -> ExitCode:
         if self.status != Status.COMPLETE:
             return self.status.exit_code
-        has_error = any(finding.severity == "error" for finding in self.findings)
-        return ExitCode.MISSED if has_error or self.reached_target is False else ExitCode.OK
+        return ExitCode.MISSED if self.errors or self.reached_target is False else ExitCode.OK
 
 
 def encode(record: SelfTimedRecord) -> bytes:
@@ -181,16 +203,20 @@ def read_self_timed(path: Path) -> SelfTimedRecord:
     return record
 
 
-def close_abandoned_scripts(parent: Path) -> None:
+def close_abandoned_scripts(parent: Path, *, alone: bool = False) -> None:
     """Write `abandoned` into self-timed runs whose referee is gone, and give back what they had reserved.
 
-    One that cannot be judged from here (another host) is left alone.
+    One that cannot be judged from here (another host) is left alone, unless `alone`: the caller holds what that referee
+    would have to hold.
     """
     for folder in self_timed_dirs(parent):
         if not (folder / layout.RESERVE_FILE).exists():
             continue
         with suppress(RecordError, OSError):
             record = read_self_timed(folder)
+            if record.status == Status.STARTED and alone and record.owner.is_gone is None:
+                told = {"status": Status.ABANDONED, "sentence": "whoever conducted it is gone; nothing of it counts"}
+                record = record.model_copy(update=told)
             if record.status == Status.ABANDONED:
                 ended_at = max(record.started_at, clock.utc_now())  # whatever was done to the clock in between
                 give_back(folder)

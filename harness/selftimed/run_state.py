@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..formats import environment, numbers
-from ..formats.run import Finding, TrackRef, owner
+from ..formats.run import CampaignRef, Finding, TrackRef, owner
 from ..formats.track import Track
 from ..status import Status
 from ..system import clock
@@ -35,6 +35,11 @@ class SelfTimedRequest:
     adapter: str | None = None
     keep_checkpoint: bool = False
     environment: tuple[tuple[str, str], ...] = ()  # of the caller's, what it is given
+    secrets: tuple[tuple[str, str], ...] = ()  # the same, of which only the names are written down
+    seed: int | None = None  # what `environment` gives it; None: it takes its own
+    run_id: str | None = None  # None: drawn when the run starts
+    campaign: CampaignRef | None = None
+    holds_machine: bool = False  # the caller has the lock
     readable: tuple[Path, ...] = ()  # data outside the checkout
     python: Path | None = None  # another interpreter than this one, in a virtual environment of its own
     require_sandbox: str | None = None
@@ -64,6 +69,8 @@ def first_record(request: SelfTimedRequest, run_id: str) -> SelfTimedRecord:
         status=Status.STARTED,
         sentence="the script is running",
         track=None if request.track is None else TrackRef.of(request.track),
+        campaign=request.campaign,
+        seed=request.seed,
         script=SelfTimedScript(
             entry=checkout.entry.as_posix(),
             sha256=checkout.entry_sha256,
@@ -73,12 +80,14 @@ def first_record(request: SelfTimedRequest, run_id: str) -> SelfTimedRecord:
             launcher=request.launcher,
             world_size=request.world_size,
             environment=dict(request.environment),
+            secrets=tuple(name for name, _ in request.secrets),
             readable=tuple(map(str, request.readable)),
+            linked=tuple(name for name, _ in checkout.linked),
         ),
         device=request.device,
         started_at=clock.utc_now(),
         owner=owner(),
-        environment=environment.collect(),
+        environment=environment.collect(request.python),
     )
 
 

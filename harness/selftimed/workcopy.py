@@ -29,10 +29,13 @@ class ScriptCheckout:
     entry: Path  # relative to it
     entry_sha256: str
     sha256: str  # over names and digests of its Python files
+    linked: tuple[tuple[str, Path], ...] = ()  # what is to be linked to besides: path inside it, absolute target
+    title: str | None = None  # its name, where its folder has another one
 
     @property
     def name(self) -> str:
-        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in self.root.name)[:200] or "root"
+        name = self.title or self.root.name
+        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)[:200] or "root"
 
 
 def find_checkout(script: Path, root: Path | None = None) -> ScriptCheckout:
@@ -48,19 +51,19 @@ def find_checkout(script: Path, root: Path | None = None) -> ScriptCheckout:
         raise UserError(f"expected the script inside its checkout {root}, found it at {script}; see --checkout")
     files = {}
     for path in find_sources(root):
-        files[str(path.relative_to(root))] = hashlib.sha256(read_plain(path, MAX_SOURCE_BYTES)).hexdigest()
+        files[path.relative_to(root).as_posix()] = hashlib.sha256(read_plain(path, MAX_SOURCE_BYTES)).hexdigest()
     entry = script.relative_to(root)
     return ScriptCheckout(root, entry, hashlib.sha256(content).hexdigest(), source_digest(files))
 
 
 def find_sources(root: Path) -> list[Path]:
     """Every Python file of a checkout."""
-    return [path for path in _files(root) if path.suffix == ".py" and not path.is_symlink()]
+    return [path for path in checkout_files(root) if path.suffix == ".py" and not path.is_symlink()]
 
 
 def take_working_copy(checkout: ScriptCheckout, target: Path, data_root: Path) -> None:
     """Copy a checkout into an empty folder, which may lie in it. Raises UserError where there is too much of it."""
-    for path in _files(checkout.root, without=target.parent):
+    for path in checkout_files(checkout.root, without=target.parent):
         place = target / path.relative_to(checkout.root)
         place.parent.mkdir(parents=True, exist_ok=True)
         if path.is_symlink():
@@ -69,6 +72,9 @@ def take_working_copy(checkout: ScriptCheckout, target: Path, data_root: Path) -
             place.symlink_to(path)
         else:
             shutil.copyfile(path, place)
+    for name, outside in checkout.linked:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).symlink_to(outside)
     _offer_data(target / "data", data_root)
 
 
@@ -78,7 +84,7 @@ def linked_outside(root: Path) -> tuple[Path, ...]:
     Nothing that holds the checkout or the user's home: a link to / is no reason to show everything.
     """
     root, home = root.resolve(), Path.home().resolve()
-    targets = {Path(os.path.realpath(path)) for path in _files(root) if path.is_symlink()}
+    targets = {Path(os.path.realpath(path)) for path in checkout_files(root) if path.is_symlink()}
     outside = (path for path in targets if path.exists() and not path.is_relative_to(root))
     return tuple(sorted(path for path in outside if not (root.is_relative_to(path) or home.is_relative_to(path))))
 
@@ -127,7 +133,7 @@ def take_out(work: Path, name: str, target: Path, max_bytes: int) -> str:
     return sha.hexdigest()
 
 
-def _files(root: Path, without: Path | None = None) -> Iterator[Path]:
+def checkout_files(root: Path, without: Path | None = None) -> Iterator[Path]:
     """Every file and link below a folder, without repositories, caches and one more folder. Raises UserError beyond
     MAX_FILES."""
     count = 0

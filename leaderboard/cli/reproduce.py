@@ -15,8 +15,9 @@ from rich.text import Text
 
 from data import datasets
 from data.printing import printable
-from harness.campaigns.bundle import Bundle, read_bundle
-from harness.campaigns.runner import Options, begin, run_campaign
+from harness.campaigns.bundle import Bundle, read_refereed_bundle
+from harness.campaigns.executors import Options
+from harness.campaigns.runner import begin, run_campaign
 from harness.campaigns.scoreboard import Scoreboard
 from harness.cli import options
 from harness.cli.campaigns import check_data, draft
@@ -140,7 +141,7 @@ def _own(found: OwnRecord, start: _Start, campaign: Path | None, dry_run: bool) 
         return
     wheels = None if start.here or campaign is not None else wheels_for(found.folder.parent, lock)
     if campaign is not None:
-        _tell(assess(record.name, record.runs, read_bundle(campaign), _track(found), None), start.as_json)
+        _tell(assess(record.name, record.runs, read_refereed_bundle(campaign), _track(found), None), start.as_json)
     interpreter = None if wheels is None else _environment_for(start, lock, python, wheels)
     _say_differences(differing if interpreter is None else differences(lock, environment.collect(interpreter)))
     main = _conduct(found, start, count, interpreter, relabel=False)
@@ -185,7 +186,7 @@ def _conduct(found: OwnRecord, start: _Start, runs: int, python: Path | None, *,
         stopped = result.stopped_by
         how = f"speedrun run --resume {folder}; then speedrun reproduce {found.key} --campaign {folder}"
         raise RunFailure(stopped.status, f"{stopped.sentence}; go on with {how}")
-    return read_bundle(folder)
+    return read_refereed_bundle(folder)
 
 
 def _ranks(found: OwnRecord) -> int:

@@ -21,12 +21,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.campaigns import runner as conducting
+from harness.campaigns import executors
 from harness.campaigns.bundle import Bundle, read_bundle
 from harness.campaigns.campaign import Plan, Slot, make_plan
+from harness.campaigns.executors import Options
 from harness.campaigns.languages import language_secret
 from harness.campaigns.ledger import read_ledger
-from harness.campaigns.runner import CampaignResult, Options, begin, open_campaigns, run_campaign
+from harness.campaigns.runner import CampaignResult, begin, open_campaigns, run_campaign
 from harness.errors import RunFailure, UserError
 from harness.formats import environment, layout
 from harness.formats.environment import Environment, collect
@@ -84,7 +85,7 @@ class Stand:
         self.track = load_track(str(TRACK))
         self.arms: list[Submission] = [read_submission(self.source), read_submission(BIGRAM)]
         self.folder = begin(self.plan(), TRACK, self.arms, tmp_path / "runs")
-        monkeypatch.setattr(conducting, "execute", self.execute)
+        monkeypatch.setattr(executors, "execute", self.execute)
         monkeypatch.setattr(environment, "collect", this_machine)
 
     def plan(self, runs: int = 2) -> Plan:

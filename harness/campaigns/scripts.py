@@ -1,0 +1,136 @@
+"""Scripts: what a campaign of self-timed scripts fixes of each arm before its first run, and how it is checked.
+
+An arm is a checkout with its settings: arguments, launcher, environment. What is small of a checkout is copied into the
+campaign; what is large, and what links lead to, stays where it is and is held to its digest before every run.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ..errors import UserError
+from ..formats.run import Section, Sha256, SubmissionRef
+from ..formats.submission import Submission, source_digest
+from ..selftimed.grammars import BY_NAME
+from ..selftimed.record import MAX_ARGUMENTS
+from ..selftimed.workcopy import MAX_SOURCE_BYTES, ScriptCheckout, checkout_files
+from ..system.plainfile import read_plain
+
+KEPT_FILE_BYTES = 2**20  # a larger file is linked to, unless it is Python
+KEPT_BYTES = 2**26  # of all files that are copied
+KEPT_FILES = 5_000
+CHUNK_BYTES = 2**22
+
+
+class LinkedData(Section):
+    """A large file of a checkout, or what a link in it leads to."""
+
+    target: str  # its absolute path, on the machine of the plan
+    bytes: Annotated[int, Field(ge=0)]  # of all files in it
+    sha256: Sha256  # of the file, or over names and digests of the files of a folder
+
+
+class ArmScript(Section):
+    """How an arm's script is started; the files of its checkout are the arm's submission."""
+
+    checkout: str  # the name of its folder
+    checkout_sha256: Sha256  # over names and digests of its Python files
+    arguments: Annotated[tuple[str, ...], Field(max_length=MAX_ARGUMENTS)] = ()
+    launcher: Literal["python", "torchrun"]
+    environment: dict[str, str] = Field(default_factory=dict)  # what it is given, without the seed
+    secrets: tuple[str, ...] = ()  # names of what it is given besides, and is never written down
+    readable: tuple[str, ...] = ()  # what it may read outside its checkout
+    linked: dict[str, LinkedData] = Field(default_factory=dict)  # by path inside the checkout
+
+
+class SelfTimedPlan(Section):
+    """What both arms of a campaign of self-timed scripts have in common."""
+
+    seed_variable: str | None = (
+        None  # of the environment, which the slot's seed goes into; None: scripts take their own
+    )
+    budget_s: Annotated[float, Field(gt=0)]  # of one run
+    grammars: tuple[str, ...]  # whose lines are heard
+
+
+def gather(checkout: ScriptCheckout) -> tuple[Submission, dict[str, LinkedData]]:
+    """The files of a checkout that a campaign keeps a copy of, and the data it only links to. Raises UserError."""
+    files: dict[str, str] = {}
+    linked: dict[str, LinkedData] = {}
+    total = 0
+    for path in checkout_files(checkout.root):
+        name = path.relative_to(checkout.root).as_posix()
+        if not name.isprintable():
+            raise UserError(
+                f"expected printable file names in a checkout, found {name!r}; rename it, or see --checkout"
+            )
+        if path.is_symlink() or (path.suffix != ".py" and path.stat().st_size > KEPT_FILE_BYTES):
+            if path.exists():  # a link to nothing is nothing
+                linked[name] = linked_data(path)
+            continue
+        content = read_plain(path, MAX_SOURCE_BYTES)
+        files[name] = hashlib.sha256(content).hexdigest()
+        total += len(content)
+        if total > KEPT_BYTES or len(files) > KEPT_FILES:
+            raise UserError(
+                f"expected at most {KEPT_FILES:,} files of {KEPT_BYTES:,} bytes to keep of {checkout.root}, found "
+                "more; name a smaller folder with --checkout"
+            )
+    entry = checkout.entry.as_posix()
+    submission = Submission(entry=entry, root=checkout.root, files=files, bytes=total, sha256=source_digest(files))
+    return submission, linked
+
+
+def linked_data(path: Path) -> LinkedData:
+    """What lies at a path, links followed. Raises UserError where it cannot be read."""
+    target = path.resolve()
+    try:
+        if target.is_dir():
+            found = {p.relative_to(target).as_posix(): p for p in checkout_files(target) if p.is_file()}
+            digests = {name: _file_digest(file) for name, file in found.items()}
+            return LinkedData(
+                target=str(target), bytes=sum(p.stat().st_size for p in found.values()), sha256=source_digest(digests)
+            )
+        return LinkedData(target=str(target), bytes=target.stat().st_size, sha256=_file_digest(target))
+    except OSError as error:
+        raise UserError(f"expected data of the checkout at {target}, found: {error.strerror}") from error
+
+
+def _file_digest(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"expected a plain file at {path}, found something else")
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            sha.update(chunk)
+    return sha.hexdigest()
+
+
+def check_linked(script: ArmScript) -> None:
+    """Raises UserError unless all data that an arm links to is what it was when the campaign was planned."""
+    for name, planned in script.linked.items():
+        found = linked_data(Path(planned.target))
+        if (found.bytes, found.sha256) != (planned.bytes, planned.sha256):
+            raise UserError(
+                f"expected {name} of {script.checkout} as it was planned (sha256 {planned.sha256[:12]}), found "
+                f"{found.sha256[:12]} at {planned.target}; restore it, or start another campaign"
+            )
+
+
+def kept_checkout(script: ArmScript, submission: SubmissionRef, place: Path) -> ScriptCheckout:
+    """The checkout of an arm as the campaign keeps it in `place`, with links to what it does not keep."""
+    return ScriptCheckout(
+        root=place,
+        entry=Path(submission.entry),
+        entry_sha256=submission.files[submission.entry],
+        sha256=script.checkout_sha256,
+        linked=tuple((name, Path(data.target)) for name, data in script.linked.items()),
+        title=script.checkout,
+    )
+
+
+def grammar_problem(names: tuple[str, ...]) -> str | None:
+    """The first name that is no grammar's."""
+    return next((name for name in names if name not in BY_NAME), None)

@@ -1,0 +1,270 @@
+"""Campaigns of scripts that time themselves: `run --legacy --runs N` and `compare --legacy A --against B`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from data.printing import printable
+
+from ..campaigns.campaign import Plan, make_plan
+from ..campaigns.scripts import ArmScript, SelfTimedPlan, gather
+from ..errors import UserError
+from ..formats import layout, numbers
+from ..formats.environment import gpus
+from ..formats.submission import Submission
+from ..formats.track import Track, find_track, load_track
+from ..records.lookup import NamedSubmission
+from ..referee import machine
+from ..sandbox import levels
+from ..selftimed.grammars import BY_NAME, GRAMMARS, Grammar
+from ..selftimed.surroundings import parse_environment, parse_readable
+from ..selftimed.workcopy import find_checkout
+from ..system import clock
+from . import options
+from .campaigns import CampaignDraft, Start, start_campaign
+
+Script = Annotated[Path, typer.Option("--legacy", help="The candidate's script; it is run unmodified.")]
+Against = Annotated[
+    Path | None, typer.Option("--against", help="The baseline's script; the candidate's own tree by default.")
+]
+Pairs = Annotated[int, typer.Option(help="Pairs: runs of each arm, fixed before the first.")]
+Arguments = Annotated[list[str] | None, typer.Argument(help="What both scripts are given, after --.")]
+Argument = Annotated[
+    list[str] | None, typer.Option("--arg", help="One more argument of the candidate's; again for more.")
+]
+BaselineArgument = Annotated[list[str] | None, typer.Option("--baseline-arg", help="The same of the baseline's.")]
+Env = Annotated[list[str] | None, typer.Option("--env", help="NAME=VALUE the candidate gets; again for more.")]
+BaselineEnv = Annotated[list[str] | None, typer.Option("--baseline-env", help="The same for the baseline.")]
+EnvFrom = Annotated[
+    list[str] | None, typer.Option("--env-from", help="NAME of your environment both get; a secret is named twice.")
+]
+SeedVariable = Annotated[
+    str | None,
+    typer.Option("--seed-env", help="The variable that scripts read their seed from; they take their own else."),
+]
+Checkout = Annotated[
+    Path | None, typer.Option("--checkout", help="The candidate's checkout; the repository around it.")
+]
+BaselineCheckout = Annotated[Path | None, typer.Option("--baseline-checkout", help="The same of the baseline.")]
+GrammarName = Annotated[str, typer.Option("--grammar", help=f"auto, or one of {', '.join(BY_NAME)}.")]
+Torchrun = Annotated[bool, typer.Option("--torchrun", help="Start them by torchrun also with one rank.")]
+Ranks = Annotated[int, typer.Option("--nproc", min=1, max=1024, help="Ranks; more than one means torchrun.")]
+Budget = Annotated[float | None, typer.Option("--budget-s", min=0.1, help="Seconds one run may take.")]
+Readable = Annotated[list[Path] | None, typer.Option("--readable", help="A folder outside that both may read.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmSettings:
+    """One arm as it stands on the command line."""
+
+    script: Path
+    checkout: Path | None = None
+    arguments: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    env_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedSettings:
+    """What both arms have in common."""
+
+    track: str | None
+    nproc: int
+    torchrun: bool
+    grammar: str
+    seed_variable: str | None
+    budget_s: float | None
+    require_sandbox: str | None
+    out: Path | None
+    readable: tuple[Path, ...] = ()
+
+
+def compare_legacy(
+    script: Script,
+    against: Against = None,
+    arguments: Arguments = None,
+    runs: Pairs = 6,
+    track: options.TrackName = None,
+    arg: Argument = None,
+    baseline_arg: BaselineArgument = None,
+    env: Env = None,
+    baseline_env: BaselineEnv = None,
+    env_from: EnvFrom = None,
+    seed_env: SeedVariable = None,
+    checkout: Checkout = None,
+    baseline_checkout: BaselineCheckout = None,
+    grammar: GrammarName = "auto",
+    nproc: Ranks = 1,
+    torchrun: Torchrun = False,
+    readable: Readable = None,
+    budget_s: Budget = None,
+    out: options.Out = None,
+    require_sandbox: options.Sandbox = None,
+    wait: options.Wait = None,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+) -> None:
+    """Race two scripts that time themselves, interleaved, as they are.
+
+    speedrun compare --legacy mine/train_gpt.py --against upstream/train_gpt.py --track gpt2-small-8xh100 --runs 6
+
+    The arms alternate ABBA; n, order, seeds, arguments and environment are fixed before the first run, and every
+    attempt is entered before it starts. Losses and times are those that the scripts state, tested by the track's rule;
+    the referee adds when each line arrived and says where claim and clock disagree. All of it is `reported`.
+    Without --against the candidate's own tree is the baseline, under --baseline-env and --baseline-arg.
+    It is a campaign: `speedrun run --resume FOLDER` goes on, `speedrun verify FOLDER` reads all of it again.
+    """
+    if runs < 2:
+        raise UserError(f"expected at least 2 pairs to compare, found --runs {runs}")
+    shared = SharedSettings(
+        track=track, nproc=nproc, torchrun=torchrun, grammar=grammar, seed_variable=seed_env, budget_s=budget_s,
+        require_sandbox=require_sandbox, out=out, readable=tuple(readable or ()),
+    )  # fmt: skip
+    both, passed = tuple(arguments or ()), tuple(env_from or ())
+    candidate = ArmSettings(
+        script=script, checkout=checkout, arguments=(*both, *(arg or ())), env=tuple(env or ()), env_from=passed
+    )
+    baseline = ArmSettings(
+        script=against or script,
+        checkout=baseline_checkout or (checkout if against is None else None),
+        arguments=(*both, *(baseline_arg or ())),
+        env=tuple(baseline_env or ()),
+        env_from=passed,
+    )
+    if against is None and (candidate.arguments, candidate.env) == (baseline.arguments, baseline.env):
+        raise UserError(
+            "expected two arms that differ, found one script under one setting; name another with --against, or "
+            "another setting with --baseline-env or --baseline-arg"
+        )
+    start = Start(keep_weights=False, wait=wait, dry_run=dry_run, as_json=as_json, required_sandbox=require_sandbox)
+    race_scripts((candidate, baseline), runs, shared, start)
+
+
+def race_scripts(arms: tuple[ArmSettings, ...], runs: int, shared: SharedSettings, start: Start) -> None:
+    """Start a campaign of self-timed scripts and run it to its end; or only say what would run. Raises UserError."""
+    if shared.track is None:
+        raise UserError("expected --track beside --runs, found none; its rule tests the losses that the scripts state")
+    track = load_track(shared.track)
+    submissions, scripts = zip(*(_gather(arm, shared) for arm in arms), strict=True)
+    device = device_of(track)
+    variable = shared.seed_variable
+    if variable is not None:
+        parse_environment([f"{variable}=0"])
+        if any(variable in script.environment for script in scripts):
+            raise UserError(f"expected {variable} from --seed-env or from --env, found it in both")
+    plan = make_plan(
+        track=track,
+        candidate=submissions[0],
+        baseline=submissions[1] if len(submissions) > 1 else None,
+        scripts=scripts,
+        self_timed=SelfTimedPlan(
+            seed_variable=variable,
+            budget_s=shared.budget_s or most_s(track),
+            grammars=tuple(grammar.name for grammar in grammars_of(shared.grammar)),
+        ),
+        runs=runs,
+        world_size=shared.nproc,
+        device=device,
+        sandbox=levels.choose(shared.require_sandbox),
+        created_at=clock.utc_now(),
+    )
+    if start.dry_run:
+        _show_plan(plan, start.as_json)
+        return
+    named = tuple(NamedSubmission(submission=each, record=None) for each in submissions)
+    start_campaign(
+        CampaignDraft(
+            plan=plan,
+            track=track,
+            track_file=find_track(shared.track),
+            submissions=named,
+            parent=shared.out or layout.runs_root(),
+        ),
+        start,
+    )
+
+
+def _gather(arm: ArmSettings, shared: SharedSettings) -> tuple[Submission, ArmScript]:
+    checkout, given = find_checkout(arm.script, arm.checkout), parse_environment(arm.env, arm.env_from)
+    submission, linked = gather(checkout)
+    return submission, ArmScript(
+        checkout=checkout.name,
+        checkout_sha256=checkout.sha256,
+        arguments=arm.arguments,
+        launcher=launcher_of(shared),
+        environment=dict(given.values),
+        secrets=tuple(name for name, _ in given.secrets),
+        readable=tuple(map(str, parse_readable(shared.readable))),
+        linked=linked,
+    )
+
+
+def launcher_of(shared: SharedSettings) -> Literal["python", "torchrun"]:
+    """What starts the script: torchrun where there are ranks, or where it is asked for."""
+    return "torchrun" if shared.torchrun or shared.nproc > 1 else "python"
+
+
+def device_of(track: Track | None) -> Literal["cpu", "cuda"]:
+    """The device of a track; without one, what the machine has."""
+    if track is not None:
+        return machine.pick_device(track)
+    return "cuda" if gpus() else "cpu"
+
+
+def most_s(track: Track) -> float:
+    """Seconds that a script may take: it prepares and validates inside its own run."""
+    return track.budget.prepare_s + track.budget.train_s + track.budget.score_s
+
+
+def grammars_of(name: str) -> tuple[Grammar, ...]:
+    """The grammar of this name, or all of them for `auto`. Raises UserError."""
+    if name == "auto":
+        return GRAMMARS
+    if name not in BY_NAME:
+        raise UserError(f"expected auto or one of the grammars {', '.join(BY_NAME)}, found {name!r}")
+    return (BY_NAME[name],)
+
+
+def _show_plan(plan: Plan, as_json: bool) -> None:
+    """What would run. The seeds are drawn anew when it starts, so they are not shown."""
+    assert plan.self_timed is not None
+    shown: dict[str, Any] = {
+        "track": plan.track.name,
+        "purpose": plan.purpose,
+        "runs_per_arm": plan.runs_per_arm,
+        "order": "".join("AB"[slot.arm == "baseline"] for slot in plan.slots),
+        "test": plan.test.model_dump(),
+        "tier": "reported",
+        "world_size": plan.world_size,
+        "device": plan.device,
+        "sandbox": plan.sandbox,
+        "seed_variable": plan.self_timed.seed_variable,
+        "most_s": plan.self_timed.budget_s * len(plan.slots),
+        "arms": {
+            arm.arm: {"sha256": arm.sha256, "entry": arm.submission.entry, "files": len(arm.submission.files)}
+            | (arm.script.model_dump(mode="json") if arm.script else {})
+            for arm in plan.arms
+        },
+    }
+    if as_json:
+        print(json.dumps(shown, indent=1))
+        return
+    console = Console()
+    words = {
+        "test": f"{plan.test.name}-test at p < {plan.test.alpha:g}, of losses as stated",
+        "seed_variable": plan.self_timed.seed_variable or "none: each script takes its own seed",
+        "most_s": numbers.seconds(shown["most_s"]),
+        "arms": None,
+    }
+    for key, value in (shown | words).items():
+        if value is not None:
+            console.print(f"[bold]{key:<14}[/] {escape(printable(str(value)))}", soft_wrap=True, highlight=False)
+    for name, arm in shown["arms"].items():
+        told = {key: value for key, value in arm.items() if value}
+        console.print(f"[bold]{name:<14}[/] {escape(printable(json.dumps(told)))}", soft_wrap=True, highlight=False)
+    console.print("nothing was started (--dry-run); seeds are drawn when it is")
