@@ -14,7 +14,7 @@ from ..formats.run import CampaignRef, read_run
 from ..formats.run_folder import close_abandoned
 from ..formats.submission import Submission
 from ..formats.track import Track
-from ..referee import spoken
+from ..referee import machine, spoken
 from ..referee.execution import execute
 from ..referee.run_state import Request
 from ..selftimed.execution import execute_self_timed
@@ -44,8 +44,11 @@ class Options:
 class Executor(Protocol):
     """Who runs the runs of one campaign."""
 
-    def data_facts(self) -> comparable.Fingerprint:
-        """What the next run will read, as far as runs have to be alike in it. Raises DataError or UserError."""
+    def check(self) -> comparable.Fingerprint:
+        """What the next run will read, as far as runs have to be alike in it.
+
+        Raises UserError or DataError where machine or data do not allow it.
+        """
 
     def prepare(self, slot: Slot, run_id: str, language: bytes | None) -> StartRun:
         """The next run, ready to be started under this name."""
@@ -76,7 +79,8 @@ class RefereedRuns:
         self._folder, self._plan, self._track, self._options = folder, plan, track, options
         self._dataset = datasets.load_dataset(track.data.dataset)
 
-    def data_facts(self) -> comparable.Fingerprint:
+    def check(self) -> comparable.Fingerprint:
+        machine.pick_world_size(self._track, self._plan.world_size, self._plan.device)
         if self._dataset.kind == "embedded":
             return comparable.text_fingerprint(self._dataset.name, spoken.planned_facts(self._dataset, self._track))
         data = datasets.verify(self._dataset, self._options.data_root, self._track.data.train_shards)
@@ -121,7 +125,7 @@ class SelfTimedRuns:
     def __init__(self, folder: Path, plan: Plan, shared: SelfTimedPlan, track: Track, options: Options) -> None:
         self._folder, self._plan, self._shared, self._track, self._options = folder, plan, shared, track, options
 
-    def data_facts(self) -> comparable.Fingerprint:
+    def check(self) -> comparable.Fingerprint:
         """The data that checkouts link to is held to the plan; what a script reads besides is its own."""
         for arm in self._plan.arms:
             assert arm.script is not None

@@ -206,10 +206,9 @@ class _Runner:
             _check_source(self.folder, each)
         if machine.pick_device(self.track) != plan.device:
             raise UserError(f"expected a machine with {plan.device}, as the campaign began, found none")
-        machine.pick_world_size(self.track, plan.world_size, plan.device)
         levels.choose(plan.sandbox)
         here = comparable.machine_fingerprint(environment.collect(self.options.python), plan.device, plan.world_size)
-        self._check_alike({**here, "sandbox": plan.sandbox, **self.executor.data_facts()})
+        self._check_alike({**here, "sandbox": plan.sandbox, **self.executor.check()})
         run_id = new_run_id(clock.utc_now())
         return run_id, self.executor.prepare(slot, run_id, self._language(slot))
 

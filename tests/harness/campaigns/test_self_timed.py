@@ -1,0 +1,295 @@
+"""Campaigns of scripts that time themselves: real processes, every ending recorded, claims held to logs and clock."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from harness.campaigns.bundle import Bundle, read_bundle, read_refereed_bundle
+from harness.campaigns.campaign import Plan, Slot, make_plan
+from harness.campaigns.executors import Options
+from harness.campaigns.ledger import read_ledger
+from harness.campaigns.runner import begin, run_campaign
+from harness.campaigns.scripts import ArmScript, SelfTimedPlan, gather
+from harness.campaigns.summary import summarise
+from harness.errors import RecordError, UserError
+from harness.formats.observer import Observer
+from harness.formats.track import load_track
+from harness.selftimed.grammars import BY_NAME
+from harness.selftimed.surroundings import ERASED, LEAST_SECRET, Eraser, parse_environment
+from harness.selftimed.workcopy import find_checkout
+from harness.system import clock
+
+ROOT = Path(__file__).resolve().parents[3]
+TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
+SCRIPT = """
+import json, os, signal, subprocess, sys, time
+told = json.load(open("told.json"))
+kind = told.get(os.environ["SEED"], "well")
+def say(step, loss, ms, what="val"):
+    time = "" if kind == "no time" else f" train_time:{ms:.0f}ms step_avg:1.00ms"
+    print(f"step:{step}/6 {what}_loss:{loss}{time}", flush=True)
+began, share = time.monotonic(), float(os.environ.get("SHARE", "1"))
+for step in range(7):
+    ms = 1000 * share * (time.monotonic() - began)
+    say(step, 3 - step / 10 + int(os.environ["SEED"]) % 97 / 1e4, ms, "train")
+    time.sleep(float(os.environ.get("PACE_S", "0.1")))
+    if kind == "hangs" and step == 2:
+        time.sleep(1000)
+    if kind == "dies" and step == 2:
+        os.kill(os.getpid(), signal.SIGSEGV)
+ms = 1000 * share * (time.monotonic() - began)
+loss = 2.4 + int(os.environ["SEED"]) % 97 / 1e4
+if kind == "two losses":
+    say(6, loss, ms)
+    print("val_loss: 2.1 (quantised)")
+    print("final_int8_zlib_roundtrip val_loss:2.31 val_bpb:1.1", flush=True)
+elif kind == "nan":
+    say(6, float("nan"), ms)
+elif kind == "floods":
+    print("chatter " * 30 * 2**14, flush=True)
+    say(6, loss, ms)
+elif kind == "changes itself":
+    open(__file__, "a").write("# changed")
+    say(6, loss, ms)
+elif kind == "leaves processes":
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"], start_new_session=True)
+    say(6, loss, ms)
+elif kind == "prints a secret":
+    print("it is", os.environ["HUB_TOKEN"], flush=True)
+    say(6, loss, ms)
+else:
+    say(6, loss, ms)
+"""
+KINDS = {
+    "hangs": ("train_timeout", "run_failed"),
+    "dies": ("train_failed", "run_failed"),
+    "nan": ("complete", "no_result"),
+    "no time": ("complete", "no_result"),
+    "two losses": ("complete", "several_last_losses"),
+    "floods": ("complete", "log_cut"),
+    "changes itself": ("complete", "source_changed"),
+    "leaves processes": ("complete", None),
+    "prints a secret": ("complete", None),
+}
+
+
+class Watch:
+    """Counts what it is shown, and may end the campaign."""
+
+    def __init__(self, at: dict[int, Callable[[], None]] | None = None) -> None:
+        self.at = at or {}
+
+    def begins(self, slot: Slot, plan: Plan) -> Observer:
+        self.at.get(slot.index, lambda: None)()
+        return Observer()
+
+    def ended(self, slot: Slot, run: Any) -> None:
+        pass
+
+
+class Race:
+    """A campaign of the script above in one or two settings, with its own checkout."""
+
+    def __init__(self, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SPEEDRUN_LOCKS", str(tmp_path))
+        self.tmp_path, self.options, self.track = tmp_path, Options(data_root=data_root), load_track(str(TRACK))
+        self.checkout = tmp_path / "theirs"
+        self.checkout.mkdir()
+        (self.checkout / "train.py").write_text(SCRIPT)
+        (self.checkout / "told.json").write_text("{}")
+
+    def plan(self, runs: int, *settings: dict[str, str], secrets: tuple[str, ...] = (), budget_s: float = 60) -> Plan:
+        checkout = find_checkout(self.checkout / "train.py", self.checkout)
+        self.submission, linked = gather(checkout)
+        scripts = tuple(
+            ArmScript(
+                checkout=checkout.name, checkout_sha256=checkout.sha256, launcher="python", environment=setting,
+                secrets=secrets, linked=linked,
+            )
+            for setting in settings
+        )  # fmt: skip
+        return make_plan(
+            track=self.track, candidate=self.submission, baseline=self.submission if len(settings) == 2 else None,
+            scripts=scripts, self_timed=SelfTimedPlan(seed_variable="SEED", budget_s=budget_s, grammars=GRAMMARS),
+            runs=runs, world_size=1, device="cpu", sandbox="process", created_at=clock.utc_now(),
+        )  # fmt: skip
+
+    def begin(self, plan: Plan) -> Path:
+        arms = [self.submission] * len(plan.arms)
+        self.folder = begin(plan, TRACK, arms, self.tmp_path / "runs")
+        return self.folder
+
+    def go(self, watch: Watch | None = None, *, resumed: bool = False) -> Bundle:
+        run_campaign(self.folder, self.options, watch or Watch(), resumed)
+        return read_bundle(self.folder)
+
+
+GRAMMARS = tuple(BY_NAME)
+
+
+@pytest.fixture
+def race(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Race:
+    return Race(tmp_path, data_root, monkeypatch)
+
+
+@pytest.mark.slow
+def test_two_settings_of_one_tree_race_and_everything_is_derived_again(race: Race) -> None:
+    race.begin(race.plan(2, {"SHARE": "1"}, {"SHARE": "1.0"}))
+    bundle = race.go()
+    assert [f for f in bundle.findings if f.severity == "error"] == []
+    assert [attempt.slot.arm for attempt in bundle.stated] == ["candidate", "baseline", "baseline", "candidate"]
+    assert [attempt.run.seed for attempt in bundle.stated] == [slot.seed for slot in bundle.plan.slots]
+    assert bundle.attempts == ()
+    summary = summarise(bundle, race.track, None)
+    assert (summary.tier, summary.closed, summary.evidence.candidate.n) == ("reported", True, 2)
+    assert summary.evidence.candidate.losses == summary.evidence.baseline.losses  # type: ignore[union-attr]
+    with pytest.raises(RecordError, match="timed themselves"):
+        read_refereed_bundle(race.folder)
+
+    first = race.folder / "runs" / bundle.stated[0].run.run_id
+    for name, edit in {
+        "log.txt": lambda text: text.replace(b"val_loss:2.4", b"val_loss:1.4"),
+        "legacy.json": lambda text: text.replace(b'"val_loss": 2.4', b'"val_loss": 1.4'),
+    }.items():
+        before = (first / name).read_bytes()
+        assert edit(before) != before
+        (first / name).write_bytes(edit(before))
+        assert {"run_digest", "claim_not_in_log"} <= {f.id for f in read_bundle(race.folder).findings}
+        (first / name).write_bytes(before)
+    assert read_bundle(race.folder).findings == bundle.findings
+
+
+@pytest.mark.slow
+def test_an_arm_that_claims_a_tenth_less_than_it_took_is_found(race: Race) -> None:
+    race.begin(race.plan(2, {"SHARE": "0.9", "PACE_S": "0.3"}, {"SHARE": "1", "PACE_S": "0.3"}))
+    found = [f for f in race.go().findings if f.severity == "error"]
+    assert [f.id for f in found] == ["claims_less_than_passed"]
+    assert "candidate" in found[0].sentence
+
+
+@pytest.mark.slow
+def test_whatever_a_script_does_ends_as_a_recorded_attempt_with_a_finding(
+    race: Race, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUB_TOKEN", "hf_abcdefghijk")
+    kinds = list(KINDS)
+    plan = race.plan(len(kinds), {}, secrets=("HUB_TOKEN",), budget_s=10)
+    (race.checkout / "told.json").write_text(
+        json.dumps({str(seed): kind for seed, kind in zip(plan.seeds, kinds, strict=True)})
+    )
+    kept = race.plan(len(kinds), {}, secrets=("HUB_TOKEN",), budget_s=10)
+    race.begin(kept.model_copy(update={"slots": plan.slots}))
+    bundle = race.go()
+    assert bundle.closed
+    assert [attempt.run.status for attempt in bundle.stated] == [status for status, _ in KINDS.values()]
+    for attempt, kind in zip(bundle.stated, kinds, strict=True):
+        run, id = attempt.run, KINDS[kind][1]
+        about = [f for f in bundle.findings if f.id == id and (run.run_id in f.sentence or f in run.findings)]
+        own = [f for f in run.findings if f.id == id]
+        assert id is None or about or own, (kind, [f.id for f in bundle.findings])
+    assert [f.id for f in bundle.findings if f.severity == "error"] == []
+    evidence = summarise(bundle, race.track, None).evidence
+    assert (evidence.candidate.n, evidence.candidate.failed, evidence.candidate.valid) == (5, 4, False)
+    everything = b"".join(path.read_bytes() for path in race.folder.rglob("*") if path.is_file())
+    assert b"hf_abcdefghijk" not in everything
+    assert ERASED in everything
+
+
+@pytest.mark.slow
+def test_a_campaign_killed_anywhere_goes_on_and_repeats_nothing_that_counts(race: Race, speedrun: Any) -> None:
+    race.begin(race.plan(3, {}))
+    program = [sys.executable, "-m", "harness", "run", "--resume", str(race.folder), "--json"]
+    for lines in (2, 4, 5):  # the ledger's: an attempt has begun, the next one, its outcome
+        process = subprocess.Popen(
+            program, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            env={**os.environ, "SPEEDRUN_LOCKS": str(race.tmp_path)},
+        )  # fmt: skip
+        while process.poll() is None and (race.folder / "ledger.jsonl").read_bytes().count(b"\n") < lines:
+            os.sched_yield()
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    bundle = race.go(resumed=True)
+    assert bundle.closed
+    assert [f for f in bundle.findings if f.severity == "error"] == []
+    counted = [attempt.slot.index for attempt in bundle.stated if attempt.counted]
+    assert counted == [0, 1, 2]
+    assert len(read_ledger(race.folder / "ledger.jsonl").attempts) == len(bundle.stated) + bundle.lost
+
+
+def test_what_runs_is_the_campaigns_copy_and_linked_data_is_held_to_its_digest(race: Race) -> None:
+    data = race.tmp_path / "elsewhere" / "shard.bin"
+    data.parent.mkdir()
+    data.write_bytes(b"tokens")
+    (race.checkout / "shards").symlink_to(data.parent)
+    (race.checkout / "big.txt").write_bytes(b"x" * (2**20 + 1))
+    plan = race.plan(1, {})
+    script = plan.arms[0].script
+    assert script is not None
+    assert set(script.linked) == {"shards", "big.txt"}
+    assert set(plan.arms[0].submission.files) == {"train.py", "told.json"}
+    race.begin(plan)
+    data.write_bytes(b"others")
+    with pytest.raises(UserError, match="expected shards of theirs as it was planned"):
+        race.go()
+    assert read_ledger(race.folder / "ledger.jsonl").attempts == ()
+    data.write_bytes(b"tokens")
+    (race.folder / "candidate" / "train.py").write_text("print(1)")
+    with pytest.raises(UserError, match="is not what was planned"):
+        race.go()
+
+
+def test_the_arms_identity_holds_source_and_settings(race: Race) -> None:
+    a, b = race.plan(2, {"X": "1"}, {"X": "2"}).arms
+    assert a.submission == b.submission
+    assert len({a.sha256, b.sha256, a.submission.sha256}) == 3
+
+
+def test_plans_of_refereed_runs_keep_their_bytes(race: Race) -> None:
+    plan = make_plan(
+        track=race.track, candidate=gather(find_checkout(race.checkout / "train.py"))[0], runs=1, world_size=1,
+        device="cpu", sandbox="process", created_at=clock.utc_now(),
+    )  # fmt: skip
+    written = plan.model_dump(mode="json")
+    assert not {"self_timed", "languages_sha256"} & written.keys()
+    assert "script" not in written["arms"][0]
+    mixed = written | {"self_timed": {"budget_s": 1.0, "grammars": ["modded-nanogpt"]}}
+    with pytest.raises(ValidationError, match="scripts of both arms"):
+        Plan.model_validate_json(json.dumps(mixed))
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "WANDB_API_KEY", "db_password", "MY_SECRET_X"])
+def test_a_secret_is_named_twice_or_refused_and_never_given_on_a_command_line(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "abcdefgh")
+    with pytest.raises(UserError, match="named twice"):
+        parse_environment([name])
+    with pytest.raises(UserError, match="on a command line"):
+        parse_environment([f"{name}=abcdefgh"])
+    found = parse_environment(["A=1"], [name, name])
+    assert (found.values, found.secrets) == ((("A", "1"),), ((name, "abcdefgh"),))
+
+
+SECRETS = st.lists(st.binary(min_size=LEAST_SECRET, max_size=9).map(lambda b: b.hex()), min_size=1, max_size=3)
+
+
+@given(SECRETS, st.data())
+def test_no_secret_passes_however_its_text_is_cut(secrets: list[str], data: st.DataObject) -> None:
+    parts = data.draw(st.lists(st.one_of(st.sampled_from(secrets), st.text("abc019 \n", max_size=9)), max_size=9))
+    text, eraser = "".join(parts).encode(), Eraser(tuple(("X", secret) for secret in secrets))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=9)))
+    pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    out = b"".join(map(eraser.feed, pieces)) + eraser.end()
+    assert not any(secret.encode() in out for secret in secrets)
+    if not any(secret.encode() in text for secret in secrets):
+        assert out == text
