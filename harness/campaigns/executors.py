@@ -38,6 +38,7 @@ class Options:
     wait: bool = True  # for another run that holds the machine
     on_wait: Callable[[str], None] = lambda _: None  # told who holds the machine
     on_notice: Callable[[str], None] = lambda _: None  # told what a person should know
+    copy_to: Path | None = None  # a folder on another disk, where a second copy is kept
     python: Path | None = None  # of the sandbox's own environment, which the referee and the judge do not share
 
 

@@ -37,6 +37,7 @@ from .executors import Options, StartRun, executor_of, read_attempt
 from .languages import draw_secret, forget_secret, language_secret, pair_of, read_secret
 from .ledger import Ledger, StateMachine, Writer, create_ledger, open_ledger, read_ledger
 from .run_relations import WALL_DRIFT
+from .second_copy import SecondCopy
 from .sources import source_findings
 
 
@@ -105,6 +106,7 @@ def run_campaign(folder: Path, options: Options, watcher: CampaignObserver, resu
             conductor = _Runner(folder, options, watcher, ledger, writer)
             if ledger.closed:
                 forget_secret(folder)
+                conductor.copy.keep()
                 return CampaignResult(folder, None)
             conductor.take_up(resumed, set_back)
         while (slot := conductor.next_slot) is not None:
@@ -170,6 +172,7 @@ class _Runner:
         self._check_track()
         track = load_track(str(folder / layout.TRACK_FILE))
         self.track, self.executor = track, executor_of(folder, self.plan, track, options)
+        self.copy = SecondCopy(folder, options.copy_to, options.on_notice)
         self.known: comparable.Fingerprint = {}  # of the counted runs
         self.repeats = Counter[int]()  # by pair: attempts that filled no slot
 
@@ -187,6 +190,7 @@ class _Runner:
             self.options.on_notice(f"{told[2:]}; set the clock right")
         if resumed or self.ledger.attempts or told:
             self.writer.resumed(f"taken up with {self.state.filled} of {len(self.plan.slots)} slots filled{told}")
+            self.copy.keep()
         for entry, outcome in self.ledger.attempts:
             run, slot = read_attempt(self.folder, self.plan, entry.run_id), self.plan.slots[entry.slot]
             status = outcome.status if outcome else run.status if run else Status.ABANDONED
@@ -228,6 +232,7 @@ class _Runner:
         observer = self.watcher.begins(slot, self.plan)
         self.writer.attempt(slot.index, run_id)
         self.state.attempts += 1
+        self.copy.keep()
         run = start(observer)
         self._enter(slot, run.run_id, run.status)
         if fills_slot(run.status):
@@ -239,6 +244,7 @@ class _Runner:
         secret = read_secret(self.folder, self.plan)
         self.writer.close(self.state.attempts, None if secret is None else secret.hex())
         forget_secret(self.folder)
+        self.copy.keep()
 
     def _language(self, slot: Slot) -> bytes | None:
         """The secret of the language that the next attempt at a slot speaks."""
@@ -250,9 +256,11 @@ class _Runner:
         return self.folder / layout.RECORD_RUNS_DIR
 
     def _enter(self, slot: Slot, run_id: str, status: Status) -> None:
+        self.copy.keep(run_id)
         self.writer.outcome(slot.index, run_id, status, file_digests(self._runs / run_id, self.plan))
         self.state.filled += fills_slot(status)
         self.repeats[pair_of(slot)] += not fills_slot(status)
+        self.copy.keep()
 
     def _remember(self, run: CampaignRun) -> None:
         self.known = {

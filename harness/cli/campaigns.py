@@ -48,6 +48,7 @@ class Start:
     dry_run: bool
     as_json: bool
     required_sandbox: str | None = None  # asked for by name
+    copy_to: Path | None = None  # where a second copy of a campaign is kept
     anyway: bool = False  # also a campaign that cannot become a record here
 
 
@@ -195,6 +196,7 @@ def _sit(folder: Path, plan: Plan, start: Start, console: Console, *, resumed: b
     options = Options(
         data_root=datasets.data_root(),
         keep_weights=start.keep_weights,
+        copy_to=start.copy_to,
         wait=start.wait is not False,
         on_wait=say_who_holds(console),
         on_notice=lambda sentence: console.print(sentence, style="yellow", soft_wrap=True, markup=False),
@@ -322,6 +324,12 @@ def _run_seconds(track: Track) -> Assumption:
     record, _ = reigning_record(track)
     standing = alike(record.runs) if record else []
     return forecast(track, [], standing[-1] if standing else (), Wishes()).run_s
+
+
+def check_single(copy_to: Path | None) -> None:
+    """Raises UserError where an option of campaigns is given to a single run."""
+    if copy_to is not None:
+        raise UserError("expected --runs or --resume beside --copy-to, found neither; a single run is not copied")
 
 
 def check_runs(runs: int, **excluded: object) -> None:

@@ -23,6 +23,7 @@ def compare(
     track: options.TrackName = None,
     nproc: options.Ranks = None,
     out: options.Out = None,
+    copy_to: options.CopyTo = None,
     keep_weights: options.KeepWeights = False,
     require_sandbox: options.Sandbox = None,
     wait: options.Wait = None,
@@ -51,7 +52,7 @@ def compare(
     campaign = draft(name, submissions, runs, nproc, require_sandbox, out)
     start = Start(
         keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json,
-        required_sandbox=require_sandbox, anyway=anyway,
+        required_sandbox=require_sandbox, copy_to=copy_to, anyway=anyway,
     )  # fmt: skip
     race(campaign, start)
 

@@ -28,7 +28,7 @@ from ..selftimed.workcopy import find_checkout
 from ..status import Status
 from ..system.clock import NS
 from . import options
-from .campaigns import Start, check_runs, prepare_data
+from .campaigns import Start, check_runs, check_single, prepare_data
 from .reports import LOG_CUT, failure_json, say_passed_over, say_who_holds, show_failure, show_findings
 from .script_campaigns import ArmSettings, SharedSettings, device_of, grammars_of, launcher_of, most_s, race_scripts
 
@@ -78,6 +78,7 @@ def legacy(
     readable: Readable = None,
     budget_s: Budget = None,
     out: options.Out = None,
+    copy_to: options.CopyTo = None,
     keep_weights: KeepCheckpoint = False,
     require_sandbox: options.Sandbox = None,
     wait: options.Wait = None,
@@ -108,12 +109,14 @@ def legacy(
         require_sandbox=require_sandbox, out=out, readable=tuple(readable or ()),
     )  # fmt: skip
     start = Start(
-        keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json, required_sandbox=require_sandbox
-    )
+        keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json, required_sandbox=require_sandbox,
+        copy_to=copy_to,
+    )  # fmt: skip
     if runs is not None:
         check_runs(runs, checkpoint=checkpoint is not None)
         race_scripts((arm,), runs, shared, start)
         return
+    check_single(copy_to)
     if seed_env is not None:
         raise UserError("expected --runs beside --seed-env, found none; give a single run its seed by --env NAME=VALUE")
     _run_once(_request(arm, shared, start, checkpoint, adapter), start)

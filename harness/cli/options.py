@@ -8,6 +8,10 @@ import typer
 TrackName = Annotated[str | None, typer.Option("--track", help="A track of `speedrun tracks`, or a path to one.")]
 Ranks = Annotated[int | None, typer.Option("--nproc", help="Ranks; the track's own number by default.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for what is made; runs/ of the checkout by default.")]
+CopyTo = Annotated[
+    Path | None,
+    typer.Option("--copy-to", help="A folder on another disk: a second copy of a campaign, kept up to date."),
+]
 KeepWeights = Annotated[bool, typer.Option("--keep-weights", help="Save weights.safetensors beside run.json.")]
 Sandbox = Annotated[str | None, typer.Option("--require-sandbox", help="A sandbox level: refuse to run with less.")]
 Wait = Annotated[

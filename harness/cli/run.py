@@ -29,7 +29,7 @@ from ..sandbox import levels
 from ..status import Status
 from ..system.clock import NS
 from . import options
-from .campaigns import Start, check_data, check_runs, draft, race, refereed_track, resume_campaign
+from .campaigns import Start, check_data, check_runs, check_single, draft, race, refereed_track, resume_campaign
 from .reports import (
     LOG_CUT,
     exit_on_errors,
@@ -61,6 +61,7 @@ def run(
     out: options.Out = None,
     practice: Practice = False,
     relabel: Relabel = False,
+    copy_to: options.CopyTo = None,
     keep_weights: options.KeepWeights = False,
     require_sandbox: options.Sandbox = None,
     wait: options.Wait = None,
@@ -92,7 +93,7 @@ def run(
         torchrun.end_with_launcher()
     start = Start(
         keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json,
-        required_sandbox=require_sandbox, anyway=anyway,
+        required_sandbox=require_sandbox, copy_to=copy_to, anyway=anyway,
     )  # fmt: skip
     if resume is not None:
         texts = {"SCRIPT": script, "--track": track, "--out": out, "--require-sandbox": require_sandbox}
@@ -109,12 +110,18 @@ def run(
         race(draft(name, (named,), runs, ranks, require_sandbox, out, relabel=relabel), start)
         return
     request = _request(script, refereed_track(name), ranks, seed)
-    request = replace(request, runs_root=out or layout.runs_root(), require_sandbox=require_sandbox)
-    _run_once(replace(request, practice=practice, relabel=relabel, keep_weights=keep_weights, wait=bool(wait)), start)
+    _run_once(replace(request, runs_root=out or layout.runs_root(), practice=practice, relabel=relabel), start)
 
 
 def _run_once(request: Request, start: Start) -> None:
     """One run for development: recorded, and never to be submitted."""
+    check_single(start.copy_to)
+    request = replace(
+        request,
+        require_sandbox=start.required_sandbox,
+        keep_weights=start.keep_weights,
+        wait=bool(start.wait),
+    )
     if start.dry_run:
         _show_plan(request, start.as_json)
         return

@@ -104,6 +104,7 @@ def compare_legacy(
     readable: Readable = None,
     budget_s: Budget = None,
     out: options.Out = None,
+    copy_to: options.CopyTo = None,
     require_sandbox: options.Sandbox = None,
     wait: options.Wait = None,
     dry_run: options.DryRun = False,
@@ -130,18 +131,18 @@ def compare_legacy(
         script=script, checkout=checkout, arguments=(*both, *(arg or ())), env=tuple(env or ()), env_from=passed
     )
     baseline = ArmSettings(
-        script=against or script,
-        checkout=baseline_checkout or (checkout if against is None else None),
-        arguments=(*both, *(baseline_arg or ())),
-        env=tuple(baseline_env or ()),
-        env_from=passed,
-    )
+        script=against or script, checkout=baseline_checkout or (None if against else checkout),
+        arguments=(*both, *(baseline_arg or ())), env=tuple(baseline_env or ()), env_from=passed,
+    )  # fmt: skip
     if against is None and (candidate.arguments, candidate.env) == (baseline.arguments, baseline.env):
         raise UserError(
             "expected two arms that differ, found one script under one setting; name another with --against, or "
             "another setting with --baseline-env or --baseline-arg"
         )
-    start = Start(keep_weights=False, wait=wait, dry_run=dry_run, as_json=as_json, required_sandbox=require_sandbox)
+    start = Start(
+        keep_weights=False, wait=wait, dry_run=dry_run, as_json=as_json, required_sandbox=require_sandbox,
+        copy_to=copy_to,
+    )  # fmt: skip
     race_scripts((candidate, baseline), runs, shared, start)
 
 

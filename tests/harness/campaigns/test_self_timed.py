@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,10 @@ KINDS = {
     "leaves processes": ("complete", None),
     "prints a secret": ("complete", None),
 }
+
+
+class Killed(BaseException):
+    """What SIGKILL does to a process, as far as its own code can tell."""
 
 
 class Watch:
@@ -167,6 +172,33 @@ def test_two_settings_of_one_tree_race_and_everything_is_derived_again(race: Rac
         assert {"run_digest", "claim_not_in_log"} <= {f.id for f in read_bundle(race.folder).findings}
         (first / name).write_bytes(before)
     assert read_bundle(race.folder).findings == bundle.findings
+
+
+@pytest.mark.slow
+def test_a_second_copy_verifies_at_every_moment_and_can_be_taken_up(race: Race) -> None:
+    race.begin(race.plan(2, {}))
+    other = race.tmp_path / "other disk"
+    copy, told = other / race.folder.name, []
+
+    def look() -> None:
+        shown = read_bundle(copy)
+        told.append((len(shown.stated), {f.id for f in shown.findings if f.severity == "error"}))
+
+    def stop() -> None:
+        look()
+        raise Killed
+
+    race.options = replace(race.options, copy_to=other)
+    with pytest.raises(Killed):
+        race.go(Watch({0: look, 1: stop}))
+    assert told == [(0, {"not_closed"}), (1, {"not_closed"})]
+    first, race.folder = race.folder, copy
+    race.options = replace(race.options, copy_to=None)
+    bundle = race.go(resumed=True)
+    assert (bundle.closed, [attempt.counted for attempt in bundle.stated]) == (True, [True, True])
+    race.folder, race.options = first, replace(race.options, copy_to=other)
+    with pytest.raises(UserError, match="went on by itself"):
+        race.go(resumed=True)
 
 
 @pytest.mark.slow
