@@ -51,6 +51,7 @@ GROUPS = {
     },
     "records": {
         "submit": ("harness.cli.submit:submit", "Make a record folder of a finished campaign"),
+        "export": ("leaderboard.cli.export:app", "Write a campaign of self-timed scripts as upstream reviews it"),
         "verify": ("leaderboard.cli.verify:verify", "Derive every number of records and campaigns again"),
         "challenge": ("harness.cli.challenge:challenge", "Attach a reproduction or a refutation to a record"),
         "rules": ("harness.cli.rules:rules", "Show the rules of a track, each with its number and its reason"),
@@ -77,7 +78,7 @@ GROUPS = {
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 LEGACY = {  # commands with --legacy have options of their own
     "run": "harness.cli.legacy:legacy",
-    "compare": "harness.cli.script_campaigns:compare_legacy",
+    "compare": "harness.cli.scripts:compare_legacy",
 }
 EXIT_CODES = """\
   0  complete, valid, target reached        4  over a budget of the track

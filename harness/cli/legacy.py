@@ -30,7 +30,7 @@ from ..system.clock import NS
 from . import options
 from .campaigns import Start, check_runs, check_single, prepare_data
 from .reports import LOG_CUT, failure_json, say_passed_over, say_who_holds, show_failure, show_findings
-from .script_campaigns import ArmSettings, SharedSettings, device_of, grammars_of, launcher_of, most_s, race_scripts
+from .scripts import ArmSettings, SharedSettings, device_of, grammars_of, launcher_of, most_s, race_scripts
 
 DAY_S = 86_400.0
 

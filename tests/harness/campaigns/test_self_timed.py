@@ -1,5 +1,6 @@
 """Campaigns of scripts that time themselves: real processes, every ending recorded, claims held to logs and clock."""
 
+import hashlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from harness.__main__ import main
 from harness.campaigns.bundle import Bundle, read_bundle, read_refereed_bundle
 from harness.campaigns.campaign import Plan, Slot, make_plan
 from harness.campaigns.executors import Options
@@ -26,6 +28,9 @@ from harness.errors import RecordError, UserError
 from harness.formats.observer import Observer
 from harness.formats.track import load_track
 from harness.selftimed.grammars import BY_NAME
+from harness.selftimed.logs import read_log
+from harness.selftimed.observed_log import claim_of
+from harness.selftimed.record import SelfTimedRecord
 from harness.selftimed.surroundings import ERASED, LEAST_SECRET, Eraser, parse_environment
 from harness.selftimed.workcopy import find_checkout
 from harness.system import clock
@@ -160,6 +165,7 @@ def test_two_settings_of_one_tree_race_and_everything_is_derived_again(race: Rac
     assert summary.evidence.candidate.losses == summary.evidence.baseline.losses  # type: ignore[union-attr]
     with pytest.raises(RecordError, match="timed themselves"):
         read_refereed_bundle(race.folder)
+    _is_exported(race, bundle)
 
     first = race.folder / "runs" / bundle.stated[0].run.run_id
     for name, edit in {
@@ -172,6 +178,26 @@ def test_two_settings_of_one_tree_race_and_everything_is_derived_again(race: Rac
         assert {"run_digest", "claim_not_in_log"} <= {f.id for f in read_bundle(race.folder).findings}
         (first / name).write_bytes(before)
     assert read_bundle(race.folder).findings == bundle.findings
+
+
+def _is_exported(race: Race, bundle: Bundle) -> None:
+    """Logs that say the same numbers as the campaign, the scripts, and the digest of each file."""
+    out = race.tmp_path / "for review"
+    with pytest.raises(SystemExit) as ended:
+        main(["export", "upstream", str(race.folder), str(out)])
+    assert ended.value.code in (0, None)
+    stated = {"this_pr": bundle.counted("candidate"), "baseline": bundle.counted("baseline")}
+    for name, runs in stated.items():
+        assert (out / name / "train.py").read_text() == SCRIPT
+        logs = [read_log([path.read_bytes()]) for path in (out / name).glob("*.txt")]
+        assert {claim_of(log) for log in logs} == {run.claim for run in runs if isinstance(run, SelfTimedRecord)}
+        assert {log.source.strip() for log in logs} == {SCRIPT.encode().strip()}
+    statistics = (out / "statistics.md").read_text()
+    for path in out.rglob("*"):
+        if path.is_file() and path.suffix != ".md":
+            assert hashlib.sha256(path.read_bytes()).hexdigest() in statistics
+    with pytest.raises(SystemExit):
+        main(["export", "upstream", str(race.folder), str(out)])
 
 
 @pytest.mark.slow
