@@ -17,7 +17,7 @@ from data.datasets import Dataset, load_dataset
 
 from ..errors import DataError, RecordError, TrackError, UserError, first_problem
 from ..formats import layout
-from ..formats.run import Finding, RunRecord, SubmissionRef
+from ..formats.run import Finding, RunRecord, SubmissionRef, same_machine
 from ..formats.track import Track, load_track
 from ..selftimed.record import MAX_LEGACY_BYTES, SelfTimedRecord
 from ..status import Status
@@ -26,7 +26,7 @@ from . import comparable, relations
 from .campaign import Arm, CampaignRun, Plan, Slot, fills_slot
 from .campaign_relations import CampaignFacts
 from .consistency import answer_findings, language_findings, prepare_findings, run_findings
-from .ledger import AttemptEntry, Ledger, OutcomeEntry, read_ledger
+from .ledger import AttemptEntry, Ledger, OutcomeEntry, ResumedEntry, read_ledger
 from .run_relations import RunFacts
 from .sources import arms_findings
 from .stated import campaign_findings, stated_findings
@@ -126,6 +126,7 @@ def read_bundle(folder: Path, sources: Mapping[Arm, Path | None] | None = None) 
     tried: list[Attempt | StatedAttempt] = [*reading.attempts, *stated]
     findings = [*ledger.problems, *reading.findings, *_alike(tried), *_track(folder, plan)]
     findings += _answers(folder, plan, reading.attempts)
+    findings += _reopened(ledger, tried)
     findings += campaign_findings([(a.slot, a.run) for a in stated if a.counted])
     findings += arms_findings(folder, plan, sources)
     findings += relations.contradictions(
@@ -179,17 +180,14 @@ class _Reading:
     lost: int = 0
 
     def read_attempts(self) -> None:
-        filled: set[int] = set()
-        track = _contest(self.folder)
+        filling, track = self.ledger.filling, _contest(self.folder)
         for number, (entry, outcome) in enumerate(self.ledger.attempts):
             if not 0 <= entry.slot < len(self.plan.slots):
                 continue  # the ledger's own findings name it
             run, contents = self._read(entry, outcome)
             if run is None:
                 continue
-            counted = outcome is not None and fills_slot(outcome.status) and entry.slot not in filled
-            if counted:
-                filled.add(entry.slot)
+            counted = entry.run_id in filling
             slot = self.plan.slots[entry.slot]
             if isinstance(run, SelfTimedRecord):
                 self.findings += stated_findings(run, self.plan, slot, contents.get(layout.LOG_FILE))
@@ -294,6 +292,19 @@ def _alike(attempts: Sequence[Attempt | StatedAttempt]) -> Iterator[Finding]:
         for key, expected, found in comparable.compare(known, facts):
             yield Finding.error("not_alike", f"{run.run_id} is not alike: {key}", expected, found)
         known = {**{key: value for key, value in facts.items() if value is not None}, **known}
+
+
+def _reopened(ledger: Ledger, attempts: Sequence[Attempt | StatedAttempt]) -> Iterator[Finding]:
+    """A pair starts anew only because its machine is gone: on the same one its first run would have counted."""
+    reopened = {entry.reopens for entry in ledger.entries if isinstance(entry, ResumedEntry)} - {None}
+    for attempt in attempts:
+        slot, run = attempt.slot, attempt.run
+        if attempt.counted or slot.index not in reopened or not fills_slot(run.status):
+            continue
+        later = [other.run for other in attempts if other.counted and other.slot.index == slot.index]
+        if any(same_machine(run.owner, other.owner) for other in later):
+            sentence = f"{run.run_id} was run again on its own machine"
+            yield Finding.error("reopened_without_cause", sentence, "another machine", f"{run.owner.host}")
 
 
 def _track(folder: Path, plan: Plan) -> Iterator[Finding]:

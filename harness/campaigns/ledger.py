@@ -66,10 +66,19 @@ class OutcomeEntry(_Entry):
 
 
 class ResumedEntry(_Entry):
-    """The campaign was taken up again."""
+    """The campaign was taken up again. reopens: the slot of an open pair that starts anew, its machine being gone."""
 
     kind: Literal["resumed"] = "resumed"
     sentence: str
+    reopens: Annotated[int, Field(ge=0)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_it_was_written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Entries that reopen nothing are written as they were before any did."""
+        fields: dict[str, Any] = write(self)
+        if self.reopens is None:
+            fields.pop("reopens", None)
+        return fields
 
 
 class ClosedEntry(_Entry):
@@ -112,6 +121,17 @@ class Ledger:
         """Every attempt in order, with what became of it; None: not known (yet)."""
         outcomes = {e.run_id: e for e in self.entries if isinstance(e, OutcomeEntry)}
         return tuple((e, outcomes.get(e.run_id)) for e in self.entries if isinstance(e, AttemptEntry))
+
+    @property
+    def filling(self) -> frozenset[str]:
+        """The runs that fill their slots: of each slot the first that may, unless it was reopened."""
+        found: dict[int, str] = {}
+        for entry in self.entries:
+            if isinstance(entry, OutcomeEntry) and fills_slot(entry.status):
+                found.setdefault(entry.slot, entry.run_id)
+            elif isinstance(entry, ResumedEntry) and entry.reopens is not None:
+                found.pop(entry.reopens, None)
+        return frozenset(found.values())
 
     @property
     def closed(self) -> bool:
@@ -224,6 +244,8 @@ class StateMachine:
                 return self._attempt(entry)
             case OutcomeEntry():
                 return self._outcome(entry)
+            case ResumedEntry(reopens=int()):
+                return self._reopen(entry)
             case ClosedEntry():
                 return self._close(entry)
         return None
@@ -247,6 +269,15 @@ class StateMachine:
         if expected != (entry.slot, entry.run_id):
             return f"the outcome of {expected}" if expected else "an attempt", f"the outcome of {entry.run_id}"
         self.filled += fills_slot(entry.status)
+        return None
+
+    def _reopen(self, entry: ResumedEntry) -> tuple[str, str] | None:
+        """Only the first run of the one pair that is open may start anew, and only between two attempts."""
+        assert self.plan is not None
+        is_open = len(self.plan.arms) == 2 and self.filled % 2 == 1 and self.running is None
+        if not is_open or entry.reopens != self.filled - 1:
+            return "the slot of an open pair to start anew", f"slot {entry.reopens} with {self.filled} filled"
+        self.filled -= 1
         return None
 
     def _close(self, entry: ClosedEntry) -> tuple[str, str] | None:
@@ -278,8 +309,8 @@ class Writer:
             {"slot": slot, "run_id": run_id, "status": status, "files": files, **self._next()}
         ))  # fmt: skip
 
-    def resumed(self, sentence: str) -> None:
-        self._append(ResumedEntry(sentence=sentence, **self._next()))
+    def resumed(self, sentence: str, reopens: int | None = None) -> None:
+        self._append(ResumedEntry(sentence=sentence, reopens=reopens, **self._next()))
 
     def close(self, attempts: int, languages: str | None = None) -> None:
         entry = ClosedEntry(attempts=attempts, languages=languages, seal="", **self._next())

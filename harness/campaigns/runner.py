@@ -19,7 +19,7 @@ from data import datasets
 from ..errors import RecordError, UserError
 from ..formats import environment, layout
 from ..formats.observer import Observer
-from ..formats.run import RunRecord, full_disk_is_a_failure, new_run_id
+from ..formats.run import RunRecord, full_disk_is_a_failure, new_run_id, owner, same_machine
 from ..formats.run_folder import begin_folder
 from ..formats.submission import Submission, take_copy
 from ..formats.track import load_track
@@ -191,6 +191,7 @@ class _Runner:
         if resumed or self.ledger.attempts or told:
             self.writer.resumed(f"taken up with {self.state.filled} of {len(self.plan.slots)} slots filled{told}")
             self.copy.keep()
+        filled: dict[int, CampaignRun] = {}
         for entry, outcome in self.ledger.attempts:
             run, slot = read_attempt(self.folder, self.plan, entry.run_id), self.plan.slots[entry.slot]
             status = outcome.status if outcome else run.status if run else Status.ABANDONED
@@ -200,7 +201,23 @@ class _Runner:
                 self.repeats[pair_of(slot)] += not fills_slot(status)
             if run is not None and fills_slot(status):
                 self._remember(run)
-                self.watcher.ended(slot, run)
+                filled[slot.index] = run
+        self._reopen(filled.get(self.state.filled - 1))
+        for index in range(self.state.filled):
+            if index in filled:
+                self.watcher.ended(self.plan.slots[index], filled[index])
+
+    def _reopen(self, last: CampaignRun | None) -> None:
+        """A pair whose first run was made on another machine starts anew: what differs between the two would count."""
+        is_open = len(self.plan.arms) == 2 and self.state.filled % 2 == 1
+        if not is_open or last is None or same_machine(last.owner, owner()):
+            return
+        slot = self.state.filled - 1
+        told = f"the open pair starts anew: its first run, {last.run_id}, was made on {last.owner.host}"
+        self.writer.resumed(told, reopens=slot)
+        self.options.on_notice(told)
+        self.state.filled = slot
+        self.copy.keep()
 
     def prepare(self, slot: Slot) -> tuple[str, StartRun]:
         """The next run and its name, when all is as it was. Raises UserError, naming what is not."""

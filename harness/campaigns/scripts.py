@@ -6,9 +6,9 @@ campaign; what is large, and what links lead to, stays where it is and is held t
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..errors import UserError
 from ..formats.run import Section, Sha256, SubmissionRef
@@ -22,6 +22,8 @@ KEPT_FILE_BYTES = 2**20  # a larger file is linked to, unless it is Python
 KEPT_BYTES = 2**26  # of all files that are copied
 KEPT_FILES = 5_000
 CHUNK_BYTES = 2**22
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # what a process can be given
 
 
 class LinkedData(Section):
@@ -37,18 +39,28 @@ class ArmScript(Section):
 
     checkout: str  # the name of its folder
     checkout_sha256: Sha256  # over names and digests of its Python files
-    arguments: Annotated[tuple[str, ...], Field(max_length=MAX_ARGUMENTS)] = ()
+    arguments: Annotated[tuple[Text, ...], Field(max_length=MAX_ARGUMENTS)] = ()
     launcher: Literal["python", "torchrun"]
-    environment: dict[str, str] = Field(default_factory=dict)  # what it is given, without the seed
-    secrets: tuple[str, ...] = ()  # names of what it is given besides, and is never written down
+    environment: dict[VariableName, Text] = Field(default_factory=dict)  # what it is given, without the seed
+    secrets: tuple[VariableName, ...] = ()  # names of what it is given besides, and is never written down
     readable: tuple[str, ...] = ()  # what it may read outside its checkout
-    linked: dict[str, LinkedData] = Field(default_factory=dict)  # by path inside the checkout
+    linked: dict[Text, LinkedData] = Field(default_factory=dict)  # by path inside the checkout
+
+    @model_validator(mode="after")
+    def _links_stay_inside(self) -> Self:
+        """A ledger may be anybody's: no link is made outside the working copy, and none below another link."""
+        for name in self.linked:
+            parts = name.split("/")
+            above = {"/".join(parts[:n]) for n in range(1, len(parts))}
+            if {"", ".", ".."} & set(parts) or above & self.linked.keys():
+                raise ValueError(f"expected paths inside the checkout, none below another, found {name!r}")
+        return self
 
 
 class SelfTimedPlan(Section):
     """What both arms of a campaign of self-timed scripts have in common."""
 
-    seed_variable: str | None = (
+    seed_variable: VariableName | None = (
         None  # of the environment, which the slot's seed goes into; None: scripts take their own
     )
     budget_s: Annotated[float, Field(gt=0)]  # of one run

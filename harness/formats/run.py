@@ -310,6 +310,13 @@ def owner() -> Owner:
     )
 
 
+def same_machine(a: Owner, b: Owner) -> bool:
+    """Whether two processes ran on one machine: in one boot, or under its name and number, or where nobody can tell."""
+    if a.host is None or b.host is None:  # before schema 3
+        return True
+    return a.boot_id == b.boot_id or (a.host, a.machine_id) == (b.host, b.machine_id)
+
+
 def is_gone(owner: Owner, life: Path, started_at: datetime) -> bool | None:
     """Whether the owner of what says it is in progress has ended; None where nobody can tell from here.
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from data.files import is_locked
-from harness.campaigns.campaign import Plan, fills_slot
+from harness.campaigns.campaign import Plan
 from harness.campaigns.ledger import read_ledger
 from harness.errors import RecordError, UserError
 from harness.formats import layout
@@ -125,12 +125,11 @@ def look_at_campaign(folder: Path) -> CampaignSight:
     ledger = read_ledger(folder / layout.LEDGER_FILE)
     if ledger.plan is None:
         raise RecordError(f"expected a campaign with a plan at {folder}, found none")
-    filled = {e.slot for e, outcome in ledger.attempts if outcome is not None and fills_slot(outcome.status)}
     runs = [folder / layout.RECORD_RUNS_DIR / entry.run_id for entry, _ in ledger.attempts]
     begun = [run for run in runs if (run / layout.RUN_FILE).exists()]
     return CampaignSight(
         plan=ledger.plan,
-        filled=len(filled),
+        filled=len(ledger.filling),
         attempts=len(ledger.attempts),
         closed=ledger.closed,
         conducted=is_conducted(folder),

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.campaigns import executors
+from harness.campaigns import executors, runner
 from harness.campaigns.bundle import Bundle, read_bundle
 from harness.campaigns.campaign import Plan, Slot, make_plan
 from harness.campaigns.executors import Options
@@ -168,6 +168,28 @@ def test_what_the_machine_did_ends_the_sitting_and_is_repeated_with_its_seed(sta
         (0, True), (1, False), (1, True), (2, True), (3, True)
     ]  # fmt: skip
     assert stand.requests[1].seed == stand.requests[2].seed
+
+
+ELSEWHERE = Owner(pid=1, start_ticks=1, boot_id="1" * 8, host="rented", machine_id="ab" * 8, pid_namespace=1)
+
+
+def test_an_open_pair_starts_anew_on_another_machine(stand: Stand) -> None:
+    stand.owner = ELSEWHERE
+    assert stand.go(Status.COMPLETE, Status.COMPLETE, Status.COMPLETE, Status.DISK_FULL).stopped_by is not None
+    stand.owner = owner()
+    assert stand.go(resumed=True).stopped_by is None
+    bundle = stand.bundle()
+    assert (bundle.findings, bundle.closed) == ((), True)
+    tried = [(attempt.slot.index, attempt.counted) for attempt in bundle.attempts]
+    assert tried == [(0, True), (1, True), (2, False), (3, False), (2, True), (3, True)]
+
+
+def test_a_run_that_is_done_again_on_its_own_machine_is_found(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand.owner = owner()
+    stand.go(Status.COMPLETE, Status.DISK_FULL)
+    monkeypatch.setattr(runner, "same_machine", lambda a, b: False)
+    stand.go(resumed=True)
+    assert {finding.id for finding in stand.bundle().findings} == {"reopened_without_cause"}
 
 
 def killed_at_once(folder: Path, run: RunRecord) -> None:

@@ -312,6 +312,24 @@ def test_the_arms_identity_holds_source_and_settings(race: Race) -> None:
     assert len({a.sha256, b.sha256, a.submission.sha256}) == 3
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"linked": {"../x": {"target": "/", "bytes": 0, "sha256": "0" * 64}}},
+        {"linked": {"/x": {"target": "/", "bytes": 0, "sha256": "0" * 64}}},
+        {"linked": {name: {"target": "/", "bytes": 0, "sha256": "0" * 64} for name in ("a", "a/b")}},
+        {"environment": {"A=B": "1"}},
+        {"environment": {"A": "1\0"}},
+        {"arguments": ["\0"]},
+    ],
+)
+def test_a_plan_of_somebody_else_leads_nowhere_outside(change: dict[str, Any]) -> None:
+    whole = {"checkout": "x", "checkout_sha256": "0" * 64, "launcher": "python"}
+    ArmScript.model_validate_json(json.dumps(whole))
+    with pytest.raises(ValidationError):
+        ArmScript.model_validate_json(json.dumps(whole | change))
+
+
 def test_plans_of_refereed_runs_keep_their_bytes(race: Race) -> None:
     plan = make_plan(
         track=race.track, candidate=gather(find_checkout(race.checkout / "train.py"))[0], runs=1, world_size=1,
