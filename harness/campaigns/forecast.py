@@ -15,15 +15,17 @@ from pydantic import Field
 
 from ..formats.run import RunRecord, Section
 from ..formats.track import Track
+from ..selftimed.record import SelfTimedRecord
 from ..stats.power import DEFAULT_POWER, LOSS_SD_NATS, TIME_SD, Design, log_saving, paired_times, saved_share
 from ..system.clock import NS
+from .campaign import CampaignRun
 
 MARGIN_NATS = 0.0015  # upstream keeps its records 0.001 to 0.002 below the target
 ENOUGH_DEGREES = 4  # five runs of one submission, or of several a few each
 TABLE = (3, 4, 5, 6, 8, 10, 15, 20, 30, 50)
 
 Share = Annotated[float, Field(gt=0, lt=1)]
-Group = Sequence[RunRecord]  # valid runs that are alike: one submission on one kind of machine
+Group = Sequence[CampaignRun]  # valid runs that are alike: one submission on one kind of machine
 
 
 class Wishes(Section):
@@ -206,11 +208,11 @@ def _given(value: float | None) -> Assumption | None:
 
 def _margin(track: Track, standing: Group) -> Assumption:
     """How far below the target the standing record lies; upstream's habit where there is none."""
-    losses = [run.score.tested_loss for run in standing if run.score is not None]
+    losses = [_loss(run) for run in standing if run.result is not None]
     if losses and track.target_val_loss is not None:
         margin = track.target_val_loss - math.fsum(losses) / len(losses)
         if margin > 0:
-            return Assumption(value=margin, source=f"as far as the standing record, mean of {_runs(len(losses))}")
+            return Assumption(value=margin, source=f"as far as {_whose(standing)}, mean of {_runs(len(losses))}")
     return Assumption(value=MARGIN_NATS, source="what upstream's records keep: 0.001 to 0.002 nats")
 
 
@@ -218,12 +220,9 @@ def _run_seconds(track: Track, groups: list[Group], standing: Group) -> Assumpti
     """A run of the standing record, or of the newest submission here; else the most that the track's budget allows."""
     runs = standing or (groups[-1] if groups else ())
     if runs:
-        whose = "the standing record" if standing else "the newest submission here"
-        phases = [run.phases for run in runs]
-        total_ns = sum(
-            (p.prepare_ns or 0) + (p.train_ns or 0) + (p.teardown_ns or 0) + (p.score_ns or 0) for p in phases
-        )
-        return Assumption(value=total_ns / len(phases) / NS, source=f"{whose}, mean of {_runs(len(phases))}")
+        whose = _whose(standing) if standing else "the newest submission here"
+        mean_s = math.fsum(map(_whole_s, runs)) / len(runs)
+        return Assumption(value=mean_s, source=f"{whose}, mean of {_runs(len(runs))}")
     budget = track.budget
     most_s = budget.prepare_s + budget.train_s + budget.score_s
     return Assumption(
@@ -231,9 +230,21 @@ def _run_seconds(track: Track, groups: list[Group], standing: Group) -> Assumpti
     )
 
 
+def _whose(standing: Group) -> str:
+    return "that campaign" if any(isinstance(run, SelfTimedRecord) for run in standing) else "the standing record"
+
+
+def _whole_s(run: CampaignRun) -> float:
+    """What a run costs, from its first process to its last."""
+    if isinstance(run, SelfTimedRecord):
+        return 0.0 if run.observed is None else run.observed.wall_ns / NS
+    p = run.phases
+    return ((p.prepare_ns or 0) + (p.train_ns or 0) + (p.teardown_ns or 0) + (p.score_ns or 0)) / NS
+
+
 def _measured(
     groups: list[Group],
-    value: Callable[[RunRecord], float],
+    value: Callable[[CampaignRun], float],
     variance: Callable[[list[float]], float],
 ) -> Assumption | None:
     """The sd pooled over the groups; None without runs enough, or where nothing varies."""
@@ -247,7 +258,9 @@ def _measured(
     low, high = _sd_interval(degrees)
     sd, count = math.sqrt(pooled), sum(map(len, samples))
     submissions = f"{len(samples)} submissions" if len(samples) > 1 else "one submission"
-    source = f"measured: {_runs(count)} of {submissions} in records/ and local runs"
+    stated = any(isinstance(run, SelfTimedRecord) for group in groups for run in group)
+    where = "as the scripts of that campaign state them" if stated else "in records/ and local runs"
+    source = f"measured: {_runs(count)} of {submissions} {where}"
     return Assumption(value=sd, source=source, low=sd * low, high=sd * high)
 
 
@@ -259,14 +272,14 @@ def _sd_interval(degrees: int) -> tuple[float, float]:
     return low, high
 
 
-def _loss(run: RunRecord) -> float:
-    assert run.score is not None
-    return run.score.tested_loss
+def _loss(run: CampaignRun) -> float:
+    assert run.result is not None
+    return run.result[1]
 
 
-def _log_time(run: RunRecord) -> float:
-    assert run.time_ns is not None
-    return math.log(run.time_ns)
+def _log_time(run: CampaignRun) -> float:
+    assert run.result is not None
+    return math.log(run.result[0])
 
 
 def _variance(sample: list[float]) -> float:

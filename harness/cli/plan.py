@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from ..campaigns.bundle import Bundle, read_bundle
 from ..campaigns.forecast import ClaimForecast, Forecast, Group, Wishes, alike, forecast
 from ..errors import UserError
 from ..formats import layout, numbers
@@ -23,6 +25,9 @@ Effect = Annotated[str | None, typer.Option(help="The saving of time you hope fo
 Power = Annotated[float, typer.Option(help="The chance to show a claim that is true.")]
 Margin = Annotated[float | None, typer.Option(help="How far below the target your mean loss lies, in nats.")]
 LossSd = Annotated[float | None, typer.Option(help="Standard deviation of val_loss from run to run, in nats.")]
+Like = Annotated[
+    Path | None, typer.Option("--like", help="A campaign of self-timed scripts, whose spread and cost are taken.")
+]
 TimeSd = Annotated[str | None, typer.Option(help="Standard deviation of the time within one sitting, such as 0.1%.")]
 
 
@@ -33,14 +38,17 @@ def plan(
     margin: Margin = None,
     loss_sd: LossSd = None,
     time_sd: TimeSd = None,
+    like: Like = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Say how many runs this track's test needs, how many pairs show a saving of time, and what that costs.
 
     Spreads come from the runs of this checkout where there are enough, else from what is known of the field; the
-    answer says which. Fix the number before the first run: `speedrun run --runs N`, `speedrun compare --runs N`.
+    answer says which. --like takes both from a campaign of scripts that time themselves, as they state
+    them. Fix the number before the first run: `speedrun run --runs N`, `speedrun compare --runs N`.
     """
-    contest = load_track(track or default_track())
+    bundle = None if like is None else read_bundle(like)
+    contest = load_track(track or (default_track() if bundle is None else bundle.plan.track.name))
     try:
         wishes = Wishes(
             effect=None if effect is None else _share(effect, "a saving"),
@@ -54,7 +62,7 @@ def plan(
         name = str(first["loc"][0]).removesuffix("_nats").replace("_", "-") if first["loc"] else "options"
         wrong = first["msg"][:1].lower() + first["msg"][1:]
         raise UserError(f"expected numbers a plan can be made of, found that of --{name} the {wrong}") from error
-    groups, standing = _measured(contest)
+    groups, standing = _measured(contest) if bundle is None else _stated(bundle, contest)
     result = forecast(contest, groups, standing, wishes)
     if as_json:
         print(result.model_dump_json(indent=1))
@@ -81,6 +89,19 @@ def _measured(track: Track) -> tuple[list[Group], Group]:
     ]
     standing = alike(records[-1].runs) if records else []
     return alike(runs), standing[-1] if standing else ()
+
+
+def _stated(bundle: Bundle, track: Track) -> tuple[list[Group], Group]:
+    """The counted runs of each arm that state both numbers; those of the baseline, or of the only arm."""
+    if bundle.plan.self_timed is None or bundle.plan.track.name != track.name:
+        raise UserError(
+            f"expected --like to name a campaign of self-timed scripts on {track.name}, found {bundle.folder}: "
+            f"{'refereed runs' if bundle.plan.self_timed is None else f'one on {bundle.plan.track.name}'}"
+        )
+    groups: list[Group] = [
+        [run for run in bundle.counted(arm.arm) if run.result is not None] for arm in bundle.plan.arms
+    ]
+    return groups, groups[-1]
 
 
 def _print(result: Forecast, console: Console) -> None:

@@ -20,6 +20,7 @@ from harness.__main__ import main
 from harness.campaigns.bundle import Bundle, read_bundle, read_refereed_bundle
 from harness.campaigns.campaign import Plan, Slot, make_plan
 from harness.campaigns.executors import Options
+from harness.campaigns.forecast import Group, Wishes, forecast
 from harness.campaigns.ledger import read_ledger
 from harness.campaigns.runner import begin, run_campaign
 from harness.campaigns.scripts import ArmScript, SelfTimedPlan, gather
@@ -166,6 +167,11 @@ def test_two_settings_of_one_tree_race_and_everything_is_derived_again(race: Rac
     with pytest.raises(RecordError, match="timed themselves"):
         read_refereed_bundle(race.folder)
     _is_exported(race, bundle)
+    groups: list[Group] = [bundle.counted("candidate"), bundle.counted("baseline")]
+    planned = forecast(race.track, groups, groups[1], Wishes(effect=0.05))
+    walls = [run.observed.wall_ns / 1e9 for run in groups[1] if isinstance(run, SelfTimedRecord) and run.observed]
+    assert planned.run_s.value == pytest.approx(sum(walls) / 2)
+    assert planned.run_s.source == "that campaign, mean of 2 runs"
 
     first = race.folder / "runs" / bundle.stated[0].run.run_id
     for name, edit in {
