@@ -5,6 +5,7 @@ campaign; what is large, and what links lead to, stays where it is and is held t
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -16,6 +17,7 @@ from ..formats.submission import Submission, source_digest
 from ..selftimed.grammars import BY_NAME
 from ..selftimed.record import MAX_ARGUMENTS
 from ..selftimed.workcopy import MAX_SOURCE_BYTES, ScriptCheckout, checkout_files
+from ..system.names import is_gits
 from ..system.plainfile import read_plain
 
 KEPT_FILE_BYTES = 2**20  # a larger file is linked to, unless it is Python
@@ -68,12 +70,17 @@ class SelfTimedPlan(Section):
 
 
 def gather(checkout: ScriptCheckout) -> tuple[Submission, dict[str, LinkedData]]:
-    """The files of a checkout that a campaign keeps a copy of, and the data it only links to. Raises UserError."""
-    files: dict[str, str] = {}
+    """The files of a checkout that a campaign keeps a copy of, and the data it only links to. Raises UserError.
+
+    Where all that is small is still too much (a repository with years of logs), the largest folders that do not hold
+    the script are linked to as well. Git's own files are left out: no script reads them.
+    """
+    sizes: dict[str, int] = {}
     linked: dict[str, LinkedData] = {}
-    total = 0
     for path in checkout_files(checkout.root):
         name = path.relative_to(checkout.root).as_posix()
+        if is_gits(name):
+            continue
         if not name.isprintable():
             raise UserError(
                 f"expected printable file names in a checkout, found {name!r}; rename it, or see --checkout"
@@ -81,18 +88,48 @@ def gather(checkout: ScriptCheckout) -> tuple[Submission, dict[str, LinkedData]]
         if path.is_symlink() or (path.suffix != ".py" and path.stat().st_size > KEPT_FILE_BYTES):
             if path.exists():  # a link to nothing is nothing
                 linked[name] = linked_data(path)
-            continue
-        content = read_plain(path, MAX_SOURCE_BYTES)
+        else:
+            sizes[name] = path.stat().st_size
+    for folder in _too_much(sizes, checkout.entry):
+        inside = f"{folder}/"
+        sizes = {name: size for name, size in sizes.items() if not name.startswith(inside)}
+        linked = {name: data for name, data in linked.items() if not name.startswith(inside)}
+        linked[folder] = linked_data(checkout.root / folder)
+    files: dict[str, str] = {}
+    total = 0
+    for name in sizes:
+        content = read_plain(checkout.root / name, MAX_SOURCE_BYTES)
         files[name] = hashlib.sha256(content).hexdigest()
         total += len(content)
-        if total > KEPT_BYTES or len(files) > KEPT_FILES:
-            raise UserError(
-                f"expected at most {KEPT_FILES:,} files of {KEPT_BYTES:,} bytes to keep of {checkout.root}, found "
-                "more; name a smaller folder with --checkout"
-            )
+    if total > KEPT_BYTES or len(files) > KEPT_FILES:
+        raise UserError(
+            f"expected at most {KEPT_FILES:,} files of {KEPT_BYTES:,} bytes to keep of {checkout.root}, found "
+            f"{len(files):,} of {total:,}; name a smaller folder with --checkout"
+        )
     entry = checkout.entry.as_posix()
     submission = Submission(entry=entry, root=checkout.root, files=files, bytes=total, sha256=source_digest(files))
     return submission, linked
+
+
+def _too_much(sizes: Mapping[str, int], entry: Path) -> list[str]:
+    """The folders beside the way to the script, largest first, without which the rest can be kept."""
+    way = {parent.as_posix() for parent in entry.parents}
+    beside: dict[str, list[int]] = {}
+    for name, size in sizes.items():
+        above = (parent.as_posix() for parent in reversed(Path(name).parents))
+        first = next((parent for parent in above if parent not in way), None)
+        if first is not None:
+            beside.setdefault(first, []).append(size)
+    total, count = sum(sizes.values()), len(sizes)
+    found = []
+    for folder, inside in sorted(
+        beside.items(), key=lambda item: -max(sum(item[1]) / KEPT_BYTES, len(item[1]) / KEPT_FILES)
+    ):
+        if total <= KEPT_BYTES and count <= KEPT_FILES:
+            break
+        found.append(folder)
+        total, count = total - sum(inside), count - len(inside)
+    return found
 
 
 def linked_data(path: Path) -> LinkedData:

@@ -312,6 +312,32 @@ def test_what_runs_is_the_campaigns_copy_and_linked_data_is_held_to_its_digest(r
         race.go()
 
 
+def test_a_repository_with_years_of_logs_is_raced_without_a_copy_of_them(
+    race: Race, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """modded-nanogpt's has 1,900 files of 260 MB under records/; and any clone has files that git obeys."""
+    monkeypatch.setattr("harness.campaigns.scripts.KEPT_BYTES", 40_000)
+    for name, size in {"records/a/log.txt": 30_000, "records/b.py": 9_000, "data/get.py": 5_000, "k.py": 9_000}.items():
+        (race.checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (race.checkout / name).write_bytes(b"#" * size)
+    (race.checkout / "records" / "shards").symlink_to(race.checkout / "data")
+    (race.checkout / ".gitattributes").write_text("* text")
+    (race.checkout / ".github").mkdir()
+    (race.checkout / ".github" / "ci.yml").write_text("on: push")
+    plan = race.plan(1, {})
+    script = plan.arms[0].script
+    assert script is not None
+    assert set(script.linked) == {"records"}
+    assert set(plan.arms[0].submission.files) == {"train.py", "told.json", "data/get.py", "k.py"}
+    race.begin(plan)
+    (race.checkout / "records" / "b.py").write_text("other")
+    with pytest.raises(UserError, match="expected records of theirs as it was planned"):
+        race.go()
+    (race.checkout / "k.py").write_bytes(b"#" * 40_000)
+    with pytest.raises(UserError, match="name a smaller folder with --checkout"):
+        race.plan(1, {})
+
+
 def test_the_arms_identity_holds_source_and_settings(race: Race) -> None:
     a, b = race.plan(2, {"X": "1"}, {"X": "2"}).arms
     assert a.submission == b.submission

@@ -16,6 +16,8 @@ import pytest
 
 from data.shards import write_shard
 from data.tokenize.importing import import_files
+from harness.campaigns.bundle import Bundle, read_bundle
+from harness.selftimed.record import SelfTimedRecord
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = ROOT.parent / "shared" / "data" / "tinyshakespeare.txt"
@@ -23,6 +25,16 @@ VOCABULARY = TEXT.parent / "tiktoken"
 TRAINED_ON = 1_003_854  # characters: nanoGPT's nine tenths
 VAL_TOKENS = 111_539
 UNIFORM = float(np.log(65))
+NANOGPT_SETTINGS = (
+    "config/train_shakespeare_char.py", "--device=cpu", "--compile=False", "--eval_iters=1", "--eval_interval=2",
+    "--log_interval=1", "--lr_decay_iters=4", "--block_size=32", "--batch_size=4", "--n_layer=1", "--n_head=2",
+    "--n_embd=16", "--dropout=0.0",
+)  # fmt: skip
+CHARGPT = Path("projects", "chargpt", "chargpt.py")
+MINGPT_SETTINGS = (
+    "--model.model_type=None", "--model.n_layer=1", "--model.n_head=2", "--model.n_embd=16", "--trainer.batch_size=4",
+    "--trainer.num_workers=0", "--data.block_size=32",
+)  # fmt: skip
 
 
 def checkout(variable: str, tmp_path: Path) -> Path:
@@ -40,6 +52,37 @@ def text() -> str:
     return TEXT.read_text()
 
 
+def nanogpt(tmp_path: Path, text: str) -> Path:
+    """nanoGPT with its character data set, as its own prepare.py makes it."""
+    theirs = checkout("NANOGPT", tmp_path)
+    folder, characters = theirs / "data" / "shakespeare_char", sorted(set(text))
+    ids = np.unique(np.array([ord(c) for c in text]), return_inverse=True)[1].astype(np.uint16)
+    ids[:TRAINED_ON].tofile(folder / "train.bin")
+    ids[TRAINED_ON:].tofile(folder / "val.bin")
+    (folder / "meta.pkl").write_bytes(pickle.dumps({"vocab_size": len(characters)}))
+    return theirs
+
+
+def mingpt(tmp_path: Path, text: str) -> Path:
+    """minGPT with the text that its character model reads."""
+    theirs = checkout("MINGPT", tmp_path)
+    (theirs / CHARGPT).with_name("input.txt").write_text(text[:TRAINED_ON])
+    return theirs
+
+
+def race(speedrun: Any, command: str, *words: str | Path) -> tuple[Bundle, dict[str, Any]]:
+    """A whole campaign of two runs of each arm, and what the console command said of it."""
+    process = speedrun.start(
+        sys.executable, "-m", "harness", command, "--track", "shakespeare-2cpu", "--runs", "2", "--json", *words
+    )
+    stdout, stderr = process.communicate(timeout=1800)
+    assert process.returncode in (0, 1), stdout + stderr
+    bundle = read_bundle(next(speedrun.runs.glob("*/ledger.jsonl")).parent)
+    assert bundle.closed, stdout + stderr
+    assert [f for f in bundle.findings if f.severity == "error"] == []
+    return bundle, json.loads(stdout)
+
+
 def run(speedrun: Any, *words: str | Path) -> tuple[dict[str, Any], str]:
     """The record of one self-timed run, and its log."""
     process = speedrun.start(sys.executable, "-m", "harness", "run", "--legacy", *words)
@@ -52,18 +95,11 @@ def run(speedrun: Any, *words: str | Path) -> tuple[dict[str, Any], str]:
 
 
 def test_nanogpt_and_its_checkpoint_on_the_whole_split(speedrun: Any, tmp_path: Path, text: str) -> None:
-    theirs = checkout("NANOGPT", tmp_path)
-    folder, characters = theirs / "data" / "shakespeare_char", sorted(set(text))
-    ids = np.unique(np.array([ord(c) for c in text]), return_inverse=True)[1].astype(np.uint16)
-    ids[:TRAINED_ON].tofile(folder / "train.bin")
-    ids[TRAINED_ON:].tofile(folder / "val.bin")
-    (folder / "meta.pkl").write_bytes(pickle.dumps({"vocab_size": len(characters)}))
+    theirs = nanogpt(tmp_path, text)
     import_files([TEXT], None, "tinyshakespeare", speedrun.data)
-    sizes = ["--block_size=32", "--batch_size=4", "--n_layer=1", "--n_head=2", "--n_embd=16", "--dropout=0.0"]
     record, _ = run(
         speedrun, theirs / "train.py", "--track", "shakespeare-2cpu", "--checkpoint", "out-shakespeare-char/ckpt.pt",
-        "--", "config/train_shakespeare_char.py", "--device=cpu", "--compile=False", "--eval_iters=1",
-        "--eval_interval=2", "--log_interval=1", "--max_iters=4", "--lr_decay_iters=4", *sizes,
+        "--", *NANOGPT_SETTINGS, "--max_iters=4",
     )  # fmt: skip
     claim, measured = record["claim"], record["measured"]
     assert (claim["grammar"], claim["step"], claim["training_lines"]) == ("nanogpt", 4, 5)
@@ -74,19 +110,51 @@ def test_nanogpt_and_its_checkpoint_on_the_whole_split(speedrun: Any, tmp_path: 
 
 
 def test_mingpt_has_no_validation_split_and_is_measured_all_the_same(speedrun: Any, tmp_path: Path, text: str) -> None:
-    theirs = checkout("MINGPT", tmp_path)
-    (theirs / "projects" / "chargpt" / "input.txt").write_text(text[:TRAINED_ON])
+    theirs = mingpt(tmp_path, text)
     import_files([TEXT], None, "tinyshakespeare", speedrun.data)
-    sizes = ["--model.model_type=None", "--model.n_layer=1", "--model.n_head=2", "--model.n_embd=16"]
     record, _ = run(
-        speedrun, theirs / "projects" / "chargpt" / "chargpt.py", "--checkout", theirs, "--track", "shakespeare-2cpu",
-        "--checkpoint", "projects/chargpt/out/chargpt/model.pt", "--", "--trainer.max_iters=12",
-        "--trainer.batch_size=4", "--trainer.num_workers=0", "--data.block_size=32", *sizes,
+        speedrun, theirs / CHARGPT, "--checkout", theirs, "--track", "shakespeare-2cpu",
+        "--checkpoint", "projects/chargpt/out/chargpt/model.pt", "--", *MINGPT_SETTINGS, "--trainer.max_iters=12",
     )  # fmt: skip
     assert (record["claim"]["grammar"], record["claim"]["validations"]) == ("mingpt", 0)
     assert "no_validation" in [finding["id"] for finding in record["findings"]]
     assert (record["measured"]["adapter"], record["measured"]["score"]["count"]) == ("mingpt", VAL_TOKENS)
     assert abs(record["measured"]["score"]["val_loss"] - UNIFORM) < 0.5
+
+
+@pytest.mark.slow
+def test_nanogpt_races_itself_under_two_settings(speedrun: Any, tmp_path: Path, text: str) -> None:
+    theirs = nanogpt(tmp_path, text)
+    bundle, told = race(
+        speedrun, "compare", "--legacy", theirs / "train.py", "--arg=--max_iters=4", "--baseline-arg=--max_iters=8",
+        "--", *NANOGPT_SETTINGS,
+    )  # fmt: skip
+    assert [attempt.slot.arm for attempt in bundle.stated] == ["candidate", "baseline", "baseline", "candidate"]
+    for arm, steps in (("candidate", 4), ("baseline", 8)):
+        for found in bundle.counted(arm):
+            assert isinstance(found, SelfTimedRecord)
+            assert found.claim is not None
+            assert (found.claim.grammar, found.claim.step) == ("nanogpt", steps)
+            assert found.script.arguments[-1] == f"--max_iters={steps}"
+    assert (told["tier"], told["closed"]) == ("reported", True)
+    assert told["evidence"]["candidate"]["n"] == 2
+    out = tmp_path / "review"
+    exported = speedrun.start(sys.executable, "-m", "harness", "export", "upstream", bundle.folder, out)
+    assert exported.communicate(timeout=600) is not None
+    assert exported.returncode == 0
+    assert (out / "this_pr" / "train.py").read_bytes() == (theirs / "train.py").read_bytes()
+
+
+@pytest.mark.slow
+def test_mingpt_states_no_val_loss_and_its_campaign_says_so(speedrun: Any, tmp_path: Path, text: str) -> None:
+    theirs = mingpt(tmp_path, text)
+    bundle, told = race(
+        speedrun, "run", "--legacy", theirs / CHARGPT, "--checkout", theirs, "--", *MINGPT_SETTINGS,
+        "--trainer.max_iters=12",
+    )  # fmt: skip
+    assert [attempt.run.claim.grammar for attempt in bundle.stated if attempt.run.claim] == ["mingpt", "mingpt"]
+    assert {"no_result", "no_validation"} <= {finding.id for finding in bundle.findings}
+    assert (told["tier"], told["evidence"]["candidate"]["valid"]) == ("reported", False)
 
 
 def test_llmc_python_trainer(speedrun: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
