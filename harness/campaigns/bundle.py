@@ -21,6 +21,7 @@ from ..formats.run import Finding, RunRecord, SubmissionRef, same_machine
 from ..formats.track import Track, load_track
 from ..selftimed.record import MAX_LEGACY_BYTES, SelfTimedRecord
 from ..status import Status
+from ..system import scratch
 from ..system.plainfile import read_plain
 from . import comparable, relations
 from .campaign import Arm, CampaignRun, Plan, Slot, fills_slot
@@ -253,6 +254,8 @@ class _Reading:
         known = {entry.run_id for entry, _ in self.ledger.attempts}
         present = {path.name for path in runs.iterdir()} if runs.is_dir() else set()
         for name in sorted(present - known):
+            if scratch.is_scratch(name) and not self.ledger.closed:
+                continue  # a run in the making, or one whose maker was killed: who takes the campaign up removes it
             self._found("run_extra", f"the ledger knows nothing of {name!r}", "only runs of the ledger", f"{name!r}")
 
     def _found(self, id: str, sentence: str, expected: str, found: str) -> None:

@@ -126,7 +126,7 @@ def close_abandoned(parent: Path, *, alone: bool = False) -> None:
     A run whose referee cannot be judged from here (another host) is left alone, unless `alone`: the caller holds what
     that referee would have to hold.
     """
-    scratch.sweep(parent)
+    scratch.sweep(parent, alone=alone)
     for folder in layout.local_run_dirs(parent):
         if not (folder / layout.RESERVE_FILE).exists():
             continue

@@ -30,7 +30,7 @@ from ..sandbox.process_tree import ProcessTree
 from ..sandbox.usage import Meter, Use
 from ..scoring.findings import findings
 from ..status import Status
-from ..system import clock, interrupts, processes, scratch
+from ..system import clock, interrupts, processes
 from ..system.clock import NS
 from ..system.interrupts import Interrupts
 from .checkpoints import ADAPTERS, score_checkpoint
@@ -54,7 +54,6 @@ def execute_self_timed(request: SelfTimedRequest, observer: Observer) -> tuple[S
     levels.check_level(request.require_sandbox)
     processes.adopt_orphans()
     with Interrupts() as interrupts:
-        scratch.sweep(request.runs_root)
         close_abandoned_scripts(request.runs_root)
         folder = RecordFolder(
             request.runs_root, request.run_id or new_run_id(clock.utc_now()), layout.LEGACY_FILE, encode

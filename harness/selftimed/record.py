@@ -39,7 +39,7 @@ from ..formats.run import (
 )
 from ..formats.run_folder import give_back
 from ..status import ExitCode, Status
-from ..system import clock
+from ..system import clock, scratch
 from ..system.clock import NS
 from ..system.plainfile import read_plain
 from .lines import MAX_LATER
@@ -209,6 +209,7 @@ def close_abandoned_scripts(parent: Path, *, alone: bool = False) -> None:
     One that cannot be judged from here (another host) is left alone, unless `alone`: the caller holds what that referee
     would have to hold.
     """
+    scratch.sweep(parent, alone=alone)
     for folder in self_timed_dirs(parent):
         if not (folder / layout.RESERVE_FILE).exists():
             continue

@@ -56,14 +56,22 @@ class Begun:
             self._scratch = None
 
 
-def sweep(parent: Path) -> set[Path]:
-    """Remove the folders below parent whose process is gone; returns those whose process lives."""
-    found = _ours(parent)
-    living = {path for path, owner in found if processes.is_alive(*owner)}
-    for path, _ in found:
+def sweep(parent: Path, *, alone: bool = False) -> set[Path]:
+    """Remove the folders below parent whose process is gone; returns those whose process lives.
+
+    alone: the caller holds what their makers would have to hold, so those of other machines and containers go too.
+    """
+    ours = dict(_ours(parent))
+    living = {path for path, owner in ours.items() if processes.is_alive(*owner)}
+    for path in [path for path in parent.glob("*") if is_scratch(path.name)] if alone else ours:
         if path not in living:
             remove_tree(path)
     return living
+
+
+def is_scratch(name: str) -> bool:
+    """Whether a folder of this name is one in the making, or what is left of one."""
+    return _NAME.match(name) is not None
 
 
 def remove_own(parent: Path) -> None:

@@ -693,11 +693,17 @@ def test_a_campaign_is_taken_up_in_another_container(stand: Stand) -> None:
     def stop(folder: Path, record: RunRecord) -> None:
         write(folder, record.model_copy(update={"status": Status.STARTED, "owner": elsewhere, "score": None}))
         (folder / ".reserve").touch()
+        begun.mkdir()
         raise Killed
 
+    begun = stand.folder / "runs" / ".begun-00000000-7-1-x"  # another run in the making, of a maker there
     with pytest.raises(Killed):
         stand.go(stop)
+    assert "run_extra" not in {finding.id for finding in stand.bundle().findings}
     assert stand.go(resumed=True).stopped_by is None
     statuses = [outcome.status for _, outcome in read_ledger(stand.folder / "ledger.jsonl").attempts if outcome]
     assert statuses[0] == Status.ABANDONED
     assert not list(stand.folder.glob("runs/*/.reserve"))
+    assert not begun.exists()
+    begun.mkdir()
+    assert "run_extra" in {finding.id for finding in stand.bundle().findings}

@@ -1,8 +1,10 @@
 """Campaigns of scripts that time themselves: real processes, every ending recorded, claims held to logs and clock."""
 
+import contextlib
 import hashlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -288,6 +290,35 @@ def test_a_campaign_killed_anywhere_goes_on_and_repeats_nothing_that_counts(race
     counted = [attempt.slot.index for attempt in bundle.stated if attempt.counted]
     assert counted == [0, 1, 2]
     assert len(read_ledger(race.folder / "ledger.jsonl").attempts) == len(bundle.stated) + bundle.lost
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
+def test_killed_at_twenty_moments_campaign_and_copy_verify_as_far_as_they_go(race: Race, speedrun: Any) -> None:
+    race.begin(race.plan(24, {"PACE_S": "0.02"}))
+    moments, other = random.Random(22), race.tmp_path / "other disk"
+    program = [sys.executable, "-m", "harness", "run", "--resume", str(race.folder), "--copy-to", str(other), "--json"]
+    for _ in range(20):
+        process = subprocess.Popen(
+            program, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            env={**os.environ, "SPEEDRUN_LOCKS": str(race.tmp_path)},
+        )  # fmt: skip
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moments.uniform(0, 8))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for folder in (race.folder, other / race.folder.name):
+            if folder.exists():
+                assert {f.id for f in read_bundle(folder).findings if f.severity == "error"} <= {"not_closed"}
+    race.options = replace(race.options, copy_to=other)
+    bundle, copy = race.go(resumed=True), read_bundle(other / race.folder.name)
+    assert [attempt.slot.index for attempt in bundle.stated if attempt.counted] == list(range(24))
+    assert [f for f in bundle.findings if f.severity == "error"] == []
+    assert (copy.closed, copy.findings) == (True, bundle.findings)
+    assert [attempt.run for attempt in copy.stated] == [attempt.run for attempt in bundle.stated]
+    assert not [path for path in other.iterdir() if path.name != race.folder.name]
 
 
 def test_what_runs_is_the_campaigns_copy_and_linked_data_is_held_to_its_digest(race: Race) -> None:

@@ -92,8 +92,10 @@ def test_sweeping_takes_the_folders_of_the_dead_and_no_others(tmp_path: Path) ->
     scratch.sweep(tmp_path)
     assert set(tmp_path.iterdir()) == {mine, elsewhere, foreign, tmp_path / "speedrun-machine.lock"}
     assert mine.stat().st_mode & 0o777 == 0o700
+    scratch.sweep(tmp_path, alone=True)
+    assert set(tmp_path.iterdir()) == {mine, foreign, tmp_path / "speedrun-machine.lock"}
     scratch.remove_own(tmp_path)
-    assert set(tmp_path.iterdir()) == {elsewhere, foreign, tmp_path / "speedrun-machine.lock"}
+    assert set(tmp_path.iterdir()) == {foreign, tmp_path / "speedrun-machine.lock"}
 
 
 def test_the_machine_is_held_by_one(
