@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from pydantic import ValidationError
 
 from harness.__main__ import main
 from harness.campaigns.bundle import Bundle, read_bundle, read_refereed_bundle
-from harness.campaigns.campaign import Plan, Slot, make_plan
+from harness.campaigns.campaign import ARMS, Plan, Slot, make_plan
 from harness.campaigns.executors import Options
 from harness.campaigns.forecast import Group, Wishes, forecast
 from harness.campaigns.ledger import read_ledger
@@ -37,6 +38,11 @@ from harness.selftimed.record import SelfTimedRecord
 from harness.selftimed.surroundings import ERASED, LEAST_SECRET, Eraser, parse_environment
 from harness.selftimed.workcopy import find_checkout
 from harness.system import clock
+from leaderboard.upstream.checkout import Checkout
+from leaderboard.upstream.claim_rows import claim_rows
+from leaderboard.upstream.importing import import_all
+from leaderboard.upstream.pull_requests import import_claims
+from tests.leaderboard.upstream.made_checkouts import SMALL, Commit, a_log, base, make_checkout
 
 ROOT = Path(__file__).resolve().parents[3]
 TRACK = ROOT / "tests" / "tracks" / "tiny" / "track.toml"
@@ -206,6 +212,26 @@ def _is_exported(race: Race, bundle: Bundle) -> None:
             assert hashlib.sha256(path.read_bytes()).hexdigest() in statistics
     with pytest.raises(SystemExit):
         main(["export", "upstream", str(race.folder), str(out)])
+    _is_imported(race.tmp_path / "upstream", out, bundle)
+
+
+def _is_imported(root: Path, exported: Path, bundle: Bundle) -> None:
+    """What `speedrun import` reads of a pull request that adds the exported folder."""
+    place = f"{SMALL}/2026-08-10_Mine"
+    ours = {f"{place}/{path.relative_to(exported)}": path.read_text() for path in exported.rglob("*.*")}
+    master, table = "refs/heads/master", f"| 7 | 1.2 minutes | x | 07/17/26 | [l]({SMALL}/2026-07-17_X/a.txt) | @a |"
+    theirs = base(table, {"train_gpt.py": "old", f"{SMALL}/2026-07-17_X/a.txt": a_log(3.2784, 72_000, script="old")})
+    make_checkout(root, [Commit(master, theirs), Commit("refs/pull/500/head", ours, on=master)])
+    imported = import_all(Checkout(root))
+    board = import_claims(Checkout(root), imported)[0]
+    row = next(row for row in claim_rows(board, load_track(board.track), imported.histories[0]) if row.key == "500")
+    means = [
+        [fmean(numbers) for numbers in zip(*(run.result for run in bundle.counted(arm) if run.result), strict=True)]
+        for arm in ARMS
+    ]
+    assert (row.runs, row.baseline_runs) == (2, 2)
+    assert [row.time_s, row.val_loss] == pytest.approx(means[0])
+    assert row.baseline_time_s == pytest.approx(means[1][0])
 
 
 @pytest.mark.slow
