@@ -83,7 +83,7 @@ elif kind == "prints a secret":
     print("it is", os.environ["HUB_TOKEN"], flush=True)
     say(6, loss, ms)
 else:
-    say(6, loss, ms)
+    say(6, loss, ms * float(os.environ.get("LAST_SHARE", "1")))
 """
 KINDS = {
     "hangs": ("train_timeout", "run_failed"),
@@ -262,8 +262,9 @@ def test_a_second_copy_verifies_at_every_moment_and_can_be_taken_up(race: Race) 
 
 
 @pytest.mark.slow
-def test_an_arm_that_claims_a_tenth_less_than_it_took_is_found(race: Race) -> None:
-    race.begin(race.plan(2, {"SHARE": "0.9", "PACE_S": "0.3"}, {"SHARE": "1", "PACE_S": "0.3"}))
+@pytest.mark.parametrize("lie", [{"SHARE": "0.9"}, {"LAST_SHARE": "0.8"}])  # the last line alone: its clock goes back
+def test_an_arm_that_claims_a_tenth_less_than_it_took_is_found(race: Race, lie: dict[str, str]) -> None:
+    race.begin(race.plan(2, {**lie, "PACE_S": "1"}, {"PACE_S": "1"}))
     found = [f for f in race.go().findings if f.severity == "error"]
     assert [f.id for f in found] == ["claims_less_than_passed"]
     assert "candidate" in found[0].sentence
