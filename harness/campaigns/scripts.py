@@ -16,6 +16,7 @@ from ..formats.submission import Submission, source_digest
 from ..selftimed.grammars import BY_NAME
 from ..selftimed.record import MAX_ARGUMENTS
 from ..selftimed.workcopy import MAX_SOURCE_BYTES, ScriptCheckout, checkout_files
+from ..system.names import is_gits
 from ..system.plainfile import read_plain
 
 KEPT_FILE_BYTES = 2**20  # a larger file is linked to, unless it is Python
@@ -74,6 +75,8 @@ def gather(checkout: ScriptCheckout) -> tuple[Submission, dict[str, LinkedData]]
     total = 0
     for path in checkout_files(checkout.root):
         name = path.relative_to(checkout.root).as_posix()
+        if is_gits(name):
+            continue  # no script needs it, and where the campaign is handed in git would obey it
         if not name.isprintable():
             raise UserError(
                 f"expected printable file names in a checkout, found {name!r}; rename it, or see --checkout"
