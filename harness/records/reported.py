@@ -35,7 +35,7 @@ from .manifest import Manifest, check_manifest
 from .record import Line, Slug, check_date, one_line
 from .signing import Signature, check_signature
 
-BADGE = "campaign"
+BADGE: Literal["campaign"] = "campaign"
 MAX_BYTES = 2**26  # of everything in it: logs are evidence, and go along whole
 MAX_STATEMENT_BYTES = 2**18
 TOLERANCE = 1e-9  # relative: the last digits of a mean may differ between machines
