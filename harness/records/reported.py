@@ -117,19 +117,29 @@ def read_all_reported(track_dir: Path) -> list[ReportedCampaign]:
     return found
 
 
+def shown_name(folder: Path) -> str:
+    """Its name as text: a disk may hold bytes that no text can."""
+    return _clean(folder.name)
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def read_reported(folder: Path) -> ReportedCampaign:
     """One of them, alone."""
     try:
         return _read(folder)
     except (UserError, ValueError, TypeError, LookupError, ArithmeticError, OSError, RecursionError) as error:
-        sentence = f"{folder.name} cannot be read"
+        sentence = f"{shown_name(folder)} cannot be read"
         found = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"[:300]
-        finding = Finding.error("unreadable", sentence, "a reported campaign", found)
+        finding = Finding.error("unreadable", sentence, "a reported campaign", _clean(found))
         return ReportedCampaign(folder=folder, findings=(finding,))
 
 
 def _read(folder: Path) -> ReportedCampaign:
-    total = sum(path.lstat().st_size for path in folder.rglob("*"))
+    entries = list(folder.rglob("*"))
+    total = sum(path.lstat().st_size for path in entries)
     if total > MAX_BYTES:
         return ReportedCampaign(folder=folder, findings=tuple(size_findings(total)))
     track_dir = folder.parent.parent
@@ -138,8 +148,8 @@ def _read(folder: Path) -> ReportedCampaign:
     signature, signer = check_signature(folder, signers), manifest.signer if manifest else None
     findings = [*problems, *signature_findings(signature, signer, signers.exists())]
     read = ReportedCampaign(folder=folder, signature=signature, signer=signer, findings=tuple(findings))
-    if any(finding.id == "not_plain" for finding in findings):
-        return read  # nothing is read through somebody's links
+    if any(path.is_symlink() for path in entries):
+        return read if manifest else replace(read, findings=(*findings, _LINKED))  # nothing is read through links
     bundle, track = read_bundle(folder), bundle_track(folder)
     evidence = derive(bundle, track)
     findings += [*campaign_findings(bundle, track, track_dir), *_check_files(manifest, bundle.plan, folder)]
@@ -166,6 +176,9 @@ def read_statement(folder: Path) -> ReportedStatement:
     if statement_bytes(statement) != content:
         raise RecordError(f"expected {layout.REPORTED_FILE} in its one form, found other bytes")
     return statement
+
+
+_LINKED = Finding.error("not_plain", "there are links in it", "plain files", "a link")
 
 
 def statement_bytes(statement: ReportedStatement) -> bytes:
@@ -200,7 +213,9 @@ def campaign_findings(bundle: Bundle, track: Track, track_dir: Path) -> Iterator
         sentence = "its runs were refereed: such a campaign is handed in as a record"
         yield Finding.error("not_self_timed", sentence, "runs of scripts that time themselves", "refereed runs")
     if plan.track.name != track_dir.name:
-        yield Finding.error("own_track", "the campaign is one of another track", track_dir.name, plan.track.name)
+        yield Finding.error(
+            "own_track", "the campaign is one of another track", shown_name(track_dir), plan.track.name
+        )
     yield from bundle.findings
     yield from contest_findings(bundle, track)
     yield from known_rules(track, track_dir)[1]
@@ -212,7 +227,7 @@ def campaign_findings(bundle: Bundle, track: Track, track_dir: Path) -> Iterator
 
 def told_before(bundle: Bundle, others: Sequence[ReportedCampaign]) -> Iterator[Finding]:
     """Runs of a campaign that another one on the same board holds already."""
-    known = [(other.folder.name, [a.run for a in other.bundle.tried]) for other in others if other.bundle is not None]
+    known = [(shown_name(other.folder), [a.run for a in other.bundle.tried]) for other in others if other.bundle is not None]
     yield from copied([attempt.run for attempt in bundle.tried], known)
 
 
@@ -246,7 +261,7 @@ def _check_statement(
     plan = bundle.plan
     if not folder.name == statement.campaign == plan.campaign_id:
         sentence = "folder and statement are not named as the campaign"
-        yield Finding.error("renamed", sentence, plan.campaign_id, f"{folder.name}, {statement.campaign}")
+        yield Finding.error("renamed", sentence, plan.campaign_id, f"{shown_name(folder)}, {statement.campaign}")
     if statement.track != plan.track.name:
         yield Finding.error("own_track", "the statement names another track", plan.track.name, statement.track)
     yield from check_date(statement.date)
