@@ -1,6 +1,7 @@
 """speedrun submit: a bundle becomes a record of this checkout, or a reported row of its board."""
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -22,8 +23,8 @@ from ..records.verdict import evidence_json
 from ..status import ExitCode
 from ..system import clock
 from .pull_request import pull_request_steps
+from .reporting import submit_reported, words_of
 from .reports import diff_stat, findings_json, show_diff, show_evidence, show_findings
-from .submit_reported import submit_reported, words_of
 
 CLAIMS = ("speed", "systems")
 
@@ -61,12 +62,7 @@ def submit(
     if claim not in CLAIMS:
         raise UserError(f"expected --claim {' or '.join(CLAIMS)}, found {claim!r}")
     if is_self_timed(bundle):
-        of_records = {"--name": name, "--claim": claim != "speed", "--parent": parent, "--waive": waive}
-        if asked := [option for option, given in of_records.items() if given]:
-            raise UserError(
-                f"expected no {asked[0]} with a campaign of scripts that time themselves, found one; only records "
-                "have it"
-            )
+        _only_of_records({"--name": name, "--claim": claim != "speed", "--parent": parent, "--waive": waive})
         words = words_of(title, author, _date(day), technique or (), note)
         submit_reported(bundle, words, key, dry_run=dry_run, as_json=as_json)
     if note is not None:
@@ -93,6 +89,15 @@ def submit(
     else:
         _show_end(Console(), drafted, written)
     raise typer.Exit(int(ExitCode.MISSED if drafted.errors else ExitCode.OK))
+
+
+def _only_of_records(given: Mapping[str, object]) -> None:
+    """Raises UserError for the first option that was given: a reported campaign has no such thing."""
+    for option, value in given.items():
+        if value:
+            raise UserError(
+                f"expected no {option} with a campaign of scripts that time themselves, found one; only records have it"
+            )
 
 
 def _date(text: str | None) -> date:
