@@ -132,7 +132,7 @@ def _cells(row: Standing, width: int) -> list[Text]:
     return [
         Text("" if row.place is None else str(row.place)),
         Text(printable(label)),
-        Text(row.shown_tier),
+        Text(_tier_cell(row, width)),
         Text(time_cell(row)),
         Text(saved_cell(row)),
         Text(_loss_cell(row, width)),
@@ -150,6 +150,11 @@ def saved_cell(row: Standing) -> str:
     if row.saving is None:
         return ""
     return numbers.signed_percent(row.saving) + (" by ratio" if row.placed_by == "ratio" else "")
+
+
+def _tier_cell(row: Standing, width: int) -> str:
+    """reported, campaign: the badge underneath where the width is needed for titles."""
+    return row.shown_tier if width >= ROOMY_WIDTH else row.shown_tier.replace(f", {row.badge}", f"\n{row.badge}")
 
 
 def _loss_cell(row: Standing, width: int) -> str:
