@@ -3,7 +3,7 @@
 A single run is a `legacy.json`, in records/<track>/reported/ or among the local runs. It holds no place, whatever it
 says: its time is its own, or, where it claims none, the wall clock of the whole script. Without a measured loss it has
 neither time nor loss, and stands only among the local runs. A campaign is a folder beside it. It holds no place either;
-its row is derived from its logs each time, and shown only where all of it holds.
+its row is derived from its logs, and shown only where all of it holds.
 """
 
 from dataclasses import replace
@@ -17,9 +17,14 @@ from harness.selftimed.record import SelfTimedRecord, read_self_timed
 from harness.status import Status
 from harness.system.clock import NS
 
+from .reported_index import remembered_rows
 
-def reported_standings(track: Track) -> tuple[list[Standing], list[str]]:
-    """The rows of a track's reported results, oldest first, and a sentence for each file that is none."""
+
+def reported_standings(track: Track, *, fresh: bool = False) -> tuple[list[Standing], list[str]]:
+    """The rows of a track's reported results, oldest first, and a sentence for each file that is none.
+
+    fresh: read every log of every campaign again, whatever an index says.
+    """
     rows, broken = [], []
     for path in layout.reported_files(track.name):
         try:
@@ -29,6 +34,14 @@ def reported_standings(track: Track) -> tuple[list[Standing], list[str]]:
             rows.append(_row(path.stem, record))
         except RecordError as error:
             broken.append(str(error))
+    if layout.reported_dirs_of(layout.records_root() / track.name):
+        held, failed = remembered_rows(track.name, lambda: _campaigns(track), fresh=fresh)
+        rows, broken = [*rows, *held], [*broken, *failed]
+    return rows, broken
+
+
+def _campaigns(track: Track) -> tuple[list[Standing], list[str]]:
+    rows, broken = [], []
     for campaign in read_all_reported(layout.records_root() / track.name):
         row = campaign_standing(campaign, track.major)
         if row is None:

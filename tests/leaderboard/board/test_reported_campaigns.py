@@ -16,8 +16,10 @@ from click.testing import Result
 from harness.errors import UserError
 from harness.formats import layout
 from harness.formats.track import load_track
-from harness.records.reported import ReportedWords
+from harness.records.reported import ReportedCampaign, ReportedWords
 from harness.records.reporting import draft_reported, write_reported
+from leaderboard.board import index
+from leaderboard.board import reported as board_reported
 from leaderboard.board.board import read_board
 from leaderboard.board.record_names import ReportedFolder, find_record
 from leaderboard.cli.leaderboard import leaderboard
@@ -78,6 +80,42 @@ def test_a_row_of_it_changes_no_place(reported: Path, two_records: list[Path]) -
     board = read_board(load_track("tiny"))
     assert [(row.place, row.name) for row in board.held] == [(1, two_records[0].name), (2, two_records[1].name)]
     assert [row.name for row in board.rows if row.place is None] == [reported.name]
+
+
+def test_what_is_remembered_is_forgotten_with_any_change(reported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    track, reads = load_track("tiny"), []
+    real = board_reported.read_all_reported
+    monkeypatch.setattr(index, "RACY_NS", 0)
+
+    def counted(folder: Path) -> list[ReportedCampaign]:
+        reads.append(1)
+        return real(folder)
+
+    monkeypatch.setattr(board_reported, "read_all_reported", counted)
+
+    def rows(**how: bool) -> tuple[int, int, int]:
+        board = read_board(track, **how)
+        return len(board.rows), len(board.broken), len(reads)
+
+    first = read_board(track)
+    assert rows() == (1, 0, 1)
+    assert read_board(track).rows == first.rows
+    assert rows(fresh=True) == (1, 0, 2)
+    log = sorted(reported.glob("runs/*/log.txt"))[0]
+    content, status = log.read_bytes(), log.stat()
+    log.write_bytes(content.replace(b"val_loss:5.0", b"val_loss:4.0"))
+    os.utime(log, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert rows() == rows() == (0, 1, 3)
+    log.write_bytes(content)
+    assert rows() == (1, 0, 4)
+    (reported.parent.parent / layout.SIGNERS_FILE).write_text("")
+    assert rows() == (0, 1, 5)  # this track wants signatures now
+    (place,) = layout.index_file("tiny/reported").parent.glob("index-*.json")
+    place.write_bytes(place.read_bytes().replace(b"tiny", b"none"))
+    assert rows() == (0, 1, 6)
+    monkeypatch.setattr(index, "RACY_NS", 10**15)
+    place.unlink()
+    assert [rows()[2], rows()[2]] == [7, 8]
 
 
 def test_show_reads_it_again_and_other_commands_say_what_it_is(
