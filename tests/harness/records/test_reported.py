@@ -9,8 +9,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from harness.__main__ import main
+from harness.cli.json_types import AnySubmitted
 from harness.cli.verify import summary
 from harness.errors import UserError
 from harness.formats import layout
@@ -27,6 +29,7 @@ from harness.status import Status
 from harness.campaigns.campaign import Slot
 from leaderboard.board.board import read_board
 
+SUBMITTED: TypeAdapter[Any] = TypeAdapter(AnySubmitted)
 WORDS = ReportedWords(title="Fewer steps", authors=("Ada",), date=date(2026, 1, 3), note="of two")
 
 
@@ -208,6 +211,8 @@ def test_a_campaign_told_twice_is_found_however_it_is_named(
 
     other = bundles.make_stated_bundle(tmp_path / "other", candidate_times=(4.0,), change=told_again)
     assert "copied_run" in {finding.id for finding in draft_reported(other, WORDS).errors}
+    reported.with_name("y").symlink_to(campaign)
+    assert errors(reported.parent.parent) == {"reported"}
     shutil.copytree(reported, reported.with_name("z"))
     assert {"renamed", "copied_run"} <= errors(reported.parent.parent)
 
@@ -282,6 +287,7 @@ def test_the_command_says_what_it_does(
     assert not (contest / layout.REPORTED_DIR).exists()
     code, text = submit("--json")
     found = json.loads(text)
+    SUBMITTED.validate_json(text, strict=False)
     assert (code, found["written"], found["badge"], found["findings"]) == (0, True, "campaign", [])
     assert Path(found["folder"]).is_dir()
     code, text = submit()
