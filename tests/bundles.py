@@ -17,6 +17,7 @@ from harness.campaigns.bundle import file_digests
 from harness.campaigns.campaign import Arm, Plan, Slot, fills_slot, make_plan
 from harness.campaigns.languages import language_secret, pair_of
 from harness.campaigns.ledger import create_ledger, open_ledger
+from harness.campaigns.scripts import ArmScript, SelfTimedPlan, gather
 from harness.formats import layout
 from harness.formats.answers import Answers, AskedAgain, EvaluatorAnswers, LaterAnswers
 from harness.formats.environment import Environment, Gpu
@@ -40,6 +41,10 @@ from harness.formats.submission import Submission, read_submission
 from harness.formats.track import Track, load_track
 from harness.referee import spoken
 from harness.scoring import charges, preparation
+from harness.selftimed.grammars import BY_NAME
+from harness.selftimed.observed_log import LineStamper, read_observed_log
+from harness.selftimed.record import Observed, SelfTimedRecord, SelfTimedScript, encode
+from harness.selftimed.workcopy import find_checkout
 from harness.status import Status
 from harness.system import clock
 
@@ -151,6 +156,97 @@ def make_bundle(
         if closed:
             writer.close(attempts, SECRET.hex() if speaks else None)
     return folder
+
+
+def make_stated_bundle(
+    folder: Path,
+    track: Path = TINY,
+    candidate_times: Sequence[float] = (4.0, 4.1),
+    candidate_losses: Sequence[float] = (5.01, 5.02),
+    baseline_times: Sequence[float] = (),
+    *,
+    created_at: datetime = START,
+    closed: bool = True,
+    change: Callable[[SelfTimedRecord, Slot], SelfTimedRecord] = lambda run, _: run,
+) -> Path:
+    """Write a campaign of scripts that time themselves to `folder` (made here) and return it.
+
+    Each log and record is what our own stamper makes of the lines; the baseline has the candidate's losses.
+    """
+    the_track, files = load_track(str(track)), {"train.py": "print('train')\n", "model/block.py": "LAYERS = 2\n"}
+    folder.mkdir(parents=True)
+    (folder / layout.TRACK_FILE).write_bytes(track.read_bytes())
+    arms = ("candidate", "baseline") if baseline_times else ("candidate",)
+    sources = [_stated_source(folder / arm, files) for arm in arms]
+    plan = make_plan(
+        track=the_track, candidate=sources[0], baseline=sources[1] if baseline_times else None,
+        scripts=tuple(
+            ArmScript(checkout="theirs", checkout_sha256="1" * 64, launcher="python", environment={"ARM": arm})
+            for arm in arms
+        ),
+        self_timed=SelfTimedPlan(seed_variable="SEED", budget_s=60.0, grammars=tuple(BY_NAME)),
+        runs=len(candidate_times), world_size=1, device="cpu", sandbox="namespaces", created_at=created_at,
+    )  # fmt: skip
+    times = {"candidate": candidate_times, "baseline": baseline_times}
+    now = created_at
+    with mock.patch.object(clock, "utc_now", side_effect=lambda: now):
+        create_ledger(folder, plan)
+        with open_ledger(folder) as (_, writer):
+            for slot in plan.slots:
+                number = slot.index if slot.pair is None else slot.pair
+                now = created_at + timedelta(seconds=60 * (slot.index + 1))
+                run, log = _stated_run(plan, slot, times[slot.arm][number], candidate_losses[number], now)
+                run = change(run, slot)
+                place = folder / layout.RECORD_RUNS_DIR / run.run_id
+                place.mkdir(parents=True)
+                (place / layout.LEGACY_FILE).write_bytes(encode(run))
+                (place / layout.LOG_FILE).write_bytes(log)
+                writer.attempt(slot.index, run.run_id)
+                now += timedelta(seconds=30)
+                writer.outcome(slot.index, run.run_id, run.status, file_digests(place, plan))
+            if closed:
+                writer.close(len(plan.slots))
+    return folder
+
+
+def _stated_source(place: Path, files: Mapping[str, str]) -> Submission:
+    for name, content in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(content)
+    return gather(find_checkout(place / "train.py", place))[0]
+
+
+def _stated_run(
+    plan: Plan, slot: Slot, time_s: float, loss: float, started_at: datetime
+) -> tuple[SelfTimedRecord, bytes]:
+    """A script that prints eight training lines and one validation, each as late as it says and a little more."""
+    arm, start_ns = plan.arm(slot.arm), 10**12 * (slot.index + 1)
+    assert arm is not None and arm.script is not None
+    stamper, log = LineStamper(tuple(BY_NAME.values())), b""
+    for step in range(1, 9):
+        ms = 1000 * time_s * step / 8
+        lines = [f"step:{step}/8 train_loss:{9 - step / 10:.4f} train_time:{ms:.0f}ms step_avg:{ms / step:.2f}ms"]
+        if step == 8:
+            lines.append(f"step:8/8 val_loss:{loss:.4f} train_time:{ms:.0f}ms step_avg:{ms / step:.2f}ms")
+        for late, line in enumerate(lines):
+            text = line.encode() + b"\n"
+            log += text
+            stamper.feed(text, start_ns + 10**9 + round(ms * 1e6) + 10**8 * late + slot.index)
+    end_ns = start_ns + 2 * 10**9 + round(time_s * 1e9)
+    heard = read_observed_log(stamper, start_ns, end_ns)
+    run = SelfTimedRecord(
+        run_id=f"{started_at:%Y-%m-%dT%H-%M-%SZ}-{slot.index:06x}", status=Status.COMPLETE, sentence="it ended",
+        track=plan.track, campaign=CampaignRef(id=plan.campaign_id, slot=slot.index, arm=slot.arm), seed=slot.seed,
+        script=SelfTimedScript(
+            entry="train.py", sha256=arm.submission.files["train.py"], checkout="theirs", checkout_sha256="1" * 64,
+            launcher="python", world_size=1, environment={**arm.script.environment, "SEED": str(slot.seed)},
+        ),
+        device="cpu", sandbox="namespaces", started_at=started_at, finished_at=started_at + timedelta(seconds=20),
+        owner=Owner(pid=1, start_ticks=1, boot_id="x"), environment=ENVIRONMENT, claim=heard.claim,
+        observed=Observed(wall_ns=end_ns - start_ns, peak_memory_bytes=1, cpu_ns=1, busy_cores=1.0),
+        points=heard.points, findings=heard.findings,
+    )  # fmt: skip
+    return run, log
 
 
 def _write_source(place: Path, files: Mapping[str, str | bytes]) -> Submission:

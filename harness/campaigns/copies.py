@@ -1,23 +1,26 @@
 """Copies: what two campaigns may not have in common, since each run happened once, on a machine it had alone.
 
 Seeds, secrets and the machine's own clock differ from campaign to campaign; so weights, losses of all windows, shadow
-text and stamps do. A run that shares one of them with a run of another campaign is that run told twice.
+text, stamps and the nanoseconds in which lines arrive do. A run that shares one of them with a run of another campaign
+is that run told twice.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from ..formats.run import Finding, RunRecord
+from ..selftimed.record import SelfTimedRecord
+from .campaign import CampaignRun
 from .campaign_relations import times_of
 
 
-def copied(runs: Sequence[RunRecord], others: Iterable[tuple[str, Sequence[RunRecord]]]) -> Iterator[Finding]:
+def copied(runs: Sequence[CampaignRun], others: Iterable[tuple[str, Sequence[CampaignRun]]]) -> Iterator[Finding]:
     """What these runs share with those of other campaigns. others: what to call a campaign, and its runs."""
     known: dict[tuple[str, Hashable], tuple[str, str]] = {}
     busy: dict[str, list[tuple[int, int, str, str]]] = {}
     for name, theirs in others:
         for run in theirs:
             known |= dict.fromkeys(_marks(run), (name, run.run_id))
-            if (span := times_of(run)) is not None:
+            if (span := _span(run)) is not None:
                 busy.setdefault(run.owner.boot_id, []).append((*span, name, run.run_id))
     for run in runs:
         shared = [(mark, known[mark]) for mark in _marks(run) if mark in known]
@@ -31,8 +34,8 @@ def copied(runs: Sequence[RunRecord], others: Iterable[tuple[str, Sequence[RunRe
         yield from _overlapping(run, busy)
 
 
-def _overlapping(run: RunRecord, busy: dict[str, list[tuple[int, int, str, str]]]) -> Iterator[Finding]:
-    span = times_of(run)
+def _overlapping(run: CampaignRun, busy: dict[str, list[tuple[int, int, str, str]]]) -> Iterator[Finding]:
+    span = _span(run)
     if span is None:
         return
     for start_ns, end_ns, name, other in busy.get(run.owner.boot_id, []):
@@ -43,9 +46,17 @@ def _overlapping(run: RunRecord, busy: dict[str, list[tuple[int, int, str, str]]
             )
 
 
-def _marks(run: RunRecord) -> list[tuple[str, Hashable]]:
+def _span(run: CampaignRun) -> tuple[int, int] | None:
+    """When it held its machine. A self-timed run has no stamps on the machine's own clock."""
+    return times_of(run) if isinstance(run, RunRecord) else None
+
+
+def _marks(run: CampaignRun) -> list[tuple[str, Hashable]]:
     """What only this run can have."""
     marks: list[tuple[str, Hashable]] = [("name", run.run_id)]
+    if isinstance(run, SelfTimedRecord):
+        arrivals = tuple((point.step, point.arrived_ns) for point in run.points if point.arrived_ns is not None)
+        return [*marks, ("arrivals of its lines", arrivals)] if len(arrivals) > 1 else marks
     if run.weights is not None:
         marks.append(("weights", run.weights.sha256))
     if run.score is not None:

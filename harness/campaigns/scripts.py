@@ -80,7 +80,7 @@ def gather(checkout: ScriptCheckout) -> tuple[Submission, dict[str, LinkedData]]
     for path in checkout_files(checkout.root):
         name = path.relative_to(checkout.root).as_posix()
         if is_gits(name):
-            continue
+            continue  # no script needs it, and where the campaign is handed in git would obey it
         if not name.isprintable():
             raise UserError(
                 f"expected printable file names in a checkout, found {name!r}; rename it, or see --checkout"

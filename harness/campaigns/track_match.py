@@ -37,6 +37,20 @@ def same_rules(a: Track, b: Track) -> bool:
     return a.model_dump(exclude=_PROSE) == b.model_dump(exclude=_PROSE)
 
 
+def known_rules(track: Track, track_dir: Path) -> tuple[bool, list[Finding]]:
+    """Whether the rules something was run under still hold in a track's folder, and that they were ever its rules."""
+    known = [track_dir / layout.TRACK_FILE, *sorted((track_dir / layout.PAST_RULES_DIR).glob("*.toml"))]
+    try:
+        tracks = [load_track(str(path)) for path in known]
+    except TrackError as error:
+        return False, [Finding.error("track", str(error), "the track it belongs to", "none that can be read")]
+    if any(same_rules(track, other) for other in tracks):
+        return same_rules(track, tracks[0]), []
+    expected = f"{layout.TRACK_FILE} as in the track's folder, or a file of {layout.PAST_RULES_DIR}/"
+    found = f"other rules that call themselves {track.name} {track.rules_version}"
+    return True, [Finding.error("track_changed", "it was made under rules that this track never had", expected, found)]
+
+
 def core(track: Track) -> str:
     """What makes two results results of one contest, whatever its budgets and rules have become."""
     return track.model_dump_json(include={"name", "metric", "target_val_loss", "data", "significance"})

@@ -246,7 +246,7 @@ def _show(summary: CampaignSummary, reproduced: str | None, console: Console) ->
         )
         console.print(refused, style="dim", soft_wrap=True)
     elif summary.tier == "reported":
-        told = f"read again from its logs: speedrun verify {escape(summary.folder)}"
+        told = f"hand it in, without a place: speedrun submit {escape(summary.folder)} --title ... --author ..."
         console.print(told, style="dim", soft_wrap=True, highlight=False)
     elif summary.exit_code == 0 and summary.purpose != "reproduce":
         command = f"speedrun submit {summary.folder} --title ... --author ..."

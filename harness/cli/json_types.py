@@ -12,6 +12,7 @@ from ..campaigns.campaign import Arm, PlannedTest, Purpose
 from ..campaigns.evidence import Evidence
 from ..formats.run import Finding, RunRecord, Section
 from ..formats.track import Budget, Track
+from ..records.reported import ReportedNumbers
 from ..records.verdict import WaivedFinding
 from ..referee.doctor import Check
 from ..selftimed.record import SelfTimedRecord
@@ -125,7 +126,7 @@ class TrackRules(Section):
 class ReportOutput(Section):
     """One folder that was verified."""
 
-    kind: Literal["record", "challenge", "bundle", "track", "tree"]
+    kind: Literal["record", "challenge", "bundle", "track", "tree", "reported"]
     path: str
     holds: bool
     findings: list[Finding]
@@ -171,6 +172,26 @@ class Submitted(Section):
     evidence: Evidence
     diff: list[FileDifference]
     next: list[str]
+
+
+class SubmittedCampaign(Section):
+    """speedrun submit, of a campaign of scripts that time themselves"""
+
+    track: str
+    name: str
+    folder: str
+    written: bool
+    signature: str | None
+    tier: Literal["reported"]
+    badge: Literal["campaign"]
+    rules_version: str
+    numbers: ReportedNumbers | None  # of its row; None: no run that counts states a time and a loss
+    findings: list[Finding]
+    evidence: Evidence
+    next: list[str]
+
+
+AnySubmitted = Submitted | SubmittedCampaign  # speedrun submit
 
 
 class Challenged(Section):

@@ -1,8 +1,7 @@
-"""speedrun submit: a bundle becomes a record of this checkout."""
+"""speedrun submit: a bundle becomes a record of this checkout, or a reported row of its board."""
 
 import json
-import shlex
-import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -17,11 +16,14 @@ from data.printing import printable
 from ..errors import UserError
 from ..formats import layout, numbers
 from ..records.record import Waiver
+from ..records.reporting import is_self_timed
 from ..records.standings import Standing, standings
 from ..records.submitting import Claims, RecordDraft, difference_to_parent, draft, write
 from ..records.verdict import evidence_json
 from ..status import ExitCode
 from ..system import clock
+from .pull_request import pull_request_steps
+from .reporting import submit_reported, words_of
 from .reports import diff_stat, findings_json, show_diff, show_evidence, show_findings
 
 CLAIMS = ("speed", "systems")
@@ -42,6 +44,7 @@ def submit(
     waive: Annotated[
         list[str] | None, typer.Option(metavar="ID=REASON", help="A finding that should not count.")
     ] = None,
+    note: Annotated[str | None, typer.Option(help="One line more, of a campaign of self-timed scripts.")] = None,
     key: Annotated[Path | None, typer.Option(help="SSH key that signs the record, as ~/.ssh/id_ed25519.")] = None,
     day: Annotated[str | None, typer.Option("--date", help="YYYY-MM-DD; today (UTC) by default.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge and show everything, write nothing.")] = False,
@@ -52,9 +55,18 @@ def submit(
     Shows the evidence, every finding, the difference to the parent's source and the place the record would take. While
     an error-level finding stands that is not waived, nothing is written and the exit code is 1. README.md comes with
     the numbers; what changed and why it works is for its authors to say.
+
+    A campaign of scripts that time themselves becomes records/<track>/reported/<campaign>/ instead: a row of tier
+    `reported` with the badge `campaign`, which holds no place and challenges none.
     """
     if claim not in CLAIMS:
         raise UserError(f"expected --claim {' or '.join(CLAIMS)}, found {claim!r}")
+    if is_self_timed(bundle):
+        _only_of_records({"--name": name, "--claim": claim != "speed", "--parent": parent, "--waive": waive})
+        words = words_of(title, author, _date(day), technique or (), note)
+        submit_reported(bundle, words, key, dry_run=dry_run, as_json=as_json)
+    if note is not None:
+        raise UserError("expected no --note with a campaign of refereed runs, found one; README.md is for words")
     claims = Claims(
         title=title,
         authors=tuple(author),
@@ -77,6 +89,15 @@ def submit(
     else:
         _show_end(Console(), drafted, written)
     raise typer.Exit(int(ExitCode.MISSED if drafted.errors else ExitCode.OK))
+
+
+def _only_of_records(given: Mapping[str, object]) -> None:
+    """Raises UserError for the first option that was given: a reported campaign has no such thing."""
+    for option, value in given.items():
+        if value:
+            raise UserError(
+                f"expected no {option} with a campaign of scripts that time themselves, found one; only records have it"
+            )
 
 
 def _date(text: str | None) -> date:
@@ -131,37 +152,11 @@ def _show_end(console: Console, drafted: RecordDraft, written: bool) -> None:
 
 def next_steps(drafted: RecordDraft) -> list[str]:
     """How the pull request is opened."""
-    statement = drafted.record.statement
-    branch = f"record/{statement.track}/{statement.name}"
-    quoted = shlex.quote(f"Record: {statement.title} ({statement.track})")
-    folder = shlex.quote(os_path(drafted.folder))
-    return [
-        f"write what changed and why it works into {drafted.folder / layout.README_FILE}, then open a pull request:",
-        f"  git switch -c {branch}",
-        f"  git add {folder}",
-        f"  git commit -m {quoted}",
-        "  git push -u origin HEAD",
-        f"  then open {_compare_link(branch)}; CI runs `speedrun verify` and comments its summary",
-    ]
-
-
-def os_path(folder: Path) -> str:
-    """Relative to the checkout where it is inside."""
-    return str(folder.relative_to(layout.ROOT)) if folder.is_relative_to(layout.ROOT) else str(folder)
-
-
-def _compare_link(branch: str) -> str:
-    """The page of the origin that opens a pull request, or words where the origin is not on the web."""
-    with suppress(OSError, subprocess.SubprocessError):
-        git = ["git", "-C", str(layout.ROOT), "remote", "get-url", "origin"]
-        url = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-        host, _, path = url.removeprefix("https://").removeprefix("ssh://").removeprefix("git@").partition("/")
-        if ":" in host:  # git@host:owner/name
-            host, _, owner = host.partition(":")
-            path = f"{owner}/{path}"
-        if host and path and "@" not in host and printable(url) == url:
-            return f"https://{host}/{path.removesuffix('.git')}/compare/{branch}?expand=1"
-    return "a pull request from that branch"
+    said = drafted.record.statement
+    branch, subject = f"record/{said.track}/{said.name}", f"Record: {said.title} ({said.track})"
+    readme = drafted.folder / layout.README_FILE
+    words = f"write what changed and why it works into {readme}, then open a pull request:"
+    return [words, *pull_request_steps(drafted.folder, branch, subject)]
 
 
 def _to_json(

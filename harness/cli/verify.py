@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 import typer
@@ -13,6 +14,7 @@ from data.printing import printable
 from ..formats import layout
 from ..records.readme import as_text, numbers_table
 from ..records.record import Record
+from ..records.reported import BADGE
 from ..records.verdict import evidence_json
 from ..records.verification import VerificationReport
 from ..status import ExitCode
@@ -76,6 +78,8 @@ def _section(report: VerificationReport) -> list[str]:
     lines = [f"### {'✅' if report.holds else '❌'} {report.kind} {as_text(_name(report))}", ""]
     if report.record is not None:
         lines += [*_said(report.record), ""]
+    if report.reported is not None and (words := report.reported.statement) is not None:
+        lines += [f"{_by(words.title, words.authors, words.date)}, tier reported, badge {BADGE}", ""]
     if report.evidence is not None:
         lines += [*numbers_table(report.evidence), ""]
         lines += [f"- {sentence}" for sentence in against_parent(report)]
@@ -93,10 +97,13 @@ def _section(report: VerificationReport) -> list[str]:
 
 def _said(record: Record) -> list[str]:
     statement = record.statement
-    authors = ", ".join(map(as_text, statement.authors))
-    line = f"{as_text(statement.title)} by {authors}, {statement.date}, tier {record.tier}"
+    line = f"{_by(statement.title, statement.authors, statement.date)}, tier {record.tier}"
     techniques = ", ".join(statement.techniques)
     return [line + (f", techniques {techniques}" if techniques else "")]
+
+
+def _by(title: str, authors: Iterable[str], day: date) -> str:
+    return f"{as_text(title)} by {', '.join(map(as_text, authors))}, {day}"
 
 
 def against_parent(report: VerificationReport) -> list[str]:
@@ -114,7 +121,7 @@ def against_parent(report: VerificationReport) -> list[str]:
 
 
 def _name(report: VerificationReport) -> str:
-    parents = {"record": 2, "challenge": 4, "bundle": 1, "track": 1, "tree": 1}[report.kind]
+    parents = {"record": 2, "challenge": 4, "bundle": 1, "track": 1, "tree": 1, "reported": 3}[report.kind]
     return "/".join(report.path.parts[-parents:])
 
 
@@ -129,7 +136,7 @@ def _to_json(report: VerificationReport) -> dict[str, Any]:
         "signature": None if signature is None else signature.status,
         "signer": None if signature is None else signature.key,
         "principal": None if signature is None else signature.principal,
-        "tier": None if report.record is None else report.record.tier,
+        "tier": "reported" if report.reported is not None else None if report.record is None else report.record.tier,
         "predecessor": None if report.predecessor is None else report.predecessor.name,
         "evidence": None if report.evidence is None else evidence_json(report.evidence),
         "digest": report.digest,

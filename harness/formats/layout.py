@@ -6,6 +6,8 @@ records/<track>/rules/<version>.toml            the same as it was under earlier
 records/<track>/locks/torch-<version>.txt       the wheels, by hash, that records of this torch are reproduced in
 records/<track>/history.json                    records imported from elsewhere
 records/<track>/claims.json                     what others claim and no table has accepted; never a record
+records/<track>/reported/<campaign>/            a campaign of self-timed scripts, on the board without a place: the
+                                                campaign as below, reported.json (who, what, its numbers), manifest.json
 records/<track>/allowed_signers                 whose signatures count, in OpenSSH's format
 records/<track>/<date>_<Name>/                  a record
     record.json       what people say: who, what, parents
@@ -50,7 +52,8 @@ RECORD_FILE = "record.json"
 RUN_FILE = "run.json"
 LEGACY_FILE = "legacy.json"  # a run of a script that timed itself; never read as a run
 CHECKPOINT_FILE = "checkpoint.pt"
-REPORTED_DIR = "reported"  # of a track: legacy.json of results that stand on its board
+REPORTED_DIR = "reported"  # of a track: legacy.json of results that stand on its board, and whole campaigns
+REPORTED_FILE = "reported.json"
 LOG_FILE = "log.txt"
 PROGRESS_FILE = "progress.jsonl"
 SOURCE_DIR = "source"
@@ -139,7 +142,16 @@ def claims_file(track: str) -> Path:
 
 def reported_files(track: str) -> list[Path]:
     """The results of self-timed scripts that stand on a track's board, oldest first."""
-    return sorted((records_root() / Path(track).name / REPORTED_DIR).glob("*.json"))
+    found = (records_root() / Path(track).name / REPORTED_DIR).glob("*.json")
+    return sorted(path for path in found if not path.is_dir())
+
+
+def reported_dirs_of(track_dir: Path) -> list[Path]:
+    """The campaigns of self-timed scripts inside a track's folder, oldest first; no link is followed."""
+    folder = track_dir / REPORTED_DIR
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
 
 
 def track_files() -> list[Path]:

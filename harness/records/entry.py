@@ -80,7 +80,7 @@ def entry_of(record: "Record") -> RecordEntry:
         time_low_s=span.low if span else None,
         time_high_s=span.high if span else None,
         p_value=arm.p_value,
-        ratio=_ratio(comparison) if comparison else None,
+        ratio=paired_ratio(comparison) if comparison else None,
         baseline=raced.record if raced else None,
         signer=record.signer,
         challenges=len(intact),
@@ -92,7 +92,7 @@ def entry_of(record: "Record") -> RecordEntry:
     )
 
 
-def _ratio(comparison: "Comparison") -> float:
+def paired_ratio(comparison: "Comparison") -> float:
     """From the paired times; of the means where there is but one pair."""
     return comparison.ratio if comparison.saving is None else 1 - comparison.saving.estimate
 

@@ -54,7 +54,12 @@ class Manifest(Section):
     files: Annotated[dict[InnerName, ManifestFile], Field(max_length=MAX_FILES)]
 
 
-def write_manifest(folder: Path, signer: str | None = None, exempt: frozenset[str] = frozenset()) -> Manifest:
+def write_manifest(
+    folder: Path,
+    signer: str | None = None,
+    exempt: frozenset[str] = frozenset(),
+    max_file_bytes: int = layout.MAX_RECORD_BYTES,
+) -> Manifest:
     """Measure every file below `folder` and write its manifest.json.
 
     `exempt` are names at the top of the folder that it leaves out. Raises RecordError where something in the folder
@@ -63,7 +68,7 @@ def write_manifest(folder: Path, signer: str | None = None, exempt: frozenset[st
     names, findings = _names(folder, exempt)
     if findings:
         raise RecordError(f"{folder}: {findings[0].sentence}")
-    files = {name: _measure(folder / name, layout.MAX_RECORD_BYTES) for name in names}
+    files = {name: _measure(folder / name, max_file_bytes) for name in names}
     manifest = Manifest(signer=signer, files=files)
     replace_file(folder / layout.MANIFEST_FILE, [manifest_bytes(manifest)])
     return manifest

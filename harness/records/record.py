@@ -10,7 +10,7 @@ Schema history of record.json (never edited, only added to):
 
 import os
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,7 +22,8 @@ from ..campaigns.track_match import bundle_track
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, UserError, first_problem
 from ..formats import layout
-from ..formats.run import RunRecord, Section, SubmissionRef
+from ..formats.run import Finding, RunRecord, Section, SubmissionRef
+from ..system import clock
 from ..system.plainfile import read_plain
 from .acceptance import in_order
 from .challenge import Challenge, read_challenges
@@ -32,13 +33,14 @@ from .vouching import ChallengedRecord
 from .source_size import SourceSize, source_size
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """The text itself. Raises ValueError unless it is one printable line."""
     if not text.isprintable() or text != text.strip():
         raise ValueError("must be one printable line without blanks around it")
     return text
 
 
-Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
+Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(one_line)]
 RecordName = Annotated[str, Field(pattern=layout.RECORD_NAME.pattern.replace(r"\Z", "$"), max_length=80)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=40)]
 
@@ -47,7 +49,7 @@ class Waiver(Section):
     """Why a finding does not count; `speedrun rules` says which may be waived."""
 
     finding: Annotated[str, Field(pattern=r"^[a-z][a-z_]*$", max_length=40)]  # its id
-    reason: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_one_line)]
+    reason: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(one_line)]
 
 
 class Statement(Section):
@@ -169,6 +171,14 @@ def parse_statement(content: bytes, path: Path) -> Statement:
         return Statement.model_validate_json(content)
     except ValidationError as error:
         raise RecordError(f"{path}: {first_problem(error)}") from error
+
+
+def check_date(day: date) -> list[Finding]:
+    """Nobody dates what they hand in so that all later ones stand before it."""
+    last = clock.utc_now().date() + timedelta(days=1)  # a day: the author's time zone
+    if day <= last:
+        return []
+    return [Finding.error("date_to_come", "it is dated in the future", f"{last} or earlier", str(day))]
 
 
 def read_record_bundle(folder: Path) -> Bundle:

@@ -61,8 +61,14 @@ class Standing:
     source_bytes: int | None = None
     source_lines_change: int | None = None  # against the record it builds on
     source_bytes_change: int | None = None
-    rules_version: str | None = None  # it was made under; None: another competition's, or timed by itself
+    rules_version: str | None = None  # it was made under; None: another competition's, or one run timed by itself
+    badge: Literal["campaign"] | None = None  # reported: a whole campaign of scripts that timed themselves
     older_rules: bool = False  # of a major version that is not the track's any more: it stands below, nobody races it
+
+    @property
+    def shown_tier(self) -> str:
+        """The tier, its badge, and whether somebody refuted it."""
+        return ", ".join([self.tier, *([self.badge] if self.badge else []), *["refuted"] * (self.refutations > 0)])
 
     @property
     def mark(self) -> str:

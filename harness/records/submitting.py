@@ -29,11 +29,11 @@ from .challenge import campaign_files
 from .environments import lock_bytes
 from .manifest import write_manifest
 from .readme import readme_bytes
-from .record import Record, Statement, Waiver, read_records_of, signers_of, source_files
+from .record import Record, Statement, Waiver, check_date, read_records_of, signers_of, source_files
 from .signing import fingerprint_of_key, sign
 from .tree_digest import add_to_digests
 from .verdict import Verdict, derive_verdict, verdict_bytes
-from .verification import NOT_IN_MANIFEST, VerificationReport, check_baseline, check_copies, check_date, verify_record
+from .verification import NOT_IN_MANIFEST, VerificationReport, check_baseline, check_copies, verify_record
 
 MAX_DIFF_LINES = 100_000
 
@@ -102,7 +102,7 @@ def draft(folder: Path, claims: Claims, key: Path | None = None) -> RecordDraft:
     place = track_dir / statement.name
     findings = (
         *_place_findings(place, track, record, before, bundle),
-        *_missing_signature(place, key),
+        *missing_signature(signers_of(place), key),
         *_foreign(broken),
         *verdict.findings,
     )
@@ -280,7 +280,7 @@ def _place_findings(
                 str(record.statement.date),
             )
         )
-    findings += check_date(record.statement)
+    findings += check_date(record.statement.date)
     findings += check_baseline(bundle, of_major(before, track.major), own=True)
     known = {other.name for other in before}
     for parent in record.statement.parents:
@@ -289,8 +289,9 @@ def _place_findings(
     return findings
 
 
-def _missing_signature(place: Path, key: Path | None) -> list[Finding]:
-    if key is not None or not signers_of(place).exists():
+def missing_signature(signers: Path, key: Path | None) -> list[Finding]:
+    """What a track that knows its signers says where nobody signs."""
+    if key is not None or not signers.exists():
         return []
     expected = f"--key with a key of {layout.SIGNERS_FILE}"
     return [Finding.error("signature", "this track wants signatures by keys it knows", expected, "no key")]

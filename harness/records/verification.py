@@ -7,27 +7,27 @@ package lock, the evidence, the findings or the size. What holds here holds for 
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 from ..campaigns.bundle import Bundle, read_bundle
 from ..campaigns.copies import copied
-from ..campaigns.track_match import bundle_track, contest_findings, same_rules, spoken_findings
+from ..campaigns.track_match import bundle_track, contest_findings, known_rules, spoken_findings
 from ..campaigns.evidence import Evidence, derive
 from ..errors import RecordError, TrackError, UserError
 from ..formats import layout
 from ..formats.run import Finding
 from ..formats.track import Track, load_track
 from ..selftimed.record import read_self_timed
-from ..system import clock, scratch
+from ..system import scratch
 from ..system.plainfile import read_plain
 from .acceptance import in_order, of_major
 from .challenge import Challenge, campaign_files, signature_findings
 from .environments import lock_bytes
 from .manifest import Manifest, check_manifest
-from .record import Record, Statement, load_record, read_records_of, signers_of
+from .record import Record, Statement, check_date, load_record, read_records_of, signers_of
+from .reported import ReportedCampaign, read_all_reported, read_reported
 from .signing import Signature, check_signature
 from .tree_digest import against, tree_findings
 from .verdict import WaivedFinding, derive_verdict, difference, read_verdict
@@ -41,10 +41,11 @@ class VerificationReport:
     """What verification found out about one folder."""
 
     path: Path
-    kind: Literal["record", "challenge", "bundle", "track", "tree"]
+    kind: Literal["record", "challenge", "bundle", "track", "tree", "reported"]
     findings: tuple[Finding, ...] = ()
     waived: tuple[WaivedFinding, ...] = ()
     record: Record | None = None  # where it could be read
+    reported: ReportedCampaign | None = None
     predecessor: Record | None = None  # the record it was judged against
     evidence: Evidence | None = None
     signature: Signature | None = None
@@ -103,6 +104,8 @@ def _verify_path(path: Path, imported: Imported) -> Iterable[VerificationReport]
         raise UserError(f"expected a record, a bundle, a track or a folder of tracks, found nothing at {path}")
     if os.path.lexists(path / layout.RECORD_FILE) or layout.RECORD_NAME.match(path.name):
         return verify_record(path, read_records_of(path.parent)[0])
+    if os.path.lexists(path / layout.REPORTED_FILE) or (path.parent.name == layout.REPORTED_DIR and path.is_dir()):
+        return [_report_campaign(read_reported(path))]
     if (path / layout.LEDGER_FILE).is_file():
         return [verify_bundle(path)]
     if (path / layout.TRACK_FILE).is_file():
@@ -147,6 +150,7 @@ def _each_of_track(track_dir: Path, imported: Imported = lambda _: ()) -> Iterat
     yield VerificationReport(
         path=track_dir, kind="track", findings=(*findings, *_reported(track_dir), *imported(track_dir))
     )
+    yield from map(_report_campaign, read_all_reported(track_dir))
     for folder in layout.record_dirs_of(track_dir):
         yield from _whatever_happens(folder, records)
 
@@ -164,10 +168,18 @@ def _whatever_happens(folder: Path, records: list[Record]) -> list[VerificationR
 
 
 def _reported(track_dir: Path) -> Iterator[Finding]:
-    """Whatever lies among a track's reported results and is none: another file, another track, no measured loss."""
-    folder = track_dir / layout.REPORTED_DIR
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    """Whatever lies among a track's reported results and is none: another file, another track, no measured loss.
+
+    Folders among them are campaigns, and have reports of their own.
+    """
+    folder, campaigns = track_dir / layout.REPORTED_DIR, layout.reported_dirs_of(track_dir)
+    if folder.is_symlink():
+        yield Finding.error("reported", f"{folder.name} is no folder", "a folder", "a link")
+        return
+    for path in sorted(set(folder.iterdir()).difference(campaigns)) if folder.is_dir() else ():
         try:
+            if path.is_symlink():
+                raise RecordError(f"expected a file, found a link at {path}")
             result = read_self_timed(path)
         except UserError as error:
             yield Finding.error("reported", f"{path.name} is no reported result", "a legacy.json", str(error))
@@ -176,6 +188,13 @@ def _reported(track_dir: Path) -> Iterator[Finding]:
         if found != track_dir.name or result.measured is None:
             expected = f"a measured loss on {track_dir.name}"
             yield Finding.error("reported", f"{path.name} has no place on this board", expected, f"track {found}")
+
+
+def _report_campaign(found: ReportedCampaign) -> VerificationReport:
+    return VerificationReport(
+        path=found.folder, kind="reported", findings=found.findings, reported=found, evidence=found.evidence,
+        signature=found.signature,
+    )  # fmt: skip
 
 
 def verify_bundle(folder: Path) -> VerificationReport:
@@ -217,7 +236,7 @@ def _judged(
     before = predecessors(record, records)
     track = bundle_track(folder)
     raced = of_major(before, track.major)  # of older rules there are parents, but nothing to race
-    rules_hold, findings = _check_contest(folder, track)
+    rules_hold, findings = known_rules(track, folder.parent)
     findings += _check_statement(folder, record.statement, before)
     findings += _check_files(folder, record, manifest)
     findings += check_baseline(bundle, raced, own=(folder / layout.BASELINE_DIR).is_dir())
@@ -259,24 +278,8 @@ def record_bytes(folder: Path) -> int:
     return sum(p.stat().st_size for p in paths if p.relative_to(folder).parts[0] != layout.CHALLENGES_DIR)
 
 
-def _check_contest(folder: Path, track: Track) -> tuple[bool, list[Finding]]:
-    """Whether the rules of a record's time still hold, and that they were ever this track's rules."""
-    known = [folder.parent / layout.TRACK_FILE, *sorted((folder.parent / layout.PAST_RULES_DIR).glob("*.toml"))]
-    try:
-        tracks = [load_track(str(path)) for path in known]
-    except TrackError as error:
-        return False, [Finding.error("track", str(error), "the track beside the record", "none that can be read")]
-    if any(same_rules(track, other) for other in tracks):
-        return same_rules(track, tracks[0]), []
-    expected = f"{layout.TRACK_FILE} as beside the record, or a file of {layout.PAST_RULES_DIR}/"
-    found = f"other rules that call themselves {track.name} {track.rules_version}"
-    return True, [
-        Finding.error("track_changed", "the record was made under rules that this track never had", expected, found)
-    ]
-
-
 def _check_statement(folder: Path, statement: Statement, before: list[Record]) -> list[Finding]:
-    findings = check_date(statement)
+    findings = check_date(statement.date)
     if statement.name != folder.name or not statement.name.startswith(f"{statement.date}_"):
         findings.append(
             Finding.error("renamed", "the folder is not named as its statement says", statement.name, folder.name)
@@ -292,16 +295,6 @@ def _check_statement(folder: Path, statement: Statement, before: list[Record]) -
                 Finding.error("parent_unknown", "a parent is no earlier record of this track", "a record", parent)
             )
     return findings
-
-
-def check_date(statement: Statement) -> list[Finding]:
-    """Nobody dates a record so that all later ones stand before it."""
-    last = clock.utc_now().date() + timedelta(days=1)  # a day: the author's time zone
-    if statement.date <= last:
-        return []
-    return [
-        Finding.error("date_to_come", "the record is dated in the future", f"{last} or earlier", str(statement.date))
-    ]
 
 
 def _check_files(folder: Path, record: Record, manifest: Manifest | None) -> list[Finding]:

@@ -36,10 +36,10 @@ def read_board(track: Track, *, local: int | None = 0, fresh: bool = False, on_r
     """The board of a track with its last `local` runs (None: all). fresh: read every record, index or not."""
     entries, broken = read_entries(track.name, fresh=fresh, on_read=on_read)
     rows = below(imported_standings(track), standings_of(entries, major=track.major))
-    if layout.reported_files(track.name):
+    if layout.reported_files(track.name) or layout.reported_dirs_of(layout.records_root() / track.name):
         from .reported import reported_standings  # this and the next read runs, whose models take time to be made
 
-        reported, broken_reports = reported_standings(track)
+        reported, broken_reports = reported_standings(track, fresh=fresh)
         rows, broken = [*rows, *reported], [*broken, *broken_reports]
     if local == 0 or not layout.runs_root().is_dir():
         return Board(track, tuple(rows), tuple(broken))

@@ -38,7 +38,7 @@ MAX_INDEX_BYTES = 2**28
 RACY_NS = 2_500_000_000  # changed so shortly before it was read, a file may change again without a new time
 STALE = ""  # no fingerprint: read again next time
 _UNREAD = frozenset({layout.README_FILE, layout.LOCK_FILE, layout.VERDICT_FILE})  # `speedrun verify` reads them
-_SEPARATOR = "//"  # in no relative path
+SEPARATOR = "//"  # in no relative path
 _MASK = 2**64 - 1
 _TUPLES = ("authors", "techniques", "machine")
 _FIELDS = tuple(field.name for field in fields(RecordEntry))
@@ -66,8 +66,8 @@ def read_entries(
 
 
 def _through_index(place: Path, folders: Sequence[Path], fresh: bool, on_read: OnRead) -> list[RecordEntry | str]:
-    context = _context()
-    known = {} if fresh else _load(place, context)
+    context = code_context()
+    known = {} if fresh else load(place, context)
     found: list[RecordEntry | str] = []
     kept: Known = {}
     changed = False
@@ -81,7 +81,7 @@ def _through_index(place: Path, folders: Sequence[Path], fresh: bool, on_read: O
         kept[folder.name] = remembered
         found.append(said)
     if changed or kept.keys() != known.keys():
-        _save(place, context, kept)
+        save(place, context, kept)
     return found
 
 
@@ -89,7 +89,7 @@ def _recall(folder: Path, remembered: Remembered) -> RecordEntry | str | None:
     """What an index says of a record; None where that may not be so any more."""
     try:
         files, stamp, row = remembered
-        if stamp == STALE or fingerprint(_look(str(folder), files.split(_SEPARATOR))) != stamp:
+        if stamp == STALE or fingerprint(look(str(folder), files.split(SEPARATOR))) != stamp:
             return None
         return _decode(row)
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -100,11 +100,11 @@ def _read(folder: Path) -> tuple[Remembered, RecordEntry | str]:
     """A record read, and what there is to remember of it. Looked at before it is read, so that no change is missed."""
     before_ns = time.time_ns()
     files = files_read(folder)
-    looks = [] if files is None else _look(str(folder), files)
+    looks = [] if files is None else look(str(folder), files)
     said = _derive(folder)
-    if files is None or max(looks[2::3]) > before_ns - RACY_NS:
+    if files is None or not is_settled(looks, before_ns):
         return ("", STALE, None), said
-    return (_SEPARATOR.join(files), fingerprint(looks), _encode(said)), said
+    return (SEPARATOR.join(files), fingerprint(looks), _encode(said)), said
 
 
 def files_read(folder: Path) -> list[str] | None:
@@ -151,7 +151,7 @@ def _below(entry: "os.DirEntry[str]", name: str) -> Iterator[str]:
             yield from _below(inner, f"{name}/{inner.name}")
 
 
-def _look(folder: str, files: Sequence[str]) -> list[int]:
+def look(folder: str, files: Sequence[str]) -> list[int]:
     """Inode, size and change time (ns) of each, one after the other; of what is not there, why.
 
     A change time moves with the content, the times, the mode, the owner and the name.
@@ -166,6 +166,11 @@ def _look(folder: str, files: Sequence[str]) -> list[int]:
         else:
             found += (at.st_ino, at.st_size, at.st_ctime_ns)
     return found
+
+
+def is_settled(looks: Sequence[int], now_ns: int) -> bool:
+    """Whether no file of those seen changed so shortly before that it may change again without a new time."""
+    return max(looks[2::3]) <= now_ns - RACY_NS
 
 
 def fingerprint(looks: Sequence[int]) -> str:
@@ -186,13 +191,17 @@ def _derive(folder: Path) -> RecordEntry | str:
         return str(error)
 
 
-def _context() -> str:
-    """What else an entry depends on: the code that derives it, ours and what is installed."""
+def code_context(*more: str) -> str:
+    """What else an entry depends on: the code that derives it, ours and what is installed, and what is named."""
     paths = (path for package in ("harness", "data") for path in (layout.ROOT / package).rglob("*.py"))
     ours = sorted(str(path.relative_to(layout.ROOT)) for path in paths)
-    code = _look(str(layout.ROOT), [*ours, "leaderboard/board/index.py"])
-    installed = _look(str(Path(pydantic.__file__).parent.parent), [""])
-    return hashlib.sha256(repr((FORMAT, sys.version, os.geteuid(), _FIELDS, code, installed)).encode()).hexdigest()
+    code = look(
+        str(layout.ROOT), [*ours, *(f"leaderboard/board/{name}.py" for name in ("index", "reported", "reported_index"))]
+    )
+    installed = look(str(Path(pydantic.__file__).parent.parent), [""])
+    return hashlib.sha256(
+        repr((FORMAT, sys.version, os.geteuid(), _FIELDS, code, installed, more)).encode()
+    ).hexdigest()
 
 
 @contextmanager
@@ -206,7 +215,7 @@ def _seldom_collected() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _load(place: Path, context: str) -> Known:
+def load(place: Path, context: str) -> Known:
     """What an index holds; nothing where it is not there, of another context, or not byte for byte what was written."""
     try:
         head, _, body = read_plain(place, MAX_INDEX_BYTES, RecordError).partition(b"\n")
@@ -217,7 +226,7 @@ def _load(place: Path, context: str) -> Known:
         return {}
 
 
-def _save(place: Path, context: str, kept: Known) -> None:
+def save(place: Path, context: str, kept: Known) -> None:
     """Best effort: without a folder for it everything works, only slower."""
     body = json.dumps([(name, *one) for name, one in kept.items()], separators=(",", ":")).encode()
     with suppress(OSError):

@@ -1,7 +1,8 @@
 """References: what a person calls a record, found among the tracks of this checkout.
 
 A record is called by its name, track/name, path, or any part that only it has; an imported one by track/number
-(gpt2-small-8xh100/88), by the name on the board (modded-nanogpt 88), or by a part of its title.
+(gpt2-small-8xh100/88), by the name on the board (modded-nanogpt 88), or by a part of its title. A reported campaign is
+called as a record is, by the campaign's name.
 """
 
 import difflib
@@ -33,7 +34,23 @@ class OwnRecord:
         return self.key, self.folder.name
 
 
-Reference = OwnRecord | ImportedRow
+@dataclass(frozen=True, slots=True)
+class ReportedFolder:
+    """A campaign of scripts that timed themselves: on the board of its track, and no record."""
+
+    track: str
+    folder: Path
+
+    @property
+    def key(self) -> str:
+        return f"{self.track}/{self.folder.name}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.key, self.folder.name
+
+
+Reference = OwnRecord | ReportedFolder | ImportedRow
 
 
 def find_record(text: str, track: str | None = None) -> Reference:
@@ -61,23 +78,28 @@ def references(track: str | None = None) -> Iterator[Reference]:
     for name in [track] if track else [path.parent.name for path in layout.track_files()]:
         for folder in layout.record_dirs(name):
             yield OwnRecord(name, folder)
+        for folder in layout.reported_dirs_of(layout.records_root() / name):
+            yield ReportedFolder(name, folder)
         history = read_history(name)
         if history is not None:
             for index, number in enumerate(row_numbers(history)):
                 yield ImportedRow(name, history, index, number)
 
 
-def _by_path(text: str) -> OwnRecord | None:
-    """A folder on disk that is, or was meant to be, a record."""
+def _by_path(text: str) -> OwnRecord | ReportedFolder | None:
+    """A folder on disk that is, or was meant to be, a record or a reported campaign."""
     if "/" not in text and not text.startswith("."):
         return None
     folder = Path(text).absolute()
-    if folder.name == layout.RECORD_FILE:
+    if folder.name in (layout.RECORD_FILE, layout.REPORTED_FILE):
         folder = folder.parent
     try:
         is_record = folder.is_dir() and (folder / layout.RECORD_FILE).exists()
+        is_reported = folder.is_dir() and (folder / layout.REPORTED_FILE).exists()
     except (OSError, ValueError):  # a name no file system would take
         return None
+    if is_reported and not is_record:
+        return ReportedFolder(folder.parent.parent.name, folder)
     return OwnRecord(folder.parent.name, folder) if is_record else None
 
 

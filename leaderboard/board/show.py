@@ -11,21 +11,25 @@ from harness.campaigns.evidence import Evidence
 from harness.cli.reports import diff_stat
 from harness.errors import RecordError, UserError
 from harness.formats import layout, numbers
+from harness.formats.environment import Environment
 from harness.formats.run import Finding, RunRecord
 from harness.formats.track import load_track
 from harness.records.challenge import Challenge
 from harness.records.record import Record, read_records_of, source_files
+from harness.records.reported import ReportedCampaign, read_all_reported, read_reported
 from harness.records.standings import Standing
 from harness.records.verdict import WaivedFinding, evidence_json
 from harness.records.verification import VerificationReport, verify_record
 from harness.scoring import charges
+from harness.selftimed.record import SelfTimedRecord
 from harness.system.clock import NS
 
 from ..upstream.audit import AuditRow, audit
 from ..upstream.history import ImportedRow, ImportedRun
 from ..upstream.imported import imported_standings
 from .board import read_board
-from .record_names import OwnRecord
+from .record_names import OwnRecord, ReportedFolder
+from .reported import campaign_standing
 
 FileChange = tuple[str, int, int]  # name, lines added, lines removed
 
@@ -89,6 +93,72 @@ class ImportView:
     note: str
     links: tuple[tuple[str, str], ...]  # what -> address upstream
     reproduce: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatedRun:
+    """One run of a reported campaign: time and loss as its script states them, wall_s on the referee's clock."""
+
+    run_id: str
+    arm: str
+    seed: int | None  # None: the script's own
+    counted: bool
+    status: str
+    time_s: float | None
+    val_loss: float | None
+    wall_s: float | None
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedView:
+    """A campaign of scripts that timed themselves. Nothing in it was typed but its words."""
+
+    track: str
+    name: str
+    folder: Path
+    standing: Standing | None  # None: something of it does not hold, so it has no row
+    campaign: ReportedCampaign
+    runs: tuple[StatedRun, ...]
+    environment: tuple[tuple[str, str], ...]
+    reproduce: tuple[str, ...]
+
+
+def show_reported(reference: ReportedFolder) -> ReportedView:
+    """Read a reported campaign again, all of it, and gather what is known."""
+    beside = read_all_reported(reference.folder.parent.parent)  # what another one told before is a finding too
+    same = (one for one in beside if one.folder.absolute() == reference.folder.absolute())
+    found = next(same, None) or read_reported(reference.folder)
+    try:
+        standing = campaign_standing(found, load_track(reference.track).major)
+    except UserError:
+        standing = None
+    path = shlex.quote(_shortest(reference.folder))
+    return ReportedView(
+        track=reference.track, name=reference.folder.name, folder=reference.folder, standing=standing, campaign=found,
+        runs=tuple(stated_runs(found)), environment=tuple(_stated_environment(found.runs[0])) if found.runs else (),
+        reproduce=(f"speedrun verify {path}", f"speedrun export upstream {path} FOLDER"),
+    )  # fmt: skip
+
+
+def stated_runs(found: ReportedCampaign) -> Iterable[StatedRun]:
+    """Every attempt, in the order of the ledger."""
+    for attempt in () if found.bundle is None else found.bundle.stated:
+        run, (time_s, loss) = attempt.run, attempt.run.result or (None, None)
+        yield StatedRun(
+            run_id=run.run_id, arm=attempt.slot.arm, seed=run.seed, counted=attempt.counted, status=str(run.status),
+            time_s=time_s, val_loss=loss, wall_s=None if run.observed is None else run.observed.wall_ns / NS,
+            findings=tuple(dict.fromkeys(finding.id for finding in run.findings)),
+        )  # fmt: skip
+
+
+def _stated_environment(run: SelfTimedRecord) -> Iterable[tuple[str, str]]:
+    yield "script", f"{run.script.entry} of {run.script.checkout}, started by {run.script.launcher}"
+    if settings := [*(f"{name}={value}" for name, value in run.script.environment.items()), *run.script.secrets]:
+        yield "settings", " ".join(settings)
+    yield "sandbox", run.sandbox or "none"
+    yield "ranks", f"{run.script.world_size} on {run.device}"
+    yield from _machine(run.environment)
 
 
 def show_own(reference: OwnRecord) -> Shown:
@@ -169,6 +239,13 @@ def _environment(run: RunRecord) -> Iterable[tuple[str, str]]:
     found = run.environment
     yield "sandbox", run.sandbox or "none"
     yield "ranks", f"{run.world_size} on {run.device}"
+    yield from _machine(found)
+    yield "packages", f"{len(found.packages)}, all listed in {layout.LOCK_FILE}"
+    yield "harness", f"commit {found.commit or 'unknown'}, rules {run.track.rules_version}"
+    yield "dataset", f"{run.track.dataset} ({run.data_at_go or 'never shown'} at GO)"
+
+
+def _machine(found: Environment) -> Iterable[tuple[str, str]]:
     if found.gpus:
         yield "GPUs", f"{len(found.gpus)}x {' / '.join(sorted({gpu.name for gpu in found.gpus}))}"
         yield "driver", ", ".join(sorted({gpu.driver for gpu in found.gpus}))
@@ -178,9 +255,6 @@ def _environment(run: RunRecord) -> Iterable[tuple[str, str]]:
     yield "kernel", found.kernel
     yield "Python", found.python
     yield "torch", (found.torch or "none") + (f", CUDA {found.cuda}" if found.cuda else "")
-    yield "packages", f"{len(found.packages)}, all listed in {layout.LOCK_FILE}"
-    yield "harness", f"commit {found.commit or 'unknown'}, rules {run.track.rules_version}"
-    yield "dataset", f"{run.track.dataset} ({run.data_at_go or 'never shown'} at GO)"
 
 
 def _differences(
@@ -225,8 +299,10 @@ def _shortest(folder: Path) -> str:
     return str(absolute.relative_to(layout.ROOT)) if absolute.is_relative_to(layout.ROOT) else str(absolute)
 
 
-def as_dict(found: Shown | ImportView) -> dict[str, Any]:
+def as_dict(found: Shown | ReportedView | ImportView) -> dict[str, Any]:
     """The same as one object for a machine."""
+    if isinstance(found, ReportedView):
+        return _reported_dict(found)
     return _imported_dict(found) if isinstance(found, ImportView) else _own_dict(found)
 
 
@@ -261,6 +337,25 @@ def _own_dict(found: Shown) -> dict[str, Any]:
         ],
         "reproduce": list(found.reproduce),
     }  # fmt: skip
+
+
+def _reported_dict(found: ReportedView) -> dict[str, Any]:
+    one = found.campaign
+    return {
+        "kind": "campaign",
+        "track": found.track,
+        "name": found.name,
+        "folder": str(found.folder),
+        "holds": not one.errors,
+        "standing": None if found.standing is None else asdict(found.standing),
+        "statement": None if one.statement is None else one.statement.model_dump(mode="json"),
+        "evidence": None if one.evidence is None else evidence_json(one.evidence),
+        "runs": [asdict(run) for run in found.runs],
+        "environment": one.runs[0].environment.model_dump(mode="json") if one.runs else None,
+        "findings": [finding.model_dump(mode="json") for finding in one.findings],
+        "signature": str(one.signature),
+        "reproduce": list(found.reproduce),
+    }
 
 
 def _imported_dict(found: ImportView) -> dict[str, Any]:

@@ -12,13 +12,14 @@ from harness.formats.environment import Environment
 from harness.formats.run import Finding, Section
 from harness.records.challenge import Kind
 from harness.records.record import Statement
+from harness.records.reported import ReportedStatement
 from harness.records.standings import Standing
 from harness.records.verdict import WaivedFinding
 from harness.selftimed.grammars import Reading
 from harness.selftimed.lines import LaterResult
 from harness.selftimed.training_log import LogEnvironment, Oddity
 
-from ..board.show import ShownAttempt
+from ..board.show import ShownAttempt, StatedRun
 from ..text.plots import ProgressPoint, Scatter, TrainingPoint
 from ..upstream.audit import AuditRow
 from ..upstream.claim_rows import ClaimRow
@@ -112,7 +113,25 @@ class ShownImport(Section):
     reproduce: list[str]
 
 
-AnyShown = ShownRecord | ShownImport  # speedrun show
+class ShownCampaign(Section):
+    """speedrun show, of a campaign of scripts that timed themselves. None: it is too broken to say."""
+
+    kind: Literal["campaign"]
+    track: str
+    name: str
+    folder: str
+    holds: bool
+    standing: Standing | None
+    statement: ReportedStatement | None
+    evidence: Evidence | None
+    runs: list[StatedRun]  # every attempt, in order
+    environment: Environment | None  # of its first run
+    findings: list[Finding]
+    signature: str
+    reproduce: list[str]
+
+
+AnyShown = ShownRecord | ShownCampaign | ShownImport  # speedrun show
 
 
 # ------------------------------------------------------------------------------------------------ speedrun plot

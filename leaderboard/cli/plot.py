@@ -15,10 +15,11 @@ from harness.formats import numbers
 from harness.formats.track import Track, default_track, load_track
 
 from ..board.board import read_board
-from ..board.record_names import OwnRecord, Reference, find_record, references
+from ..board.record_names import Reference, ReportedFolder, find_record, references
 from ..text import plots, terminal_plot
 from ..text.plots import ProgressPoint, Scatter, TrainingPoint
 from ..text.terminal_plot import Series, smoothed
+from ..upstream.history import ImportedRow
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -111,7 +112,8 @@ def _chosen(names: list[str] | None, track: str | None, last: int, own: bool) ->
     if names:
         return [find_record(name, track) for name in names]
     contest = load_track(track or default_track()).name
-    known = [found for found in references(contest) if not own or isinstance(found, OwnRecord)]
+    left_out = (ImportedRow, ReportedFolder) if own else ReportedFolder
+    known = [found for found in references(contest) if not isinstance(found, left_out)]
     if not known:
         what = "records of this checkout" if own else "records"
         raise UserError(f"expected {what} on {contest}, found none; name a record or another --track")

@@ -41,7 +41,7 @@ from harness.records.wheel_locks import Wheels, wheels_beside, wheels_for
 from harness.referee.display import Display, watching_console
 from harness.status import ExitCode
 
-from ..board.record_names import OwnRecord, find_record
+from ..board.record_names import OwnRecord, ReportedFolder, find_record
 from ..upstream.history import ImportedRow
 from ..upstream.recover import RecoveredRun, recover_run
 from ..upstream.replaying import Replay, replay
@@ -98,6 +98,11 @@ def reproduce(
     Exit code 0: reproduced; 1: not, or undecided; otherwise that of what stopped it.
     """
     found = find_record(record)
+    if isinstance(found, ReportedFolder):
+        raise UserError(
+            f"expected a refereed or an imported record, found {found.key}, a campaign of self-timed scripts; "
+            "`speedrun compare --legacy` races them anew"
+        )
     relabel = _has_standing_text(found) if relabel is None else relabel
     start = _Start(
         runs=runs, here=here, relabel=relabel, out=out, require_sandbox=require_sandbox, wait=wait, as_json=as_json,

@@ -31,6 +31,7 @@ FORMS = {
     "plan": Form("harness.campaigns.campaign:Plan", "the plan of a campaign, in the first line of its ledger"),
     "ledger-entry": Form("harness.campaigns.ledger:Entry", "one line of ledger.jsonl"),
     "statement": Form("harness.records.record:Statement", "record.json"),
+    "reported-statement": Form("harness.records.reported:ReportedStatement", "reported.json"),
     "verdict": Form("harness.records.verdict:Verdict", "verdict.json"),
     "digests": Form("harness.records.tree_digest:TreeDigests", "records/digests.json"),
     "manifest": Form("harness.records.manifest:Manifest", "manifest.json"),
@@ -47,7 +48,7 @@ FORMS = {
     ),
     "campaign-dry-run-output": Form("harness.cli.json_types:CampaignDryRun", "the same with --dry-run"),
     "plan-output": Form("harness.campaigns.forecast:Forecast", "speedrun plan --json"),
-    "submit-output": Form("harness.cli.json_types:Submitted", "speedrun submit --json"),
+    "submit-output": Form("harness.cli.json_types:AnySubmitted", "speedrun submit --json"),
     "verify-output": Form("harness.cli.json_types:Verification", "speedrun verify --json"),
     "challenge-output": Form("harness.cli.json_types:Challenged", "speedrun challenge --json"),
     "reproduction-output": Form(

@@ -13,8 +13,18 @@ from harness.cli.reports import show_evidence, show_findings
 from harness.formats import numbers
 from harness.records.standings import Standing
 
-from ..board.record_names import find_record
-from ..board.show import ImportView, Shown, ShownAttempt, as_dict, show_imported, show_own
+from ..board.record_names import Reference, ReportedFolder, find_record
+from ..board.show import (
+    ImportView,
+    ReportedView,
+    Shown,
+    ShownAttempt,
+    StatedRun,
+    as_dict,
+    show_imported,
+    show_own,
+    show_reported,
+)
 from ..upstream.history import ImportedRow
 
 SHOWN_RUNS = 60
@@ -31,15 +41,67 @@ def show(
     by its track and number (gpt2-small-8xh100/88); what is shown of it is what its table claims and its logs hold.
     """
     reference = find_record(record, track)
-    found = show_imported(reference) if isinstance(reference, ImportedRow) else show_own(reference)
+    found = _gathered(reference)
     if as_json:
         print(json.dumps(as_dict(found), indent=1, default=str))
         return
     console = Console()
     if isinstance(found, ImportView):
         _print_imported(console, found)
+    elif isinstance(found, ReportedView):
+        _print_reported(console, found)
     else:
         _print_own(console, found)
+
+
+def _gathered(reference: Reference) -> Shown | ReportedView | ImportView:
+    if isinstance(reference, ImportedRow):
+        return show_imported(reference)
+    return show_reported(reference) if isinstance(reference, ReportedFolder) else show_own(reference)
+
+
+def _print_reported(console: Console, found: ReportedView) -> None:
+    _title(console, f"{found.track}/{found.name}")
+    one = found.campaign
+    if (said := one.statement) is not None:
+        _facts(
+            console,
+            ("title", said.title),
+            ("by", f"{', '.join(said.authors)}, {said.date}"),
+            ("techniques", ", ".join(said.techniques)),
+            ("note", said.note or ""),
+        )
+    row = found.standing
+    _facts(console, ("standing", "no row: it does not hold" if row is None else f"no place: tier {row.shown_tier}"))
+    if one.evidence is not None:
+        _section(console, "evidence, as the scripts state it")
+        show_evidence(console, one.evidence)
+        if (derived := one.numbers) is not None and derived.wall_s is not None:
+            _lines(console, [f"  whole runs on the referee's clock: {numbers.fixed_seconds(derived.wall_s)}"])
+    if found.runs:
+        _section(console, "runs")
+        _lines(console, [_stated_line(run) for run in found.runs[:SHOWN_RUNS]])
+        if len(found.runs) > SHOWN_RUNS:
+            _lines(console, [f"  and {len(found.runs) - SHOWN_RUNS} more; --json has them all"])
+    if found.environment:
+        _section(console, "environment of the first run")
+        _facts(console, *found.environment)
+    _section(console, "read again now, from its logs")
+    _lines(console, ["  it does not hold" if one.errors else "  it holds"])
+    show_findings(console, one.findings)
+    _facts(console, ("signature", str(one.signature)))
+    _section(console, "check it")
+    _lines(console, [f"  {command}" for command in found.reproduce])
+    _lines(console, ["", "  reported: the scripts timed and validated themselves; nothing here was refereed"])
+
+
+def _stated_line(run: StatedRun) -> str:
+    seed = "its own" if run.seed is None else str(run.seed)
+    time = "" if run.time_s is None else numbers.fixed_seconds(run.time_s, 3)
+    wall = "" if run.wall_s is None else f"{numbers.fixed_seconds(run.wall_s, 3)} whole"
+    told = ", ".join((*run.findings, *([] if run.counted else ["does not count"])))
+    loss = numbers.loss(run.val_loss, 5)
+    return f"  {run.arm:<9}  {loss:>8}  {time:>12}  {wall:>18}  {run.status:<10}  seed {seed:<10}  {run.run_id}  {told}"
 
 
 def _print_own(console: Console, found: Shown) -> None:

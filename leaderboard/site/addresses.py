@@ -22,6 +22,7 @@ SCRIPT = "assets/app.js"
 THEME = "assets/theme.js"
 PRIVATE = ".build"  # what the next build wants to know; no page links to it
 
+_CAMPAIGN = re.compile(r"[0-9TZ-]{21}c[0-9a-f]{6}\Z")
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
 
 
@@ -54,6 +55,16 @@ def raw_source(track: str, name: str, number: int) -> str:
 def run(track: str, name: str, number: int, challenge: int | None = None) -> str:
     """The run.json of an attempt of a record's campaign, or of one of its challenges."""
     return f"records/{track}/{name}/{'' if challenge is None else f'challenge-{challenge}-'}run-{number}.json"
+
+
+def reported(track: str, name: str) -> str:
+    """Of one that is not named as campaigns are, by a digest of its name."""
+    return f"records/{track}/{name if _CAMPAIGN.match(name) else 'named-' + _digest(name)}/campaign.html"
+
+
+def stated_run(track: str, name: str, number: int, form: str) -> str:
+    """The record (json) or the log (txt) of an attempt of a reported campaign."""
+    return f"records/{track}/{name}/run-{number}.{form}"
 
 
 def imported(track: str, key: str) -> str:

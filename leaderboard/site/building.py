@@ -13,6 +13,7 @@ from harness.system.plainfile import read_plain
 
 from . import addresses, downloads
 from .audit_page import audit_page
+from .campaign_page import campaign_files, campaign_view
 from .charts import Draw
 from .claims_page import claims_page
 from .feed import feed
@@ -117,6 +118,8 @@ def _build_track(folder: Path, group: FileGroup, output: Output, renderer: Rende
     }
     for own in collection.own:
         files |= _files_of(own, collection)
+    for reported in collection.reported:
+        files |= campaign_files(reported, collection.name)
     for address, content in files.items():
         output.put(group, address, content)
     summary = _summary(collection, rows)
@@ -128,10 +131,10 @@ def _pages_of(collection: Collection, draw: Draw) -> Iterator[Page]:
     """Of every record, and the audit."""
     track = collection.name
     for own in collection.own:
-        view = record_view(own, collection, draw)
-        title = view.record.statement.title if view.record else own.name
-        yield Page(addresses.record(track, own.name), "record.html", title, view)
-        if view.record is not None:
+        record = record_view(own, collection, draw)
+        title = record.record.statement.title if record.record else own.name
+        yield Page(addresses.record(track, own.name), "record.html", title, record)
+        if record.record is not None:
             files = read_source(own)
             yield Page(
                 addresses.source(track, own.name),
@@ -145,6 +148,10 @@ def _pages_of(collection: Collection, draw: Draw) -> Iterator[Page]:
                 f"Changes of {title}",
                 diff_view(own, collection, files, draw),
             )
+    for reported in collection.reported:
+        view = campaign_view(reported, collection)
+        said = reported.campaign.statement
+        yield Page(address_of(collection, reported), "campaign.html", said.title if said else reported.name, view)
     for found in collection.imported:
         view_of = imported_view(found, collection)
         yield Page(address_of(collection, found), "imported.html", found.record.title, view_of)
@@ -187,7 +194,7 @@ def _summary(collection: Collection, rows: list[BoardRow]) -> TrackSummary:
         rows=tuple(rows),
         reigning=next((row for row in rows if row.address == address), None),
         runs=sum(row.standing.runs for row in rows),
-        broken=tuple((own.name, addresses.record(collection.name, own.name), own.problem) for own in collection.broken),
+        broken=tuple((found.name, address_of(collection, found), found.problem) for found in collection.broken),
         flagged=sum(bool(found.audited.flags) for found in collection.imported),
         imported=len(collection.imported),
     )

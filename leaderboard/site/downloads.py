@@ -10,13 +10,13 @@ from typing import Any
 from data.printing import spreadsheet_text
 
 from .rows import BoardRow, address_of
-from .track_data import Collection, Imported, Own
+from .track_data import Collection, Imported, Own, Reported
 
 ROW_KEYS = (
     "place", "name", "title", "authors", "date", "tier", "official", "runs", "train_time_s", "train_time_low_s",
     "train_time_high_s", "train_time_sd_s", "steps", "val_loss", "p_value", "saving", "ratio", "placed_by", "hardware",
     "sandbox", "status", "reached_target", "challenges", "refutations", "techniques", "flags", "signer",
-    "rules_version", "older_rules", "page",
+    "rules_version", "older_rules", "badge", "page",
 )  # fmt: skip
 RUN_KEYS = ("record", "run", "arm", "slot", "counted", "seed", "status", "train_time_s", "val_loss", "steps", "page")
 
@@ -50,6 +50,8 @@ def _joined(values: dict[str, Any]) -> dict[str, Any]:
 def _runs(collection: Collection) -> Iterator[dict[str, Any]]:
     for found in collection.imported:
         yield from _of_imported(found, address_of(collection, found))
+    for reported in collection.reported:
+        yield from _of_reported(reported, address_of(collection, reported))
     for own in collection.own:
         yield from _of_own(own, address_of(collection, own))
 
@@ -63,6 +65,17 @@ def _of_own(own: Own, page: str) -> Iterator[dict[str, Any]]:
         time_s, loss = run.result or (None, None)
         values = (own.name, run.run_id, arm, slot, counted, run.seed, run.status, time_s, loss, None, page)
         yield dict(zip(RUN_KEYS, values, strict=True))
+
+
+def _of_reported(found: Reported, page: str) -> Iterator[dict[str, Any]]:
+    """Times and losses as the scripts state them; none of a campaign that does not hold."""
+    if found.standing is None or found.campaign.bundle is None:
+        return
+    for attempt in found.campaign.bundle.stated:
+        run, slot, (time_s, loss) = attempt.run, attempt.slot, attempt.run.result or (None, None)
+        step = None if run.claim is None else run.claim.step
+        values = (found.name, run.run_id, slot.arm, slot.index, attempt.counted, run.seed, run.status, time_s, loss)
+        yield dict(zip(RUN_KEYS, (*values, step, page), strict=True))
 
 
 def _of_imported(found: Imported, page: str) -> Iterator[dict[str, Any]]:

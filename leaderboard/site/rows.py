@@ -11,7 +11,7 @@ from harness.records.standings import Standing
 from ..upstream.imported import UNDATED
 from . import addresses
 from .tables import Cell, Column, Part, Table, cell, linked
-from .track_data import Collection, Imported, Own
+from .track_data import Collection, Imported, Own, Reported
 
 SAVED = "share of the previous record's time that this one saves"
 
@@ -23,7 +23,7 @@ class BoardRow:
     track: str
     address: str
     standing: Standing
-    official: bool = True  # False: an imported row that held no record
+    official: bool = True  # False: a reported row that held no record
 
     @property
     def date(self) -> date | None:
@@ -36,7 +36,7 @@ class BoardRow:
 
 
 def rows_of(collection: Collection) -> list[BoardRow]:
-    """Imported rows, then ours, oldest first."""
+    """Imported rows, those of reported campaigns, then ours, oldest first."""
     imported = [
         BoardRow(
             track=collection.name, address=addresses.imported(collection.name, found.key),
@@ -49,10 +49,20 @@ def rows_of(collection: Collection) -> list[BoardRow]:
         for found in collection.own
         if found.standing is not None
     ]
-    return imported + own
+    reported = [
+        BoardRow(
+            track=collection.name, address=addresses.reported(collection.name, found.name), standing=found.standing,
+            official=False,
+        )
+        for found in collection.reported
+        if found.standing is not None
+    ]  # fmt: skip
+    return imported + reported + own
 
 
-def address_of(collection: Collection, found: Own | Imported) -> str:
+def address_of(collection: Collection, found: Own | Imported | Reported) -> str:
+    if isinstance(found, Reported):
+        return addresses.reported(collection.name, found.name)
     if isinstance(found, Imported):
         return addresses.imported(collection.name, found.key)
     return addresses.record(collection.name, found.name)
@@ -116,7 +126,9 @@ def _cells(row: BoardRow) -> tuple[Cell, ...]:
 def _place(row: BoardRow) -> str:
     if row.standing.place is not None:
         return str(row.standing.place)
-    return f"({row.standing.name.rpartition(' ')[2]})" if row.standing.tier == "reported" else ""
+    if row.standing.tier != "reported" or row.standing.badge:
+        return ""
+    return f"({row.standing.name.rpartition(' ')[2]})"
 
 
 def _authors(names: Iterable[str]) -> tuple[Part, ...]:
@@ -137,7 +149,7 @@ def _lines(found: Standing) -> Cell:
 
 
 def _tier(found: Standing, address: str) -> Cell:
-    notes: list[Part | str] = [found.hardware]
+    notes: list[Part | str] = [*([found.badge] if found.badge else []), found.hardware]
     if found.refutations:
         notes.append(Part("refuted", f"{address}#challenges"))
     return cell(found.tier, addresses.ABOUT + "#tiers", notes=notes)

@@ -9,9 +9,11 @@ from harness.formats import layout
 from harness.formats.track import Track, load_track
 from harness.records.acceptance import in_order
 from harness.records.record import Record
+from harness.records.reported import ReportedCampaign, shown_name
 from harness.records.standings import Standing, standings
 from harness.records.verification import VerificationReport, verify_track
 
+from ..board.reported import campaign_standing
 from ..upstream.audit import AuditRow, audit
 from ..upstream.claim_rows import ClaimRow, read_claim_rows
 from ..upstream.history import History, ImportedRecord, read_history
@@ -41,6 +43,23 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """A campaign of scripts that timed themselves. standing is None where something of it does not hold."""
+
+    campaign: ReportedCampaign
+    standing: Standing | None
+
+    @property
+    def name(self) -> str:
+        return shown_name(self.campaign.folder)
+
+    @property
+    def problem(self) -> str:
+        """The first thing that is wrong; empty for one that holds."""
+        return self.campaign.errors[0].sentence if self.campaign.errors else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
     """A row of another competition's table."""
 
@@ -60,12 +79,14 @@ class Collection:
     track: Track | None
     own: tuple[Own, ...] = ()  # in order of acceptance
     imported: tuple[Imported, ...] = ()  # in the order of their table
+    reported: tuple[Reported, ...] = ()  # by name; none of them holds a place
     claims: tuple[ClaimRow, ...] = ()  # never records
     problem: str = ""
 
     @property
-    def broken(self) -> list[Own]:
-        return [own for own in self.own if own.standing is None]
+    def broken(self) -> list[Own | Reported]:
+        found: tuple[Own | Reported, ...] = (*self.own, *self.reported)
+        return [one for one in found if one.standing is None]
 
     @property
     def reigning(self) -> Own | Imported | None:
@@ -99,6 +120,11 @@ def read_collection(folder: Path) -> Collection:
         track=track,
         own=tuple(_below(found, offset) for found in own),
         imported=imported,
+        reported=tuple(
+            Reported(campaign=report.reported, standing=campaign_standing(report.reported, track.major))
+            for report in reports
+            if report.reported is not None
+        ),
         claims=claims,
         problem=problem or broken_claims or (reports[0].findings[0].sentence if reports[0].findings else ""),
     )

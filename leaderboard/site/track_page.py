@@ -13,7 +13,7 @@ from harness.rules.source_rules import SOURCE_RULES
 from . import addresses
 from .charts import ChartPoint, Draw, Figure, progress
 from .rendering import Page
-from .rows import BoardRow, rows_of, standings_table
+from .rows import BoardRow, address_of, rows_of, standings_table
 from .tables import Part, Table, chunk_script
 from .track_data import Collection
 
@@ -84,16 +84,14 @@ def _chunks(track: str, table: Table) -> dict[str, bytes]:
 
 
 def _reigning(collection: Collection) -> str:
-    from .rows import address_of
-
     found = collection.reigning
     return address_of(collection, found) if found else ""
 
 
 def _broken(collection: Collection) -> tuple[tuple[Part, str], ...]:
     return tuple(
-        (Part(own.name, addresses.record(collection.name, own.name)), one_line(own.problem, 600))
-        for own in collection.broken
+        (Part(one_line(found.name, 80), address_of(collection, found)), one_line(found.problem, 600))
+        for found in collection.broken
     )
 
 

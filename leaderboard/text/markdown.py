@@ -42,7 +42,7 @@ def _cells(row: Standing) -> list[str]:
     return [
         "" if row.place is None else str(row.place),
         as_words(marked_title(row)),
-        row.tier + (", refuted" if row.refutations else ""),
+        row.shown_tier,
         _time(row),
         saved_cell(row),
         numbers.loss(row.val_loss) + ("" if row.val_loss is None else missed),

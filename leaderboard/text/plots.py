@@ -9,11 +9,12 @@ from harness.errors import RecordError, UserError
 from harness.formats import layout
 from harness.formats.track import Track
 from harness.records.record import Record, read_record
+from harness.records.reported import read_reported
 from harness.records.standings import Standing, newest_standing
 from harness.stats.significance import DegenerateSample, mean_interval
 
 from ..board.progress import read_progress
-from ..board.record_names import Reference
+from ..board.record_names import Reference, ReportedFolder
 from ..upstream.audit import losses_of
 from ..upstream.history import ImportedRow
 from ..upstream.imported import UNDATED
@@ -103,6 +104,8 @@ def curve_points(reference: Reference) -> list[TrainingPoint]:
             f"expected a record of this checkout, found {reference.key}, which is imported; its logs have its curves: "
             "`speedrun log FILE --plot` draws one"
         )
+    if isinstance(reference, ReportedFolder):
+        raise UserError(f"expected a refereed record, found {reference.key}, a campaign of self-timed scripts")
     record = read_record(reference.folder)
     found: list[TrainingPoint] = []
     for run in record.runs:
@@ -121,6 +124,12 @@ def scatter(reference: Reference) -> Scatter:
     """Every run of a record. Raises RecordError for one that cannot be read."""
     if isinstance(reference, ImportedRow):
         return _imported_scatter(reference)
+    if isinstance(reference, ReportedFolder):
+        campaign = read_reported(reference.folder)
+        if campaign.errors:
+            raise RecordError(f"{reference.folder}: {campaign.errors[0].sentence}")
+        stated = [values for run in campaign.runs if (values := run.result) is not None]
+        return _scatter(reference.key, [time_s for time_s, _ in stated], [loss for _, loss in stated])
     return record_scatter(read_record(reference.folder))
 
 

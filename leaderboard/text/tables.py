@@ -24,7 +24,7 @@ COLUMNS = (
     "train_time_low_s", "train_time_high_s", "p_value", "ratio", "baseline", "placed_by", "board_time_s", "signer",
     "challenges", "refutations", "claim", "steps", "techniques", "flags",
     "source_files", "source_lines", "source_bytes", "source_lines_change", "source_bytes_change",
-    "rules_version", "older_rules",
+    "rules_version", "older_rules", "badge",
 )  # fmt: skip
 
 FLAG_NAMES_WIDTH = 140
@@ -44,6 +44,12 @@ TIERS = {
 ONE_CAMPAIGN = (
     "one campaign promises little (two equal batches of five runs upstream gave p = 0.0002 and 0.045): what counts is "
     "one that somebody else repeated"
+)
+
+
+BADGE = (
+    "campaign: n, order and environment were fixed before the first run and every attempt is kept; times and losses "
+    "are those that its scripts state, read again from their logs"
 )
 
 
@@ -113,6 +119,8 @@ def legend(rows: Sequence[Standing], track: Track) -> str:
     present = {row.tier for row in rows}
     if present - {"reported"}:
         parts.append(ONE_CAMPAIGN)
+    if any(row.badge == "campaign" for row in rows):
+        parts.append(BADGE)
     return "; ".join(parts + [f"{tier}: {text}" for tier, text in TIERS.items() if tier in present]) + "."
 
 
@@ -124,7 +132,7 @@ def _cells(row: Standing, width: int) -> list[Text]:
     return [
         Text("" if row.place is None else str(row.place)),
         Text(printable(label)),
-        Text(row.tier + (", refuted" if row.refutations else "")),
+        Text(_tier_cell(row, width)),
         Text(time_cell(row)),
         Text(saved_cell(row)),
         Text(_loss_cell(row, width)),
@@ -142,6 +150,11 @@ def saved_cell(row: Standing) -> str:
     if row.saving is None:
         return ""
     return numbers.signed_percent(row.saving) + (" by ratio" if row.placed_by == "ratio" else "")
+
+
+def _tier_cell(row: Standing, width: int) -> str:
+    """reported, campaign: the badge underneath where the width is needed for titles."""
+    return row.shown_tier if width >= ROOMY_WIDTH else row.shown_tier.replace(f", {row.badge}", f"\n{row.badge}")
 
 
 def _loss_cell(row: Standing, width: int) -> str:

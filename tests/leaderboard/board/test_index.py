@@ -135,7 +135,7 @@ def test_other_code_makes_another_index(tmp_path: Path, monkeypatch: pytest.Monk
         (tmp_path / package / "inner").mkdir(parents=True)
         (tmp_path / package / "module.py").write_text("")
     monkeypatch.setattr(layout, "ROOT", tmp_path)
-    found = [index._context()]
+    found = [index.code_context()]
     for change in (
         lambda: (tmp_path / "harness" / "module.py").write_text("x = 1\n"),
         lambda: (tmp_path / "data" / "another.py").write_text(""),
@@ -143,7 +143,7 @@ def test_other_code_makes_another_index(tmp_path: Path, monkeypatch: pytest.Monk
         lambda: monkeypatch.setattr(index.pydantic, "__file__", str(tmp_path / "pydantic" / "__init__.py")),
     ):
         change()
-        found.append(index._context())
+        found.append(index.code_context())
     assert len(set(found)) == 5
 
 

@@ -1,0 +1,36 @@
+"""The pull request by which what was handed in here reaches everybody: the commands that open it."""
+
+import shlex
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+from data.printing import printable
+
+from ..formats import layout
+
+
+def pull_request_steps(folder: Path, branch: str, subject: str) -> list[str]:
+    """Commands that commit a new folder of this checkout on a branch of its own, and where that is opened."""
+    inside = folder.relative_to(layout.ROOT) if folder.is_relative_to(layout.ROOT) else folder
+    return [
+        f"  git switch -c {branch}",
+        f"  git add {shlex.quote(str(inside))}",
+        f"  git commit -m {shlex.quote(subject)}",
+        "  git push -u origin HEAD",
+        f"  then open {_compare_link(branch)}; CI runs `speedrun verify` and comments its summary",
+    ]
+
+
+def _compare_link(branch: str) -> str:
+    """The page of the origin that opens a pull request, or words where the origin is not on the web."""
+    with suppress(OSError, subprocess.SubprocessError):
+        git = ["git", "-C", str(layout.ROOT), "remote", "get-url", "origin"]
+        url = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        host, _, path = url.removeprefix("https://").removeprefix("ssh://").removeprefix("git@").partition("/")
+        if ":" in host:  # git@host:owner/name
+            host, _, owner = host.partition(":")
+            path = f"{owner}/{path}"
+        if host and path and "@" not in host and printable(url) == url:
+            return f"https://{host}/{path.removesuffix('.git')}/compare/{branch}?expand=1"
+    return "a pull request from that branch"
