@@ -165,9 +165,10 @@ def _had_less(facts: RaceFacts) -> Iterator[str]:
     shares = [run.available for run in facts.runs if run.available is not None]
     usual = min((load.available for load in loads), default=1.0)
     if shares and min(shares) < usual - BUSY_SHARE:
+        against = f", the record's runs at least {numbers.percent(usual, 0)}" if loads else ""
         yield (
-            f"a run could have {numbers.percent(min(shares), 0)} of its cores' time, the record's runs at least "
-            f"{numbers.percent(usual, 0)}: other processes or a quota had the rest"
+            f"a run could have {numbers.percent(min(shares), 0)} of its cores' time{against}; other processes, the "
+            "hypervisor or a quota had the rest"
         )
     clocks = [load.gpu_sm_mhz for load in loads if load.gpu_sm_mhz is not None]
     here = [run.gpu_sm_mhz for run in facts.runs if run.gpu_sm_mhz is not None]
