@@ -27,14 +27,14 @@ def newest_check(parent: Path, now: datetime) -> tuple[NodeCheckLine | None, str
         return None, f"none; {MAKE}"
     if not same_machine(check.owner, owner()):
         return None, f"not used: it was made on another machine, {check.owner.host}; {MAKE}"
+    if check.checked_at > now:
+        return None, f"not used: it says it was made at {check.checked_at:%Y-%m-%d %H:%M} UTC, which is still to come"
     here = environment.collect()
     if changed := compare(check.machine, machine_fingerprint(here, check.device, check.world_size)):
         key, before, now_is = changed[0]
         return None, f"not used: {key} was {before} then and is {now_is} now; {MAKE}"
     if sorted(check.gpu_uuids) != sorted(gpu.uuid for gpu in here.gpus):
         return None, f"not used: it was made with other GPUs of the same model; {MAKE}"
-    if check.checked_at > now:
-        return None, f"not used: it says it was made at {check.checked_at:%Y-%m-%d %H:%M} UTC, which is still to come"
     return check.kept, told(check.kept, now)
 
 

@@ -1,4 +1,4 @@
-"""CPU quotas and clocks are read as kernels show them: version 1 and 2, whole chains, containers, and what is broken."""
+"""CPU quotas and clocks are read as kernels show them: versions 1 and 2, whole chains, containers, broken files."""
 
 import json
 import os
@@ -38,6 +38,7 @@ V2 = {
     "a/cpu.max": "150000 100000\n", "a/cpu.stat": STAT_2,
     "a/b/cpu.max": "max 100000\n", "a/b/cpu.stat": STAT_2,
 }  # fmt: skip
+OWN_ROOT = {**NO_COUNTERS, "cgroup.controllers": "cpu", "cpu.max": "50000 100000"}
 HYBRID = {"unified/cgroup.procs": "", "cpu/cpu.cfs_quota_us": "25000", "cpu/cpu.cfs_period_us": "100000"}
 
 
@@ -50,8 +51,8 @@ HYBRID = {"unified/cgroup.procs": "", "cpu/cpu.cfs_quota_us": "25000", "cpu/cpu.
         (V2, "0::/a/b\n", 1.5, "a/cpu.max", 6, 10_000),
         (V2, "0::/\n", None, None, None, None),
         # a container whose mount is its own group, under the host's name of it or beside it
-        ({**NO_COUNTERS, "cgroup.controllers": "cpu", "cpu.max": "50000 100000"}, "0::/host/name\n", 0.5, "cpu.max", None, None),
-        ({**NO_COUNTERS, "cgroup.controllers": "cpu", "cpu.max": "50000 100000"}, "0::/../..\n", 0.5, "cpu.max", None, None),
+        (OWN_ROOT, "0::/host/name\n", 0.5, "cpu.max", None, None),
+        (OWN_ROOT, "0::/../..\n", 0.5, "cpu.max", None, None),
         (HYBRID, "1:cpu:/\n0::/\n", 0.25, "cpu/cpu.cfs_quota_us", None, None),
         ({}, "", None, None, None, None),
         ({"cgroup.controllers": "cpu", "cpu.max": "100000 0"}, "0::/\n", None, None, None, None),
@@ -93,7 +94,9 @@ def test_a_real_quota_is_found_before_a_race(tmp_path: Path) -> None:
     try:
         group.mkdir()
         version_1 = (group / "cpu.cfs_quota_us").exists()
-        (group / ("cpu.cfs_quota_us" if version_1 else "cpu.max")).write_text("100000" if version_1 else "100000 100000")
+        (group / ("cpu.cfs_quota_us" if version_1 else "cpu.max")).write_text(
+            "100000" if version_1 else "100000 100000"
+        )
         entrance = os.open(group / "cgroup.procs", os.O_WRONLY)
     except OSError:
         root = write(tmp_path, {"cgroup.controllers": "cpu", "cpu.max": "100000 100000"})
