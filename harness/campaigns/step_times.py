@@ -33,7 +33,8 @@ def read_curve(content: bytes) -> Curve:
 def step_times(curves: Iterable[Curve]) -> tuple[StepTimes, ...]:
     """Of one run or of several together, by phase; a phase without an interval is left out.
 
-    A third is one of the steps between the first report and the last, not of the time.
+    A third is one of the steps between the first report and the last, not of the time. An interval that is longer than
+    a third says nothing of one: a rank reports ten times a second at most.
     """
     found: dict[PhaseName, list[float]] = {phase: [] for phase in PHASES}
     for curve in curves:
@@ -42,9 +43,8 @@ def step_times(curves: Iterable[Curve]) -> tuple[StepTimes, ...]:
             continue
         first, last = points[0][0], max(step for step, _ in points)
         for (step, at_ns), (later, later_ns) in pairwise(points):
-            if later > step and later_ns >= at_ns:
-                middle = (step + later) / 2
-                third = int(3 * (middle - first) / (last - first)) if last > first else 0
+            if later > step and later_ns >= at_ns and 3 * (later - step) <= last - first:
+                third = 3 * (step + later - 2 * first) // (2 * (last - first))  # of the middle of the interval
                 found[PHASES[min(max(third, 0), 2)]].append((later_ns - at_ns) / (later - step) / MS)
     return tuple(_of_phase(phase, times) for phase, times in found.items() if times)
 

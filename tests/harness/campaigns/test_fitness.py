@@ -188,7 +188,7 @@ def test_steps_are_timed_by_thirds_of_the_steps() -> None:
     ]  # fmt: skip
     assert (found[0].low_ms, found[0].high_ms) == (10.0, 10.0)
     assert [times.intervals for times in step_times.step_times([tuple(steady + late)] * 2)] == [30, 30, 30]
-    assert step_times.step_times([(), ((1, 5),), ((3, 5), (2, 9))]) == ()
+    assert step_times.step_times([(), ((1, 5),), ((3, 5), (2, 9)), ((1, 5), (40, 9)), ((1, 5), (3, 6), (5, 7))]) == ()
     assert step_times.in_words(found[2]) == "100 ms (100 to 100)"
 
 

@@ -21,7 +21,11 @@ from harness.system.quotas import CpuQuota, read_quotas
 
 ROOT = Path(__file__).resolve().parents[3]
 BIGRAM = (ROOT / "tests" / "submissions" / "bigram.py").read_text()
-REPORTS = "".join(f"        run.log(step={step}, steps=40, train_loss=5.0)\n" for step in range(1, 41))
+REPORTS = """        import time
+        for step in range(1, 16):
+            time.sleep(0.15)  # a step; a rank reports ten times a second at most
+            run.log(step=step, steps=15, train_loss=5.0)
+"""
 SOURCE = BIGRAM.replace("        run.log(step=1, steps=1, train_loss=5.0, tokens=100_000)\n", REPORTS)
 
 
