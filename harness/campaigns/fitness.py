@@ -4,6 +4,7 @@ A machine is fit when two more runs of the record take no longer than its own ru
 compared (one run, another model of machine, no record) nothing is decided, and it is said why.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from ..formats import numbers
 from ..formats.node_check import CheckedRun, CpuLimits, ExpectedTime, NodeVerdict
 from ..formats.run import RunRecord
 from ..stats.significance import DegenerateSample, time_prediction
+from ..status import Status
 from . import comparable
 
 RACE_RUNS = 2
@@ -42,6 +44,7 @@ class RaceFacts:
     runs: tuple[CheckedRun, ...] = ()  # of the race; empty: not raced
     sentences: tuple[str, ...] = ()  # what became of them, in order
     race_ns: int = 0  # on the wall, beginning to end
+    train_budget_s: float = math.inf  # of the track: a run that is ended for it took longer
 
 
 def expected_time(record_runs: Sequence[RunRecord]) -> ExpectedTime | None:
@@ -96,10 +99,11 @@ def unlike(facts: RaceFacts) -> list[comparable.Difference]:
 
 
 def _of_times(facts: RaceFacts) -> tuple[NodeVerdict, str]:
-    times = [run.time_s for run in facts.runs if run.time_s is not None]
-    took = " and ".join(map(numbers.seconds, times))
+    times = [time_s for run in facts.runs if (time_s := _least_s(run, facts)) is not None]
+    took = " and ".join(_took(run) for run in facts.runs) if len(times) == len(facts.runs) else ""
     if len(times) < RACE_RUNS:
-        sentence = next((s for run, s in zip(facts.runs, facts.sentences, strict=True) if run.time_s is None), "none")
+        failed = zip(facts.runs, facts.sentences, strict=True)
+        sentence = next((said for run, said in failed if _least_s(run, facts) is None), "none was started")
         return "undecided", f"expected {RACE_RUNS} runs that count, found {len(times)}: {sentence}"
     if facts.record is None or not facts.record_runs:
         return "undecided", f"two runs took {took}, and there is no record of this source here to hold them against"
@@ -119,6 +123,15 @@ def _of_times(facts: RaceFacts) -> tuple[NodeVerdict, str]:
     return _held_against(times, took, expected)
 
 
+def _least_s(run: CheckedRun, facts: RaceFacts) -> float | None:
+    """Seconds that a run took, or took at least where the track's budget ended it; None: it says nothing of time."""
+    return facts.train_budget_s if run.status == Status.TRAIN_TIMEOUT else run.time_s
+
+
+def _took(run: CheckedRun) -> str:
+    return "more than the track allows" if run.time_s is None else numbers.seconds(run.time_s)
+
+
 def _held_against(times: Sequence[float], took: str, expected: ExpectedTime) -> tuple[NodeVerdict, str]:
     span = (
         f"{numbers.span_seconds(expected.low_s, expected.high_s)} (the {numbers.percent(expected.confidence, 0)} "
@@ -126,7 +139,7 @@ def _held_against(times: Sequence[float], took: str, expected: ExpectedTime) -> 
     )
     above = sum(time > expected.high_s for time in times)
     if above == len(times):
-        share = numbers.short_percent(min(times) / expected.mean_s - 1)
+        share = numbers.percent(min(times) / expected.mean_s - 1)
         return "slow", f"both runs, {took}, took longer than {span}: by {share} of the mean at least"
     if above:
         return "undecided", f"one of two runs, {took}, took longer than {span}; check again"
@@ -149,6 +162,8 @@ def _causes(facts: RaceFacts) -> Iterator[str]:
             f"{numbers.seconds(cpu.throttled_ns / 1e9)} of core time in {numbers.seconds(facts.race_ns / 1e9)}"
         )
     yield from facts.bad_pairs
+    if cpu.others_share is not None and cpu.others_share > BUSY_SHARE:
+        yield f"other processes had {numbers.percent(cpu.others_share, 0)} of the machine's cores meanwhile"
     yield from _had_less(facts)
     if cpu.clock_limit_mhz is not None and cpu.clock_most_mhz is not None and cpu.clock_limit_mhz < cpu.clock_most_mhz:
         held, most = numbers.whole(cpu.clock_limit_mhz), numbers.whole(cpu.clock_most_mhz)

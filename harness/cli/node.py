@@ -1,6 +1,7 @@
 """speedrun doctor --race: two runs of a record on this machine, held against the record's own runs."""
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from ..referee.display import watching_console
 from ..status import ExitCode
 from ..system import clock
 from ..system.cpu_clocks import read_cpu_clocks
+from ..system.load import Counters, read_counters
 from ..system.plainfile import read_plain
 from ..system.quotas import CpuQuota, read_quotas, throttled_ns, throttled_periods, tightest
 from .campaigns import CampaignDraft, Start, check_data, draft, options_of, refereed_track
@@ -129,19 +131,23 @@ def _run(race: Race, start: Start, console: Console) -> NodeCheck:
             pass
     sources = [named.submission for named in campaign.submissions]
     folder = begin(campaign.plan, campaign.track_file, sources, campaign.parent)
-    quotas, started_ns = read_quotas(), clock.now_ns()
+    quotas, before, own_s = read_quotas(), read_counters(), _own_s()
     with Scoreboard(console, campaign.plan, folder).watching() as board:
         result = run_campaign(folder, options_of(start, console), board)
-    race_ns, after = clock.now_ns() - started_ns, read_quotas()
+    after, own_ns = read_counters(), round((_own_s() - own_s) * clock.NS)
+    race_ns = after.at_ns - before.at_ns
     if (stopped := result.stopped_by) is not None:
         raise RunFailure(stopped.status, f"{stopped.sentence}; without two runs there is no verdict: check again")
     runs = read_bundle(folder).runs("candidate")
     facts = replace(
         race.facts,
-        cpu=race.facts.cpu.model_copy(update=_throttled(quotas, after)),
+        cpu=race.facts.cpu.model_copy(
+            update={**_throttled(quotas, read_quotas()), "others_share": _others_share(before, after, own_ns)}
+        ),
         runs=tuple(_checked_run(run, step_times.step_times([_curve(folder, run)])) for run in runs),
         sentences=tuple(run.sentence for run in runs),
         race_ns=race_ns,
+        train_budget_s=campaign.track.budget.train_s,
     )
     return _checked(race, facts, fitness.judge(facts), campaign.plan.campaign_id)
 
@@ -154,6 +160,17 @@ def _throttled(before: tuple[CpuQuota, ...], after: tuple[CpuQuota, ...]) -> dic
         if first is not None and last is not None:
             found[name] = max(0, last - first)
     return found
+
+
+def _own_s() -> float:
+    """Processor time of this process and of every child that was waited for, with theirs."""
+    return sum(os.times()[:4])
+
+
+def _others_share(before: Counters, after: Counters, own_ns: int) -> float:
+    """Share of the cores' time that others had, between 0 and 1."""
+    others_ns = after.busy_ns - before.busy_ns - own_ns
+    return min(1.0, max(0.0, others_ns / max(1, len(after.cores) * (after.at_ns - before.at_ns))))
 
 
 def _checked_run(run: RunRecord, steps: tuple[StepTimes, ...]) -> CheckedRun:

@@ -61,6 +61,7 @@ class CpuLimits(Section):
     quota_file: str | None = None
     throttled_periods: Annotated[int, Field(ge=0)] | None = None  # during the race
     throttled_ns: Nanoseconds | None = None
+    others_share: Annotated[float, Field(ge=0, le=1)] | None = None  # of the cores, that other processes had meanwhile
     governor: str | None = None
     clock_limit_mhz: Amount | None = None
     clock_most_mhz: Amount | None = None

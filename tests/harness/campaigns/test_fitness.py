@@ -65,7 +65,7 @@ def test_two_runs_are_held_against_the_records_own(record_runs: tuple[RunRecord,
         ((2.0, 2.04), "fit", "2.000 s and 2.040 s, took longer than 1.952 – 2.049 s (the 95% interval for 2 more runs"),
         ((1.0, 2.04), "fit", "like the record's 6); what is slower by less than 2.45 % can pass unseen"),
         ((2.0, 2.06), "undecided", "one of two runs"),
-        ((4.0, 4.1), "slow", "by 100 % of the mean at least"),
+        ((4.0, 4.1), "slow", "by 100.0% of the mean at least"),
     ):
         found, reasons = judge(facts(record_runs, *times))
         assert (found, words in reasons[0]) == (verdict, True), reasons
@@ -109,6 +109,17 @@ def test_a_run_that_does_not_count_decides_nothing(record_runs: tuple[RunRecord,
     assert found == ("undecided", ("expected 2 runs that count, found 1: sentence 1",))
 
 
+def test_a_run_that_the_tracks_budget_ended_took_longer(record_runs: tuple[RunRecord, ...]) -> None:
+    made = facts(record_runs, None, None, train_budget_s=30.0)
+    over = tuple(run.model_copy(update={"status": Status.TRAIN_TIMEOUT}) for run in made.runs)
+    verdict, (reason,) = judge(replace(made, runs=over))
+    assert (verdict, "more than the track allows and more than the track allows, took" in reason) == ("slow", True)
+    assert "by 1400.0% of the mean" in reason
+    in_time = over[1].model_copy(update={"status": Status.COMPLETE, "time_s": 2.0})
+    assert judge(replace(made, runs=(over[0], in_time)))[0] == "undecided"
+    assert judge(replace(made, runs=(over[0], made.runs[1])))[1][0].endswith("found 1: sentence 1")
+
+
 def test_a_quota_below_the_cores_is_slow_without_a_race_and_one_sentence_says_so(
     record_runs: tuple[RunRecord, ...],
 ) -> None:
@@ -135,8 +146,8 @@ def test_causes_stand_behind_the_reason_and_decide_nothing(record_runs: tuple[Ru
     )  # fmt: skip
     runs = tuple(run.model_copy(update={"load": load}) for run in record_runs)
     cpu = CpuLimits(
-        needed_cores=2, throttled_periods=7, throttled_ns=6 * NS, governor="powersave", clock_limit_mhz=1200.0,
-        clock_most_mhz=3500.0,
+        needed_cores=2, throttled_periods=7, throttled_ns=6 * NS, others_share=0.4, governor="powersave",
+        clock_limit_mhz=1200.0, clock_most_mhz=3500.0,
     )  # fmt: skip
     made = facts(runs, 2.0, 2.0, cpu=cpu, bad_pairs=("driver and torch",))
     raced = tuple(run.model_copy(update={"available": 0.8, "gpu_sm_mhz": 1500.0}) for run in made.runs)
@@ -146,6 +157,7 @@ def test_causes_stand_behind_the_reason_and_decide_nothing(record_runs: tuple[Ru
     assert reasons[1:] == (
         "a CPU quota held processes back in 7 periods, for 6.000 s of core time in 60.00 s",
         "driver and torch",
+        "other processes had 40% of the machine's cores meanwhile",
         "a run could have 80% of its cores' time, the record's runs at least 95%; other processes, the hypervisor or a "
         "quota had the rest",
         "the GPUs ran at 1,500 MHz, in the record's runs at 1,980 MHz or more",
