@@ -17,6 +17,7 @@ from harness.formats.node_check import read_node_check
 from harness.formats.submission import read_submission
 from harness.records.lookup import NamedSubmission
 from harness.sandbox import levels
+from harness.system.load import Counters
 from harness.system.quotas import CpuQuota, read_quotas
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -139,6 +140,15 @@ def test_throttling_is_what_was_counted_in_between() -> None:
 
     assert node._throttled(counted(3, 50), counted(5, 90)) == {"throttled_periods": 2, "throttled_ns": 40}
     assert node._throttled(counted(None, 50), counted(5, 20)) == {"throttled_ns": 0}
+
+
+def test_what_others_had_is_what_was_busy_and_not_our_own() -> None:
+    def counted(at_ns: int, busy_ns: int) -> Counters:
+        return Counters(at_ns, frozenset({0, 1}), busy_ns, 0, 0, 0, None, None)
+
+    assert node._others_share(counted(100, 50), counted(200, 200), own_ns=50) == 0.5  # 150 of 200 busy, 50 ours
+    assert node._others_share(counted(100, 50), counted(200, 60), own_ns=50) == 0.0
+    assert node._others_share(counted(100, 0), counted(100, 10), own_ns=0) == 1.0
 
 
 @pytest.mark.slow
