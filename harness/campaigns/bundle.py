@@ -5,7 +5,6 @@ that was altered anywhere without rewriting the whole chain is found out here.
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from .ledger import AttemptEntry, Ledger, OutcomeEntry, ResumedEntry, read_ledge
 from .run_relations import RunFacts
 from .sources import arms_findings
 from .stated import campaign_findings, stated_findings
+from .step_times import read_curve
 
 MAX_RUN_BYTES = 2 * 2**20  # of one run.json
 MAX_PROGRESS_BYTES = 16 * 2**20
@@ -44,7 +44,6 @@ MOST_BYTES = {
     layout.LEGACY_FILE: MAX_LEGACY_BYTES,
     layout.LOG_FILE: MAX_LOG_BYTES,
 }
-Curve = tuple[tuple[int, int], ...]  # step, elapsed_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,7 @@ class _Reading:
                 self.findings += stated_findings(run, self.plan, slot, contents.get(layout.LOG_FILE))
                 self.stated.append(StatedAttempt(slot, run, counted))
                 continue
-            curve = _curve(contents.get(layout.PROGRESS_FILE, b""))
+            curve = read_curve(contents.get(layout.PROGRESS_FILE, b""))
             self.facts.append(RunFacts(run=run, track=track[0], dataset=track[1], curve=curve))
             self.findings += run_findings(run, self.plan, slot)
             self.findings += language_findings(run, self.ledger, number)
@@ -272,18 +271,6 @@ def _contest(folder: Path) -> tuple[Track | None, Dataset | None]:
         return None, None
     except DataError:
         return track, None
-
-
-def _curve(content: bytes) -> Curve:
-    """Step and elapsed_ns of every line of a progress.jsonl that has both; a line the disk has torn is none."""
-    points = []
-    for line in content.splitlines():
-        try:
-            point = json.loads(line)
-            points.append((int(point["step"]), int(point["elapsed_ns"])))
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            continue
-    return tuple(points)
 
 
 def _alike(attempts: Sequence[Attempt | StatedAttempt]) -> Iterator[Finding]:

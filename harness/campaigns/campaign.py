@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ..errors import UserError
+from ..formats.node_check import NodeCheckLine
 from ..formats.run import RunRecord, Section, Sha256, SubmissionRef, TrackRef
 from ..formats.submission import Submission
 from ..formats.track import Track
@@ -88,13 +89,14 @@ class Plan(Section):
     languages_sha256: Sha256 | None = None  # of the secret that all runs' languages follow from; None: all runs read
     # the same shards
     self_timed: SelfTimedPlan | None = None  # of scripts that time themselves; None: a campaign of refereed runs
+    node_check: NodeCheckLine | None = None  # the newest verdict on the machine of the plan; None: there was none
     created_at: datetime
 
     @model_serializer(mode="wrap")
     def _as_it_was_written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What older plans lack is written only where it is set: their ledgers keep their digests."""
         fields: dict[str, Any] = write(self)
-        for name in ("languages_sha256", "self_timed"):
+        for name in ("languages_sha256", "self_timed", "node_check"):
             if fields.get(name) is None:
                 fields.pop(name, None)
         return fields
@@ -112,6 +114,8 @@ class Plan(Section):
             raise ValueError("expected another seed for every run of an arm")
         if any((arm.script is None) != (self.self_timed is None) for arm in self.arms):
             raise ValueError("expected scripts of both arms in a campaign of self-timed scripts, and in no other")
+        if self.node_check is not None and self.node_check.checked_at > self.created_at:
+            raise ValueError("expected a node check from before the plan")
         if self.self_timed is not None:
             self._scripts_hang_together(self.self_timed)
         return self
@@ -153,6 +157,7 @@ def make_plan(
     purpose: Purpose | None = None,
     relabel: bool = False,
     candidate_record: str | None = None,
+    node_check: NodeCheckLine | None = None,
 ) -> Plan:
     """Draw a campaign of so many runs of each arm; seeds come from the operating system. Raises UserError.
 
@@ -178,6 +183,7 @@ def make_plan(
         sandbox=sandbox,
         relabel=relabel,
         self_timed=self_timed,
+        node_check=node_check,
         created_at=created_at,
     )
 

@@ -19,6 +19,7 @@ from ..campaigns.campaign import Plan, Purpose, make_plan
 from ..campaigns.executors import Options
 from ..campaigns.forecast import Assumption, Wishes, alike, forecast
 from ..campaigns.ledger import read_ledger
+from ..campaigns.newest_check import newest_check
 from ..campaigns.runner import begin, open_campaigns, run_campaign
 from ..campaigns.scoreboard import Scoreboard
 from ..campaigns.summary import CampaignSummary, summarise
@@ -61,6 +62,7 @@ class CampaignDraft:
     track_file: Path
     submissions: tuple[NamedSubmission, ...]
     parent: Path
+    node_words: str  # of the newest node check, or why none is used
 
     @property
     def hindrances(self) -> tuple[Finding, ...]:
@@ -93,7 +95,8 @@ def draft(
         source = named.submission
         check_source(source, source.root, track.budget.source_bytes)
     candidate, baseline = submissions[0], submissions[1] if len(submissions) > 1 else None
-    device = machine.pick_device(track)
+    device, now = machine.pick_device(track), clock.utc_now()
+    node_check, node_words = newest_check(layout.runs_root(), now)
     plan = make_plan(
         track=track,
         candidate=candidate.submission,
@@ -104,9 +107,10 @@ def draft(
         world_size=machine.pick_world_size(track, ranks, device),
         device=device,
         sandbox=levels.choose(require_sandbox),
-        created_at=clock.utc_now(),
+        created_at=now,
         purpose=purpose,
         relabel=relabel,
+        node_check=node_check,
     )
     return CampaignDraft(
         plan=plan,
@@ -114,6 +118,7 @@ def draft(
         track_file=find_track(track_name),
         submissions=submissions,
         parent=parent or layout.runs_root(),
+        node_words=node_words,
     )
 
 
@@ -153,6 +158,8 @@ def start_campaign(draft: CampaignDraft, start: Start) -> None:
     console = watching_console()
     _tell_open_ones(draft, console)
     say_passed_over(console, start.required_sandbox, draft.plan.sandbox)
+    if (layout.runs_root() / layout.NODE_CHECK_FILE).exists():
+        console.print(f"node check: {draft.node_words}", soft_wrap=True, highlight=False, markup=False)
     if start.wait is False:
         with machine.exclusive(wait=False):  # a campaign that cannot begin leaves no folder
             pass
@@ -191,9 +198,9 @@ def prepare_data(track: Track, console: Console) -> None:
         datasets.prepare(dataset, root, advancing(bar, dataset.name))
 
 
-def _sit(folder: Path, plan: Plan, start: Start, console: Console, *, resumed: bool) -> None:
-    """Conduct, summarise, print, exit."""
-    options = Options(
+def options_of(start: Start, console: Console) -> Options:
+    """What does not change a campaign's result; waiting and notices are told on the console."""
+    return Options(
         data_root=datasets.data_root(),
         keep_weights=start.keep_weights,
         copy_to=start.copy_to,
@@ -201,6 +208,11 @@ def _sit(folder: Path, plan: Plan, start: Start, console: Console, *, resumed: b
         on_wait=say_who_holds(console),
         on_notice=lambda sentence: console.print(sentence, style="yellow", soft_wrap=True, markup=False),
     )
+
+
+def _sit(folder: Path, plan: Plan, start: Start, console: Console, *, resumed: bool) -> None:
+    """Conduct, summarise, print, exit."""
+    options = options_of(start, console)
     count = f"{len(plan.slots)} run{'' if len(plan.slots) == 1 else 's'}"
     track = load_track(str(folder / layout.TRACK_FILE))
     reproduced = None
@@ -288,6 +300,7 @@ def _show_draft(draft: CampaignDraft, as_json: bool) -> None:
         "total_s": round(total_s, 1),
         "gpu_hours": round(total_s * devices / 3600, 3),
         "runs_root": str(draft.parent),
+        "node_check": None if plan.node_check is None else plan.node_check.model_dump(mode="json"),
     }
     own = [finding for finding in draft.hindrances if not finding.sentence.startswith("candidate: ")]
     findings = [*own, *_source_findings(draft)]
@@ -301,6 +314,7 @@ def _show_draft(draft: CampaignDraft, as_json: bool) -> None:
             "run_s": f"{numbers.seconds(run_s.value)}: {run_s.source}",
             "total_s": numbers.seconds(total_s),
             "gpu_hours": numbers.hours(shown["gpu_hours"]) if devices else None,
+            "node_check": draft.node_words,
             "findings": len(findings) or "none",
         }
         for key, value in (shown | words).items():

@@ -10,6 +10,7 @@ from data.datasets import Dataset
 
 from ..campaigns.campaign import Arm, PlannedTest, Purpose
 from ..campaigns.evidence import Evidence
+from ..formats.node_check import CpuLimits, ExpectedTime, NodeCheckLine, NodeVerdict
 from ..formats.run import Finding, RunRecord, Section
 from ..formats.track import Budget, Track
 from ..records.reported import ReportedNumbers
@@ -82,6 +83,7 @@ class CampaignDryRun(Section):
     total_s: float
     gpu_hours: float
     runs_root: str
+    node_check: NodeCheckLine | None  # the newest verdict of `speedrun doctor --race` on this machine
     findings: list[Finding]  # what keeps it from becoming a record, and of each arm's source; an error: exit code 1
 
 
@@ -100,6 +102,23 @@ class Examination(Section):
     checks: list[Check]
     tracks: dict[str, list[str]]  # what this machine lacks, by track
     records: dict[str, list[Finding]]  # of the tracks that run here: what keeps a campaign from becoming a record
+
+
+class NodeRace(Section):
+    """speedrun doctor --race --dry-run"""
+
+    track: str
+    record: str | None
+    runs: int
+    world_size: int
+    device: Literal["cpu", "cuda"]
+    sandbox: str
+    record_runs: int  # of its own, that count
+    expected: ExpectedTime | None  # None: they allow no interval
+    unlike: dict[str, list[str]]  # what differs: in the record's runs, here
+    cpu: CpuLimits
+    verdict: NodeVerdict | None  # that needs no race; not null: exit code 1
+    reasons: list[str]  # what is known before a race
 
 
 class ListedRule(Section):

@@ -12,10 +12,10 @@ from rich.markup import escape
 from data.printing import printable
 
 from ..campaigns.campaign import Plan, make_plan
+from ..campaigns.newest_check import newest_check
 from ..campaigns.scripts import ArmScript, SelfTimedPlan, gather
 from ..errors import UserError
-from ..formats import layout, numbers
-from ..formats.environment import gpus
+from ..formats import environment, layout, numbers
 from ..formats.submission import Submission
 from ..formats.track import Track, find_track, load_track
 from ..records.lookup import NamedSubmission
@@ -158,6 +158,8 @@ def race_scripts(arms: tuple[ArmSettings, ...], runs: int, shared: SharedSetting
         parse_environment([f"{variable}=0"])
         if any(variable in script.environment for script in scripts):
             raise UserError(f"expected {variable} from --seed-env or from --env, found it in both")
+    now = clock.utc_now()
+    node_check, node_words = newest_check(layout.runs_root(), now)
     plan = make_plan(
         track=track,
         candidate=submissions[0],
@@ -172,10 +174,11 @@ def race_scripts(arms: tuple[ArmSettings, ...], runs: int, shared: SharedSetting
         world_size=shared.nproc,
         device=device,
         sandbox=levels.choose(shared.require_sandbox),
-        created_at=clock.utc_now(),
+        created_at=now,
+        node_check=node_check,
     )
     if start.dry_run:
-        _show_plan(plan, start.as_json)
+        _show_plan(plan, node_words, start.as_json)
         return
     named = tuple(NamedSubmission(submission=each, record=None) for each in submissions)
     start_campaign(
@@ -185,6 +188,7 @@ def race_scripts(arms: tuple[ArmSettings, ...], runs: int, shared: SharedSetting
             track_file=find_track(shared.track),
             submissions=named,
             parent=shared.out or layout.runs_root(),
+            node_words=node_words,
         ),
         start,
     )
@@ -214,7 +218,7 @@ def device_of(track: Track | None) -> Literal["cpu", "cuda"]:
     """The device of a track; without one, what the machine has."""
     if track is not None:
         return machine.pick_device(track)
-    return "cuda" if gpus() else "cpu"
+    return "cuda" if environment.gpus() else "cpu"
 
 
 def most_s(track: Track) -> float:
@@ -231,7 +235,7 @@ def grammars_of(name: str) -> tuple[Grammar, ...]:
     return (BY_NAME[name],)
 
 
-def _show_plan(plan: Plan, as_json: bool) -> None:
+def _show_plan(plan: Plan, node_words: str, as_json: bool) -> None:
     """What would run. The seeds are drawn anew when it starts, so they are not shown."""
     assert plan.self_timed is not None
     shown: dict[str, Any] = {
@@ -246,6 +250,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         "sandbox": plan.sandbox,
         "seed_variable": plan.self_timed.seed_variable,
         "most_s": plan.self_timed.budget_s * len(plan.slots),
+        "node_check": None if plan.node_check is None else plan.node_check.model_dump(mode="json"),
         "arms": {
             arm.arm: {"sha256": arm.sha256, "entry": arm.submission.entry, "files": len(arm.submission.files)}
             | (arm.script.model_dump(mode="json") if arm.script else {})
@@ -260,6 +265,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         "test": f"{plan.test.name}-test at p < {plan.test.alpha:g}, of losses as stated",
         "seed_variable": plan.self_timed.seed_variable or "none: each script takes its own seed",
         "most_s": numbers.seconds(shown["most_s"]),
+        "node_check": node_words,
         "arms": None,
     }
     for key, value in (shown | words).items():

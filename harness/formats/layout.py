@@ -32,6 +32,7 @@ runs/<run>/                                     single local runs, never submitt
     progress.jsonl    the train-loss curve as the referee received it
     source/           the bytes that ran
     weights.safetensors   only with --keep-weights
+runs/node_check.json                            the newest verdict of `speedrun doctor --race`
 runs/<run>/legacy.json, log.txt, checkpoint.pt  a self-timed script, run as it is: tier `reported`
 """
 
@@ -78,6 +79,7 @@ BASELINE_DIR = "baseline"
 RELABELLED_DIR = "relabelled"  # of a challenge: a campaign under a secret vocabulary
 PAST_RULES_DIR = "rules"
 LOCKS_DIR = "locks"  # of a track: torch-<version>.txt, wheels by hash
+NODE_CHECK_FILE = "node_check.json"  # beside local runs; of whichever machine was checked last
 RESERVE_FILE = ".reserve"  # space for the closing record, given back when it is written
 
 RECORD_NAME = re.compile(r"^\d{4}-\d{2}-\d{2}_[A-Za-z0-9]+\Z")

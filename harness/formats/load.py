@@ -22,7 +22,7 @@ class MachineLoad(BaseModel):
     referee_ns: Counted  # of the referee itself
     others_ns: Counted  # of everybody else's, and of the kernel where it works for nobody in particular
     steal_ns: Counted  # the hypervisor gave to other machines
-    throttled_ns: Counted | None  # the scheduler held the referee's own group back, for its quota
+    throttled_ns: Counted | None  # the scheduler held the referee's group or one above it back, for its quota
     waiting_ns: Counted | None  # some process was ready and had no core: the run queue, of the whole machine
     gpu_sm_mhz: Annotated[float, Field(gt=0)] | None = None  # mean clock of all GPUs; None: no GPU, or none that says
 

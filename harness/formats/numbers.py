@@ -93,6 +93,14 @@ def minutes(value: float | None) -> str:
     return "" if value is None or value < 60 else f"{value / 60:.2f} min"
 
 
+def age(value_s: float) -> str:
+    """42 s, 12 min, 3.2 h, 4 days: how long ago, to two digits or so."""
+    for least_s, unit_s, unit, digits in ((172_800, 86_400, "days", 0), (7200, 3600, "h", 1), (120, 60, "min", 0)):
+        if value_s >= least_s:
+            return f"{value_s / unit_s:.{digits}f} {unit}"
+    return f"{max(value_s, 0.0):.0f} s"
+
+
 def hours(value: float) -> str:
     """0.25, 1,234: without the unit, which is of a device."""
     return whole(value) if value >= 10 else short(value, 2)

@@ -14,7 +14,7 @@ from ..formats import environment, layout, numbers
 from ..formats.run_folder import unjudged_runs
 from ..formats.track import Track
 from ..sandbox import cgroups, levels
-from . import machine, temporary, trials
+from . import driver_pairs, machine, temporary, trials
 from .temporary import LONGEST_TMPDIR, SCRATCH_CHARACTERS
 
 GIB = 2**30
@@ -89,10 +89,12 @@ def _gpus() -> Check:
         return Check("gpus", "note", found, "CPU tracks run here; mend the driver for the others")
     if not gpus:
         return Check("gpus", "note", "none", "CPU tracks run here; GPU tracks need nvidia-smi to see a GPU")
-    if environment.torch_cuda() is None:
+    built_for = environment.torch_cuda()
+    if built_for is None:
         return Check("gpus", "missing", f"{len(gpus)}x {gpus[0].name}", "torch has no CUDA: install a CUDA build")
-    advice = f"nvidia-smi says besides: {words}" if words else ""
-    return Check("gpus", "ok", f"{len(gpus)}x {gpus[0].name}, driver {gpus[0].driver}", advice)
+    pairs = driver_pairs.bad_pairs((gpu.driver for gpu in gpus), environment.package_version("torch"), built_for)
+    advice = "; ".join([sentence for _, sentence in pairs] + ([f"nvidia-smi says besides: {words}"] if words else []))
+    return Check("gpus", "note" if pairs else "ok", f"{len(gpus)}x {gpus[0].name}, driver {gpus[0].driver}", advice)
 
 
 def _sandbox() -> Check:

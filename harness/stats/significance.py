@@ -17,6 +17,8 @@ Records now win by 0.3 to 1 %. So one run proves nothing, and every claim here i
     two samples without pairs                     welch_test         the runs did share something (a node, an hour)
     did the loss stay the same (systems claim)?   equivalence_test   replaced by "p > 0.05, so no difference", which
                                                                      two runs always achieve
+    would two more runs take as long?             time_prediction    another machine, another torch: what it knows
+                                                                     of is these runs
     fewer steps at a slightly other loss?         pairwise_steps     far from step 3,300, where its rate was measured
 
 An example: the 13 losses of upstream's record 89 have the mean 3.27837 and the deviation 0.00142. If the true mean were
@@ -133,6 +135,24 @@ def mean_interval(values: Iterable[float], confidence: float = 0.95) -> Interval
     """Student's interval of a mean: losses, seconds, anything whose mean is about normal."""
     sample = _varied(values, "values")
     return _interval(_mean(sample), _standard_error(sample), len(sample) - 1, confidence)
+
+
+def time_prediction(times: Iterable[float], future: int = 1, confidence: float = 0.95) -> Interval:
+    """The interval that so many further times of the same kind all lie in, from log times; seconds.
+
+    Student's prediction interval; each of `future` times may miss it with an equal part of 1 - confidence (Bonferroni).
+    `estimate` is the geometric mean. Raises DegenerateSample as every test does: two times or more, not alike.
+    """
+    sample = _varied(_logs(times, "times"), "log times")
+    n = len(sample)
+    if future < 1:
+        raise DegenerateSample(f"expected at least one further time, found {future}")
+    level = 1 - (1 - _finite(confidence, "confidence")) / future
+    log = _interval(_mean(sample), _sd(sample) * math.sqrt(1 + 1 / n), n - 1, level)
+    if max(abs(log.low), abs(log.high)) > math.log(LARGEST):
+        raise DegenerateSample(f"expected times of one kind of run, found {n} from e^{log.low:.0f} to e^{log.high:.0f}")
+    estimate, low, high = (math.exp(value) for value in (log.estimate, log.low, log.high))
+    return Interval(estimate=estimate, low=low, high=high, confidence=confidence)
 
 
 # --- two arms in pairs: the same seed, one after the other, so what they share cancels ---

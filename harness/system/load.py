@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import clock, processes
+from .quotas import read_quotas, throttled_ns
 
 TICK_NS = clock.NS // os.sysconf("SC_CLK_TCK")
 _STOLEN, _IDLE = 7, (3, 4)  # columns of a line of /proc/stat
@@ -37,7 +38,7 @@ def read_counters() -> Counters:
         steal_ns=stolen * TICK_NS,
         tree_ns=sum(_ticks(pid) for pid in processes.tree(os.getpid())) * TICK_NS,
         own_ns=time.process_time_ns(),
-        throttled_ns=_throttled_ns(),
+        throttled_ns=throttled_ns(read_quotas()),
         waiting_ns=_waiting_ns(),
     )
 
@@ -61,32 +62,6 @@ def _ticks(pid: int) -> int:
         return sum(map(int, fields[11:15]))
     except (OSError, ValueError):
         return 0
-
-
-def _throttled_ns() -> int | None:
-    """By the quota of this process's own control group."""
-    for path in _groups():
-        with suppress(OSError, ValueError):
-            for line in path.read_text().splitlines():
-                name, _, value = line.partition(" ")
-                if name in ("throttled_usec", "throttled_time"):
-                    return int(value) * (1000 if name == "throttled_usec" else 1)
-    return None
-
-
-def _groups() -> list[Path]:
-    root, found = Path("/sys/fs/cgroup"), []
-    with suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, controllers, name = line.split(":", 2)
-            if not controllers:
-                found += [root / name.lstrip("/") / "cpu.stat", root / "unified" / name.lstrip("/") / "cpu.stat"]
-            elif "cpu" in controllers.split(","):
-                found += [
-                    root / controllers / name.lstrip("/") / "cpu.stat",
-                    root / "cpu" / name.lstrip("/") / "cpu.stat",
-                ]
-    return found
 
 
 def _waiting_ns() -> int | None:

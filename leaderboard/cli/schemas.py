@@ -72,6 +72,8 @@ FORMS = {
     "replay-output": Form("leaderboard.upstream.replaying:Replay", "speedrun reproduce --json of an imported record"),
     "tracks-output": Form("harness.cli.json_types:ListedTracks", "speedrun tracks --json"),
     "doctor-output": Form("harness.cli.json_types:Examination", "speedrun doctor --json"),
+    "node-check": Form("harness.formats.node_check:NodeCheck", "node_check.json, speedrun doctor --race --json"),
+    "node-check-dry-run-output": Form("harness.cli.json_types:NodeRace", "speedrun doctor --race --dry-run --json"),
     "data-list-output": Form("harness.cli.json_types:DatasetList", "speedrun data list --json"),
     "data-verify-output": Form("harness.cli.json_types:VerifiedDatasets", "speedrun data verify --json"),
     "data-prepare-output": Form("harness.cli.json_types:PreparedDataset", "speedrun data prepare, download --json"),

@@ -45,6 +45,8 @@ def test_any_value(found: str, wanted: str) -> None:
         (numbers.hours(0.254), "0.25"), (numbers.megabytes(1_234_560_000), "1,234.6 MB"),
         (numbers.gigabytes(1_234_560_000), "1.23"), (numbers.mebibytes(2**31), "2,048 MiB"),
         (numbers.gibibytes(2**31), "2.0 GiB"), (numbers.gibibytes(2**31, 0), "2 GiB"),
+        (numbers.age(-3), "0 s"), (numbers.age(119.4), "119 s"), (numbers.age(120), "2 min"),
+        (numbers.age(7200), "2.0 h"), (numbers.age(172_800), "2 days"),
     ],
 )  # fmt: skip
 def test_times_and_bytes(found: str, wanted: str) -> None:

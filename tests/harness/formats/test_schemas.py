@@ -132,6 +132,7 @@ def test_files_of_the_records(name: str) -> None:
     [
         ("tracks-output", "tracks --json"),
         ("doctor-output", "doctor --json"),
+        ("node-check-dry-run-output", "doctor --race --track nano-2cpu --dry-run --json"),
         ("rules-output", "rules --track gpt2-small-8xh100 --json"),
         ("leaderboard-output", "leaderboard --track nano-2cpu --records --json"),
         ("verify-output", "verify records/nano-2cpu --json"),

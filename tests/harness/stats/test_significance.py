@@ -305,3 +305,41 @@ def test_no_p_value_is_zero() -> None:
 def test_interval_contains_its_estimate() -> None:
     interval = significance.mean_interval(GOOD)
     assert interval.low <= interval.estimate <= interval.high
+
+
+def test_two_further_times_lie_where_they_are_predicted() -> None:
+    """95 % of the time or a little more, both at once; against the formula by hand for four times."""
+    rng = np.random.default_rng(5)
+    inside, draws = 0, 4000
+    for draw in np.exp(3 + 0.01 * rng.standard_normal((draws, 7))):
+        found = significance.time_prediction(draw[:5], future=2)
+        inside += all(found.low <= time <= found.high for time in draw[5:])
+    assert 0.94 < inside / draws < 0.97
+    logs = np.log((2.0, 2.1, 1.9, 2.05))
+    half = stats.t.ppf(1 - 0.05 / 4, 3) * logs.std(ddof=1) * math.sqrt(5 / 4)
+    found = significance.time_prediction((2.0, 2.1, 1.9, 2.05), future=2)
+    assert math.log(found.estimate) == pytest.approx(logs.mean())
+    assert math.log(found.high / found.estimate) == pytest.approx(half)
+    assert math.log(found.estimate / found.low) == pytest.approx(half)
+
+
+@given(times, st.integers(1, 5))
+def test_a_prediction_is_wider_than_the_interval_of_the_mean_and_grows_with_the_runs(
+    sample: list[float], future: int
+) -> None:
+    assume(np.ptp(np.log(sample)) > 1e-6)
+    try:
+        found, more = (significance.time_prediction(sample, future=n) for n in (future, future + 1))
+        mean = significance.mean_interval([math.log(time) for time in sample])
+    except DegenerateSample:
+        return
+    assert 0 <= more.low <= found.low <= found.estimate <= found.high <= more.high
+    assert math.log(found.high) >= mean.high - 1e-9
+
+
+@pytest.mark.parametrize("sample", [(), (2.0,), (2.0, 2.0), (2.0, 0.0), (2.0, -1.0), (2.0, math.inf), (1e-90, 1e90)])
+def test_what_predicts_nothing_is_refused(sample: tuple[float, ...]) -> None:
+    with pytest.raises(DegenerateSample):
+        significance.time_prediction(sample)
+    with pytest.raises(DegenerateSample):
+        significance.time_prediction((2.0, 2.1), future=0)
