@@ -17,6 +17,7 @@ from ..formats.track import Track
 from ..referee import machine, spoken
 from ..referee.execution import execute
 from ..referee.run_state import Request
+from ..selftimed.checkpoints import find_adapter
 from ..selftimed.execution import execute_self_timed
 from ..selftimed.grammars import BY_NAME
 from ..selftimed.record import close_abandoned_scripts, read_self_timed
@@ -132,14 +133,18 @@ class SelfTimedRuns:
             assert arm.script is not None
             check_linked(arm.script)
             _secrets(arm)
+        if self._plan.is_judged:  # a checkpoint that cannot be judged would be found out after the run
+            dataset = datasets.load_dataset(self._track.data.dataset)
+            datasets.verify(dataset, self._options.data_root, self._track.data.train_shards)
         return {}
 
     def prepare(self, slot: Slot, run_id: str, language: bytes | None) -> StartRun:
         plan, arm = self._plan, _arm(self._plan, slot)
         assert arm.script is not None
         environment = {**arm.script.environment, **seed_setting(self._shared, slot)}
+        checkout, judged = kept_checkout(arm.script, arm.submission, self._folder / slot.arm), arm.script.checkpoint
         request = SelfTimedRequest(
-            checkout=kept_checkout(arm.script, arm.submission, self._folder / slot.arm),
+            checkout=checkout,
             arguments=arm.script.arguments,
             launcher=arm.script.launcher,
             world_size=plan.world_size,
@@ -149,6 +154,9 @@ class SelfTimedRuns:
             runs_root=self._folder / layout.RECORD_RUNS_DIR,
             grammars=tuple(BY_NAME[name] for name in self._shared.grammars),
             budget_s=self._shared.budget_s,
+            checkpoint=None if judged is None else judged.path,
+            adapter=None if judged is None else find_adapter(judged.adapter, checkout),
+            keep_checkpoint=self._options.keep_weights,
             environment=tuple(environment.items()),
             secrets=_secrets(arm),
             seed=None if self._shared.seed_variable is None else slot.seed,

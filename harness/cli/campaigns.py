@@ -171,6 +171,8 @@ def resume_campaign(folder: Path, start: Start, fixed: dict[str, object]) -> Non
     plan = read_bundle(folder).plan
     if plan.self_timed is None:
         check_data(load_track(str(folder / layout.TRACK_FILE)))
+    elif plan.is_judged:
+        prepare_data(load_track(str(folder / layout.TRACK_FILE)), watching_console())
     _sit(folder, plan, start, watching_console(), resumed=True)
 
 

@@ -12,7 +12,7 @@ from rich.markup import escape
 from data.printing import printable
 
 from ..campaigns.campaign import Plan, make_plan
-from ..campaigns.scripts import ArmScript, SelfTimedPlan, gather
+from ..campaigns.scripts import ArmScript, SelfTimedPlan, gather, judged_checkpoint
 from ..errors import UserError
 from ..formats import layout, numbers
 from ..formats.environment import gpus
@@ -20,13 +20,15 @@ from ..formats.submission import Submission
 from ..formats.track import Track, find_track, load_track
 from ..records.lookup import NamedSubmission
 from ..referee import machine
+from ..referee.display import watching_console
 from ..sandbox import levels
+from ..selftimed.checkpoints import ADAPTERS, find_adapter
 from ..selftimed.grammars import BY_NAME, GRAMMARS, Grammar
 from ..selftimed.surroundings import parse_environment, parse_readable
 from ..selftimed.workcopy import find_checkout
 from ..system import clock
 from . import options
-from .campaigns import CampaignDraft, Start, start_campaign
+from .campaigns import CampaignDraft, Start, prepare_data, start_campaign
 
 Script = Annotated[Path, typer.Option("--legacy", help="The candidate's script; it is run unmodified.")]
 Against = Annotated[
@@ -54,6 +56,10 @@ BaselineCheckout = Annotated[Path | None, typer.Option("--baseline-checkout", he
 GrammarName = Annotated[str, typer.Option("--grammar", help=f"auto, or one of {', '.join(BY_NAME)}.")]
 Torchrun = Annotated[bool, typer.Option("--torchrun", help="Start them by torchrun also with one rank.")]
 Ranks = Annotated[int, typer.Option("--nproc", min=1, max=1024, help="Ranks; more than one means torchrun.")]
+Checkpoint = Annotated[
+    str | None, typer.Option(help="Have the judge score this checkpoint of each run too: a path inside the checkout.")
+]
+AdapterName = Annotated[str, typer.Option("--adapter", help=f"How to read it: auto, {' or '.join(ADAPTERS)}.")]
 Budget = Annotated[float | None, typer.Option("--budget-s", min=0.1, help="Seconds one run may take.")]
 Readable = Annotated[list[Path] | None, typer.Option("--readable", help="A folder outside that both may read.")]
 
@@ -82,6 +88,8 @@ class SharedSettings:
     require_sandbox: str | None
     out: Path | None
     readable: tuple[Path, ...] = ()
+    checkpoint: str | None = None  # of each run, for the judge: a path inside its checkout
+    adapter: str = "auto"
 
 
 def compare_legacy(
@@ -101,10 +109,13 @@ def compare_legacy(
     grammar: GrammarName = "auto",
     nproc: Ranks = 1,
     torchrun: Torchrun = False,
+    checkpoint: Checkpoint = None,
+    adapter: AdapterName = "auto",
     readable: Readable = None,
     budget_s: Budget = None,
     out: options.Out = None,
     copy_to: options.CopyTo = None,
+    keep_weights: options.KeepWeights = False,
     require_sandbox: options.Sandbox = None,
     wait: options.Wait = None,
     dry_run: options.DryRun = False,
@@ -118,13 +129,15 @@ def compare_legacy(
     attempt is entered before it starts. Losses and times are those that the scripts state, tested by the track's rule;
     the referee adds when each line arrived and says where claim and clock disagree. All of it is `reported`.
     Without --against the candidate's own tree is the baseline, under --baseline-env and --baseline-arg.
+    --checkpoint names what each run leaves for the judge, whose losses are tested by the same rule beside the stated.
     It is a campaign: `speedrun run --resume FOLDER` goes on, `speedrun verify FOLDER` reads all of it again.
     """
     if runs < 2:
         raise UserError(f"expected at least 2 pairs to compare, found --runs {runs}")
     shared = SharedSettings(
         track=track, nproc=nproc, torchrun=torchrun, grammar=grammar, seed_variable=seed_env, budget_s=budget_s,
-        require_sandbox=require_sandbox, out=out, readable=tuple(readable or ()),
+        require_sandbox=require_sandbox, out=out, readable=tuple(readable or ()), checkpoint=checkpoint,
+        adapter=adapter,
     )  # fmt: skip
     both, passed = tuple(arguments or ()), tuple(env_from or ())
     candidate = ArmSettings(
@@ -140,7 +153,7 @@ def compare_legacy(
             "another setting with --baseline-env or --baseline-arg"
         )
     start = Start(
-        keep_weights=False, wait=wait, dry_run=dry_run, as_json=as_json, required_sandbox=require_sandbox,
+        keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json, required_sandbox=require_sandbox,
         copy_to=copy_to,
     )  # fmt: skip
     race_scripts((candidate, baseline), runs, shared, start)
@@ -177,6 +190,8 @@ def race_scripts(arms: tuple[ArmSettings, ...], runs: int, shared: SharedSetting
     if start.dry_run:
         _show_plan(plan, start.as_json)
         return
+    if plan.is_judged:
+        prepare_data(track, watching_console())
     named = tuple(NamedSubmission(submission=each, record=None) for each in submissions)
     start_campaign(
         CampaignDraft(
@@ -193,6 +208,10 @@ def race_scripts(arms: tuple[ArmSettings, ...], runs: int, shared: SharedSetting
 def _gather(arm: ArmSettings, shared: SharedSettings) -> tuple[Submission, ArmScript]:
     checkout, given = find_checkout(arm.script, arm.checkout), parse_environment(arm.env, arm.env_from)
     submission, linked = gather(checkout)
+    checkpoint = None
+    if shared.checkpoint is not None:
+        there = (*submission.files, *linked)
+        checkpoint = judged_checkpoint(shared.checkpoint, find_adapter(shared.adapter, checkout), there)
     return submission, ArmScript(
         checkout=checkout.name,
         checkout_sha256=checkout.sha256,
@@ -202,6 +221,7 @@ def _gather(arm: ArmSettings, shared: SharedSettings) -> tuple[Submission, ArmSc
         secrets=tuple(name for name, _ in given.secrets),
         readable=tuple(map(str, parse_readable(shared.readable))),
         linked=linked,
+        checkpoint=checkpoint,
     )
 
 
@@ -256,8 +276,9 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         print(json.dumps(shown, indent=1))
         return
     console = Console()
+    judged = ", and of the judge's" if plan.is_judged else ""
     words = {
-        "test": f"{plan.test.name}-test at p < {plan.test.alpha:g}, of losses as stated",
+        "test": f"{plan.test.name}-test at p < {plan.test.alpha:g}, of losses as stated{judged}",
         "seed_variable": plan.self_timed.seed_variable or "none: each script takes its own seed",
         "most_s": numbers.seconds(shown["most_s"]),
         "arms": None,
