@@ -9,6 +9,7 @@ from data import datasets
 
 from ..errors import UserError
 from ..formats import layout
+from ..formats.environment import gpus
 from ..formats.observer import Observer
 from ..formats.run import CampaignRef, read_run
 from ..formats.run_folder import close_abandoned
@@ -82,6 +83,8 @@ class RefereedRuns:
         self._dataset = datasets.load_dataset(track.data.dataset)
 
     def check(self) -> comparable.Fingerprint:
+        if machine.pick_device(self._track) != self._plan.device:
+            raise UserError(f"expected a machine with {self._plan.device}, as the campaign began, found none")
         machine.pick_world_size(self._track, self._plan.world_size, self._plan.device)
         if self._dataset.kind == "embedded":
             return comparable.text_fingerprint(self._dataset.name, spoken.planned_facts(self._dataset, self._track))
@@ -129,6 +132,8 @@ class SelfTimedRuns:
 
     def check(self) -> comparable.Fingerprint:
         """The data that checkouts link to is held to the plan; what a script reads besides is its own."""
+        if self._plan.device == "cuda" and not gpus():
+            raise UserError("expected a machine with cuda, as the campaign began, found no GPU with nvidia-smi")
         for arm in self._plan.arms:
             assert arm.script is not None
             check_linked(arm.script)

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from data.printing import printable
 
-from ..campaigns.campaign import Plan, make_plan
+from ..campaigns.campaign import Plan, Purpose, make_plan
 from ..campaigns.scripts import ArmScript, SelfTimedPlan, gather, judged_checkpoint
 from ..errors import UserError
 from ..formats import layout, numbers
@@ -73,6 +73,7 @@ class ArmSettings:
     arguments: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     env_from: tuple[str, ...] = ()
+    record: str | None = None  # the name of the imported record that it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,7 @@ class SharedSettings:
     readable: tuple[Path, ...] = ()
     checkpoint: str | None = None  # of each run, for the judge: a path inside its checkout
     adapter: str = "auto"
+    device: Literal["cpu", "cuda"] | None = None  # None: as the track asks
 
 
 def compare_legacy(
@@ -161,11 +163,23 @@ def compare_legacy(
 
 def race_scripts(arms: tuple[ArmSettings, ...], runs: int, shared: SharedSettings, start: Start) -> None:
     """Start a campaign of self-timed scripts and run it to its end; or only say what would run. Raises UserError."""
+    drafted = draft_scripts(arms, runs, shared)
+    if start.dry_run:
+        _show_plan(drafted.plan, start.as_json)
+        return
+    if drafted.plan.is_judged:
+        prepare_data(drafted.track, watching_console())
+    start_campaign(drafted, start)
+
+
+def draft_scripts(
+    arms: tuple[ArmSettings, ...], runs: int, shared: SharedSettings, purpose: Purpose | None = None
+) -> CampaignDraft:
+    """Draw the plan of a campaign of self-timed scripts; nothing is started. Raises UserError."""
     if shared.track is None:
         raise UserError("expected --track beside --runs, found none; its rule tests the losses that the scripts state")
     track = load_track(shared.track)
     submissions, scripts = zip(*(_gather(arm, shared) for arm in arms), strict=True)
-    device = device_of(track)
     variable = shared.seed_variable
     if variable is not None:
         parse_environment([f"{variable}=0"])
@@ -174,7 +188,9 @@ def race_scripts(arms: tuple[ArmSettings, ...], runs: int, shared: SharedSetting
     plan = make_plan(
         track=track,
         candidate=submissions[0],
+        candidate_record=arms[0].record,
         baseline=submissions[1] if len(submissions) > 1 else None,
+        baseline_record=arms[1].record if len(arms) > 1 else None,
         scripts=scripts,
         self_timed=SelfTimedPlan(
             seed_variable=variable,
@@ -183,25 +199,18 @@ def race_scripts(arms: tuple[ArmSettings, ...], runs: int, shared: SharedSetting
         ),
         runs=runs,
         world_size=shared.nproc,
-        device=device,
+        device=shared.device or device_of(track),
         sandbox=levels.choose(shared.require_sandbox),
         created_at=clock.utc_now(),
+        purpose=purpose,
     )
-    if start.dry_run:
-        _show_plan(plan, start.as_json)
-        return
-    if plan.is_judged:
-        prepare_data(track, watching_console())
-    named = tuple(NamedSubmission(submission=each, record=None) for each in submissions)
-    start_campaign(
-        CampaignDraft(
-            plan=plan,
-            track=track,
-            track_file=find_track(shared.track),
-            submissions=named,
-            parent=shared.out or layout.runs_root(),
-        ),
-        start,
+    named = [NamedSubmission(submission=each, record=arm.record) for each, arm in zip(submissions, arms, strict=True)]
+    return CampaignDraft(
+        plan=plan,
+        track=track,
+        track_file=find_track(shared.track),
+        submissions=tuple(named),
+        parent=shared.out or layout.runs_root(),
     )
 
 
