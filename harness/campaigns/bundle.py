@@ -26,6 +26,7 @@ from . import comparable, relations
 from .campaign import Arm, CampaignRun, Plan, Slot, fills_slot
 from .campaign_relations import CampaignFacts
 from .consistency import answer_findings, language_findings, prepare_findings, run_findings
+from .judged import judged_findings, same_checkpoints
 from .ledger import AttemptEntry, Ledger, OutcomeEntry, ResumedEntry, read_ledger
 from .run_relations import RunFacts
 from .sources import arms_findings
@@ -127,7 +128,8 @@ def read_bundle(folder: Path, sources: Mapping[Arm, Path | None] | None = None) 
     findings = [*ledger.problems, *reading.findings, *_alike(tried), *_track(folder, plan)]
     findings += _answers(folder, plan, reading.attempts)
     findings += _reopened(ledger, tried)
-    findings += campaign_findings([(a.slot, a.run) for a in stated if a.counted])
+    told = [(attempt.slot, attempt.run) for attempt in stated if attempt.counted]
+    findings += [*campaign_findings(told), *same_checkpoints(told)]
     findings += arms_findings(folder, plan, sources)
     findings += relations.contradictions(
         CampaignFacts(plan=plan, ledger=ledger, runs=reading.facts, self_timed=[a.run for a in stated])
@@ -191,6 +193,7 @@ class _Reading:
             slot = self.plan.slots[entry.slot]
             if isinstance(run, SelfTimedRecord):
                 self.findings += stated_findings(run, self.plan, slot, contents.get(layout.LOG_FILE))
+                self.findings += judged_findings(run, self.plan, slot, *track)
                 self.stated.append(StatedAttempt(slot, run, counted))
                 continue
             curve = read_curve(contents.get(layout.PROGRESS_FILE, b""))

@@ -137,6 +137,11 @@ class Plan(Section):
     def runs_per_arm(self) -> int:
         return len(self.seeds)
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether the judge scores checkpoints that scripts leave."""
+        return any(arm.script is not None and arm.script.checkpoint is not None for arm in self.arms)
+
     def arm(self, name: Arm) -> ArmPlan | None:
         return next((arm for arm in self.arms if arm.arm == name), None)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from ..formats.run import Charge, Finding, Phases, RunRecord, Score
 from ..formats.track import Track
 from ..scoring import charges, preparation
+from ..selftimed.record import SelfTimedRecord
 from ..status import Status
 from .campaign import Plan, Slot
 from .languages import language_secret
@@ -44,7 +45,7 @@ def run_findings(run: RunRecord, plan: Plan, slot: Slot) -> Iterator[Finding]:
     if run.status == Status.COMPLETE:
         yield from _completeness(run)
     if run.score is not None:
-        yield from _score_findings(run, run.score)
+        yield from score_findings(run, run.score)
 
 
 def _charges(run: RunRecord) -> tuple[Charge, ...]:
@@ -120,7 +121,8 @@ def _completeness(run: RunRecord) -> Iterator[Finding]:
         yield _edited(run, "a complete run lacks its time", "train_ns", "nothing")
 
 
-def _score_findings(run: RunRecord, score: Score) -> Iterator[Finding]:
+def score_findings(run: RunRecord | SelfTimedRecord, score: Score) -> Iterator[Finding]:
+    """What in the score of a run, or of a checkpoint it left, contradicts itself."""
     windows = score.windows
     if len(windows.loss_sums) != len(windows.counts) or score.count <= 0:
         yield _edited(run, "the windows do not fit", f"{len(windows.counts)} sums", f"{len(windows.loss_sums)}")
@@ -139,5 +141,5 @@ def _score_findings(run: RunRecord, score: Score) -> Iterator[Finding]:
         )
 
 
-def _edited(run: RunRecord, sentence: str, expected: str, found: str) -> Finding:
+def _edited(run: RunRecord | SelfTimedRecord, sentence: str, expected: str, found: str) -> Finding:
     return Finding.error("run_edited", f"{run.run_id}: {sentence}", expected, found)

@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from ..formats.track import Track
-from ..stats.comparison import CONFIDENCE, Comparison, Span, compare
+from ..stats.comparison import CONFIDENCE, Comparison, Span, compare, equal_loss, loss_difference
 from ..stats.significance import DegenerateSample, mean_interval, t_test, z_test
 from .campaign import Arm, CampaignRun
 
@@ -47,6 +47,32 @@ class Evidence:
     uncounted: int  # attempts that the machine, the referee or a signal ended, and those without an outcome
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedArm:
+    """What the judge's losses of one arm's checkpoints show, whatever its runs state."""
+
+    arm: Arm
+    n: int  # checkpoints
+    failed: int  # counted runs without one that counts
+    losses: tuple[float, ...]  # nats per token, in slot order
+    mean_loss: float | None
+    sd_loss: float | None
+    p_value: float | None  # of the track's test against its target
+    valid: bool  # none failed, and the track's test is passed where it has a target
+    above_stated_nats: float | None  # mean of judged - stated, of the runs that state a loss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedEvidence:
+    """What the judge's losses show of a campaign of self-timed scripts. Its times stay what the scripts state."""
+
+    candidate: JudgedArm
+    baseline: JudgedArm | None
+    loss_difference: Span | None  # nats, candidate - baseline, of pairs
+    equal_loss: bool | None  # None: one arm
+    equal_loss_margin_nats: float
+
+
 def derive(bundle: "Bundle", track: Track) -> Evidence:
     """The evidence of a campaign under a track's rules."""
     has_baseline = bundle.plan.arm("baseline") is not None
@@ -59,12 +85,50 @@ def derive(bundle: "Bundle", track: Track) -> Evidence:
     )
 
 
+def derive_judged(bundle: "Bundle", track: Track) -> JudgedEvidence | None:
+    """The evidence of the judge's losses under the same rules; None where no checkpoint was to be judged."""
+    if not bundle.plan.is_judged:
+        return None
+    sides: dict[int, dict[Arm, float | None]] = {}
+    for attempt in bundle.stated:
+        if attempt.counted and attempt.slot.pair is not None:
+            sides.setdefault(attempt.slot.pair, {})[attempt.slot.arm] = attempt.run.judged_loss
+    both = [(pair.get("candidate"), pair.get("baseline")) for _, pair in sorted(sides.items())]
+    losses = [(a, b) for a, b in both if a is not None and b is not None]
+    has_baseline, rules = bundle.plan.arm("baseline") is not None, track.rules
+    return JudgedEvidence(
+        candidate=_judged_arm("candidate", bundle, track),
+        baseline=_judged_arm("baseline", bundle, track) if has_baseline else None,
+        loss_difference=loss_difference(losses),
+        equal_loss=equal_loss(losses, rules.equal_loss_margin_nats, rules.faster_alpha) if has_baseline else None,
+        equal_loss_margin_nats=rules.equal_loss_margin_nats,
+    )
+
+
+def _judged_arm(arm: Arm, bundle: "Bundle", track: Track) -> JudgedArm:
+    runs = [attempt.run for attempt in bundle.stated if attempt.counted and attempt.slot.arm == arm]
+    judged = [(run, loss) for run in runs if (loss := run.judged_loss) is not None]
+    losses, failed = tuple(loss for _, loss in judged), len(runs) - len(judged)
+    above = [loss - run.result[1] for run, loss in judged if run.result is not None]
+    p_value = _p_value(losses, track)
+    return JudgedArm(
+        arm=arm,
+        n=len(losses),
+        failed=failed,
+        losses=losses,
+        mean_loss=fmean(losses) if losses else None,
+        sd_loss=stdev(losses) if len(losses) > 1 else None,
+        p_value=p_value,
+        valid=bool(losses) and not failed and _passes(p_value, track),
+        above_stated_nats=fmean(above) if above else None,
+    )
+
+
 def arm_evidence(arm: Arm, runs: Sequence[CampaignRun], track: Track) -> ArmEvidence:
     """What these counted runs show."""
     measured = [found for run in runs if (found := run.result) is not None]
     times_s, losses = tuple(time_s for time_s, _ in measured), tuple(loss for _, loss in measured)
     p_value, failed = _p_value(losses, track), len(runs) - len(measured)
-    passed = track.target_val_loss is None or (p_value is not None and p_value < track.significance.alpha)
     return ArmEvidence(
         arm=arm,
         n=len(measured),
@@ -77,8 +141,12 @@ def arm_evidence(arm: Arm, runs: Sequence[CampaignRun], track: Track) -> ArmEvid
         sd_time_s=stdev(times_s) if len(times_s) > 1 else None,
         time_interval_s=_interval(times_s),
         p_value=p_value,
-        valid=bool(measured) and not failed and passed,
+        valid=bool(measured) and not failed and _passes(p_value, track),
     )
+
+
+def _passes(p_value: float | None, track: Track) -> bool:
+    return track.target_val_loss is None or (p_value is not None and p_value < track.significance.alpha)
 
 
 def _p_value(losses: Sequence[float], track: Track) -> float | None:

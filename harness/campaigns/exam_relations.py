@@ -7,19 +7,34 @@ import math
 import re
 import statistics
 from collections.abc import Iterator
+from typing import Protocol
+
+from data.datasets import Dataset
 
 from ..formats.run import Score
+from ..formats.track import Track
 from ..scoring import probes
 from ..scoring.findings import findings
 from ..scoring.tally import MAX_SUMS
 from ..status import Status
-from .run_relations import Contradiction, RunFacts, the_run
+from .run_relations import Contradiction, Examined, the_run
 
 ROUNDED = 2e-7  # nats: the difference of two losses of 7 digits each
 ARITHMETIC = 1e-6  # relative: float32 means against their own maximum
 
 
-def negative_loss(facts: RunFacts) -> Iterator[Contradiction]:
+class ExamFacts(Protocol):
+    """An exam, and what it has to fit. track, dataset: None where they cannot be read; other findings say so."""
+
+    @property
+    def run(self) -> Examined: ...
+    @property
+    def track(self) -> Track | None: ...
+    @property
+    def dataset(self) -> Dataset | None: ...
+
+
+def negative_loss(facts: ExamFacts) -> Iterator[Contradiction]:
     """A loss is minus the logarithm of a probability, so no sum of losses is negative."""
     run, score = facts.run, facts.run.score
     if score is None:
@@ -33,7 +48,7 @@ def negative_loss(facts: RunFacts) -> Iterator[Contradiction]:
             yield f"{the_run(run)} has a negative loss: {name}", "0 nats or more", repr(loss)
 
 
-def mean_above_maximum(facts: RunFacts) -> Iterator[Contradiction]:
+def mean_above_maximum(facts: ExamFacts) -> Iterator[Contradiction]:
     """The mean of sizes lies between 0 and their maximum; of no pairs both are 0."""
     run, score = facts.run, facts.run.score
     if score is None:
@@ -48,7 +63,7 @@ def mean_above_maximum(facts: RunFacts) -> Iterator[Contradiction]:
             yield sentence, f"0 to {most!r} nats in {sizes.pairs} pairs", f"{mean!r}"
 
 
-def gain_beyond_its_probes(facts: RunFacts) -> Iterator[Contradiction]:
+def gain_beyond_its_probes(facts: ExamFacts) -> Iterator[Contradiction]:
     """A gain over a prefix is at most its tokens times the largest difference of one; two pairs have an error."""
     run, score = facts.run, facts.run.score
     if score is None or score.probes.gain is None:
@@ -61,7 +76,7 @@ def gain_beyond_its_probes(facts: RunFacts) -> Iterator[Contradiction]:
         yield f"{the_run(run)}: the standard error of its gain does not fit", f"of {found.pairs} pairs", f"{error!r}"
 
 
-def leak_is_not_charged(facts: RunFacts) -> Iterator[Contradiction]:
+def leak_is_not_charged(facts: ExamFacts) -> Iterator[Contradiction]:
     """What is charged for a leak follows from the gains, which are within what the probes differ by."""
     run, score, track = facts.run, facts.run.score, facts.track
     if score is None or track is None:
@@ -97,7 +112,7 @@ def leak_is_not_charged(facts: RunFacts) -> Iterator[Contradiction]:
             yield f"{the_run(run)}: the error of its {name} gain does not fit", f"of {pairs} pairs", f"{error!r}"
 
 
-def gap_is_no_difference(facts: RunFacts) -> Iterator[Contradiction]:
+def gap_is_no_difference(facts: ExamFacts) -> Iterator[Contradiction]:
     """The shadow gap is the loss of the shadow text minus that of the scored text, to seven digits."""
     run, score = facts.run, facts.run.score
     if score is None or score.shadow is None:
@@ -112,7 +127,7 @@ def gap_is_no_difference(facts: RunFacts) -> Iterator[Contradiction]:
         )
 
 
-def gap_error_below_its_windows(facts: RunFacts) -> Iterator[Contradiction]:
+def gap_error_below_its_windows(facts: ExamFacts) -> Iterator[Contradiction]:
     """The gap's standard error is at least what the scored windows alone give, and is there with two windows a side."""
     run, score = facts.run, facts.run.score
     if score is None or score.shadow is None or len(score.windows.counts) != len(score.windows.loss_sums):
@@ -134,7 +149,7 @@ def _windows(score: Score) -> int:
     return -(-score.count // max(1, score.windows.tokens))
 
 
-def windows_are_not_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:
+def windows_are_not_the_tracks(facts: ExamFacts) -> Iterator[Contradiction]:
     """Windows and batches are within the track's limits, and summed in as many groups as the judge makes of them."""
     run, score, track = facts.run, facts.run.score, facts.track
     if score is None:
@@ -161,7 +176,7 @@ def windows_are_not_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:
         yield f"{the_run(run)} had larger batches than the track allows", expected, f"{tokens * batch}"
 
 
-def fewer_probes_than_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:
+def fewer_probes_than_the_tracks(facts: ExamFacts) -> Iterator[Contradiction]:
     """The judge draws as many suffix probes as the track says, and a quarter as many of order and of repetition."""
     run, score, track = facts.run, facts.run.score, facts.track
     if score is None or track is None:
@@ -178,7 +193,7 @@ def fewer_probes_than_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:
             yield f"{the_run(run)} was asked too few {name} probes", f"{expected} pairs", f"{pairs}"
 
 
-def shadow_is_not_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:
+def shadow_is_not_the_tracks(facts: ExamFacts) -> Iterator[Contradiction]:
     """Where track and dataset have shadow text, every exam has as much of it, of the dataset's kind; elsewhere none."""
     run, score, track, dataset = facts.run, facts.run.score, facts.track, facts.dataset
     if score is None or track is None or dataset is None or (dataset.kind != "embedded" and dataset.val_tokens is None):
@@ -194,7 +209,7 @@ def shadow_is_not_the_tracks(facts: RunFacts) -> Iterator[Contradiction]:
         yield f"{the_run(run)} was not asked the track's shadow text", expected, found
 
 
-def untold_finding(facts: RunFacts) -> Iterator[Contradiction]:
+def untold_finding(facts: ExamFacts) -> Iterator[Contradiction]:
     """What a score breaks of the track's limits stands among the run's findings, in either arm."""
     run, score, track = facts.run, facts.run.score, facts.track
     if score is None or track is None or run.practice:
@@ -205,7 +220,7 @@ def untold_finding(facts: RunFacts) -> Iterator[Contradiction]:
         yield f"{the_run(run)} does not tell what its score shows", "findings of its score", ", ".join(untold)
 
 
-def sentence_tells_another_loss(facts: RunFacts) -> Iterator[Contradiction]:
+def sentence_tells_another_loss(facts: ExamFacts) -> Iterator[Contradiction]:
     """The sentence of a complete run tells its loss, to the digits it has."""
     run, score = facts.run, facts.run.score
     said = re.search(r"\bval_loss (-?\d+\.(\d+))", run.sentence)

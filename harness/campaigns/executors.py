@@ -9,6 +9,7 @@ from data import datasets
 
 from ..errors import UserError
 from ..formats import layout
+from ..formats.environment import gpus
 from ..formats.observer import Observer
 from ..formats.run import CampaignRef, read_run
 from ..formats.run_folder import close_abandoned
@@ -17,6 +18,7 @@ from ..formats.track import Track
 from ..referee import machine, spoken
 from ..referee.execution import execute
 from ..referee.run_state import Request
+from ..selftimed.checkpoints import find_adapter
 from ..selftimed.execution import execute_self_timed
 from ..selftimed.grammars import BY_NAME
 from ..selftimed.record import close_abandoned_scripts, read_self_timed
@@ -81,6 +83,8 @@ class RefereedRuns:
         self._dataset = datasets.load_dataset(track.data.dataset)
 
     def check(self) -> comparable.Fingerprint:
+        if machine.pick_device(self._track) != self._plan.device:
+            raise UserError(f"expected a machine with {self._plan.device}, as the campaign began, found none")
         machine.pick_world_size(self._track, self._plan.world_size, self._plan.device)
         if self._dataset.kind == "embedded":
             return comparable.text_fingerprint(self._dataset.name, spoken.planned_facts(self._dataset, self._track))
@@ -128,18 +132,24 @@ class SelfTimedRuns:
 
     def check(self) -> comparable.Fingerprint:
         """The data that checkouts link to is held to the plan; what a script reads besides is its own."""
+        if self._plan.device == "cuda" and not gpus():
+            raise UserError("expected a machine with cuda, as the campaign began, found no GPU with nvidia-smi")
         for arm in self._plan.arms:
             assert arm.script is not None
             check_linked(arm.script)
             _secrets(arm)
+        if self._plan.is_judged:  # a checkpoint that cannot be judged would be found out after the run
+            dataset = datasets.load_dataset(self._track.data.dataset)
+            datasets.verify(dataset, self._options.data_root, self._track.data.train_shards)
         return {}
 
     def prepare(self, slot: Slot, run_id: str, language: bytes | None) -> StartRun:
         plan, arm = self._plan, _arm(self._plan, slot)
         assert arm.script is not None
         environment = {**arm.script.environment, **seed_setting(self._shared, slot)}
+        checkout, judged = kept_checkout(arm.script, arm.submission, self._folder / slot.arm), arm.script.checkpoint
         request = SelfTimedRequest(
-            checkout=kept_checkout(arm.script, arm.submission, self._folder / slot.arm),
+            checkout=checkout,
             arguments=arm.script.arguments,
             launcher=arm.script.launcher,
             world_size=plan.world_size,
@@ -149,6 +159,9 @@ class SelfTimedRuns:
             runs_root=self._folder / layout.RECORD_RUNS_DIR,
             grammars=tuple(BY_NAME[name] for name in self._shared.grammars),
             budget_s=self._shared.budget_s,
+            checkpoint=None if judged is None else judged.path,
+            adapter=None if judged is None else find_adapter(judged.adapter, checkout),
+            keep_checkpoint=self._options.keep_weights,
             environment=tuple(environment.items()),
             secrets=_secrets(arm),
             seed=None if self._shared.seed_variable is None else slot.seed,

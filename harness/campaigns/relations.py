@@ -13,6 +13,7 @@ from typing import Literal
 from ..formats.run import Finding
 from . import campaign_relations, exam_relations, run_relations
 from .campaign_relations import CampaignFacts
+from .exam_relations import ExamFacts
 from .run_relations import Contradiction, RunFacts
 
 FixedBy = Literal["physics", "the track", "the harness"]
@@ -36,16 +37,7 @@ class Relation:
         return " ".join((inspect.getdoc(self.holds_of) or "").split())
 
 
-OF_RUNS: tuple[tuple[Callable[[RunFacts], Iterator[Contradiction]], str, FixedBy], ...] = (
-    (run_relations.run_ends_before_it_begins, "started_at, finished_at", "physics"),
-    (run_relations.run_named_after_its_start, "run_id, started_at", "the harness"),
-    (run_relations.stamps_out_of_order, "stamps of a run", "physics"),
-    (run_relations.complete_run_lacks_times, "status, phases", "physics"),
-    (run_relations.run_shorter_than_its_phases, "started_at, finished_at, stamps, score_ns", "physics"),
-    (run_relations.exam_longer_than_scoring, "eval_ns, charges, score_ns", "physics"),
-    (run_relations.prepared_more_than_its_cores, "charge of PREPARE, prepare_ns, cpu_cores", "physics"),
-    (run_relations.beyond_a_limit, "phases, weights, budget", "the track"),
-    (run_relations.curve_outside_the_run, "elapsed_ns of progress.jsonl, stamps", "physics"),
+OF_EXAMS: tuple[tuple[Callable[[ExamFacts], Iterator[Contradiction]], str, FixedBy], ...] = (
     (exam_relations.negative_loss, "losses, 0", "physics"),
     (exam_relations.mean_above_maximum, "mean and maximum of probes, pairs", "physics"),
     (exam_relations.gain_beyond_its_probes, "gain, its error, maximum, window", "physics"),
@@ -57,6 +49,18 @@ OF_RUNS: tuple[tuple[Callable[[RunFacts], Iterator[Contradiction]], str, FixedBy
     (exam_relations.shadow_is_not_the_tracks, "shadow's count and source, shadow_tokens, dataset", "the track"),
     (exam_relations.untold_finding, "findings, score, tolerances", "the track"),
     (exam_relations.sentence_tells_another_loss, "sentence, val_loss", "the harness"),
+)
+OF_RUNS: tuple[tuple[Callable[[RunFacts], Iterator[Contradiction]], str, FixedBy], ...] = (
+    (run_relations.run_ends_before_it_begins, "started_at, finished_at", "physics"),
+    (run_relations.run_named_after_its_start, "run_id, started_at", "the harness"),
+    (run_relations.stamps_out_of_order, "stamps of a run", "physics"),
+    (run_relations.complete_run_lacks_times, "status, phases", "physics"),
+    (run_relations.run_shorter_than_its_phases, "started_at, finished_at, stamps, score_ns", "physics"),
+    (run_relations.exam_longer_than_scoring, "eval_ns, charges, score_ns", "physics"),
+    (run_relations.prepared_more_than_its_cores, "charge of PREPARE, prepare_ns, cpu_cores", "physics"),
+    (run_relations.beyond_a_limit, "phases, weights, budget", "the track"),
+    (run_relations.curve_outside_the_run, "elapsed_ns of progress.jsonl, stamps", "physics"),
+    *OF_EXAMS,
     (run_relations.machine_did_the_impossible, "load, train_ns, cores", "physics"),
     (run_relations.data_is_not_the_tracks, "shards read, shards of the dataset", "the track"),
     (run_relations.relabelling_without_digest, "relabelled, its digest", "the harness"),
@@ -83,6 +87,12 @@ def contradictions(facts: CampaignFacts) -> Iterator[Finding]:
             yield from (Finding.error(of_run.__name__, *found) for found in of_run(run))
     for of_campaign, _, _ in OF_CAMPAIGNS:
         yield from (Finding.error(of_campaign.__name__, *found) for found in of_campaign(facts))
+
+
+def exam_contradictions(facts: ExamFacts) -> Iterator[Finding]:
+    """Everything in an exam alone that cannot be."""
+    for of_exam, _, _ in OF_EXAMS:
+        yield from (Finding.error(of_exam.__name__, *found) for found in of_exam(facts))
 
 
 def table() -> list[str]:

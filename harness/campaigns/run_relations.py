@@ -7,10 +7,11 @@ its rounding to the second and its drift; nothing else bears anything.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from data.datasets import Dataset
 
-from ..formats.run import RunRecord
+from ..formats.run import Finding, RunRecord, Score
 from ..formats.track import Track
 from ..status import Status
 from ..system.clock import NS
@@ -22,6 +23,23 @@ LIMIT_SLACK_S = 1.0  # a limit is enforced within this
 ROUNDED = 2e-7  # nats: the difference of two losses of 7 digits each
 COUNTER_SLACK_NS = NS // 10  # of one core: its counters grow by ticks
 ARITHMETIC = 1e-6  # relative: float32 means against their own maximum
+
+
+class Examined(Protocol):
+    """What took the exam: a run, or a checkpoint that a self-timed script left."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def status(self) -> Status: ...
+    @property
+    def sentence(self) -> str: ...
+    @property
+    def practice(self) -> bool: ...
+    @property
+    def score(self) -> Score | None: ...
+    @property
+    def errors(self) -> tuple[Finding, ...]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +61,7 @@ def least_wall_s(raw_ns: int) -> float:
     return raw_ns / NS * (1 - WALL_DRIFT) - WALL_SLACK_S
 
 
-def the_run(run: RunRecord) -> str:
+def the_run(run: Examined) -> str:
     """Of a run, in a sentence."""
     return f"run {run.run_id}"
 

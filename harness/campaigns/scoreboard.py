@@ -15,6 +15,7 @@ from ..formats import layout, numbers
 from ..formats.observer import Observer
 from ..referee.display import Display
 from ..referee.last_frames import last_frames
+from ..selftimed.record import SelfTimedRecord
 from ..status import Status
 from .campaign import Arm, CampaignRun, Plan, Slot
 
@@ -55,6 +56,8 @@ class Scoreboard:
             self._times[slot.arm][slot.index if slot.pair is None else slot.pair] = time_s
             self._losses[slot.arm].append(loss)
             result = f"val_loss {numbers.loss(loss)}  {numbers.fixed(time_s, 3):>9} s   {self._so_far(slot.arm)}"
+        if isinstance(run, SelfTimedRecord) and run.judged_loss is not None:
+            result = f"{result}   judged {numbers.loss(run.judged_loss)}"
         number = f"{slot.index + 1:>{len(str(len(self._plan.slots)))}} of {len(self._plan.slots)}"
         self._console.print(f"[bold]{number}[/]  {slot.arm:<9}  {result}", soft_wrap=True, highlight=False)
         if run.status != Status.COMPLETE:

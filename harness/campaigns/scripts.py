@@ -5,13 +5,13 @@ campaign; what is large, and what links lead to, stays where it is and is held t
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
-from ..errors import UserError
+from ..errors import UserError, first_problem
 from ..formats.run import Section, Sha256, SubmissionRef
 from ..formats.submission import Submission, source_digest
 from ..selftimed.grammars import BY_NAME
@@ -36,6 +36,19 @@ class LinkedData(Section):
     sha256: Sha256  # of the file, or over names and digests of the files of a folder
 
 
+class JudgedCheckpoint(Section):
+    """What a script leaves for the judge."""
+
+    path: Text  # inside the checkout
+    adapter: Text  # the name of how its model is read
+
+    @model_validator(mode="after")
+    def _lies_inside(self) -> Self:
+        if {"", ".", ".."} & set(self.path.split("/")):
+            raise ValueError(f"expected the path of a checkpoint inside the checkout, found {self.path!r}")
+        return self
+
+
 class ArmScript(Section):
     """How an arm's script is started; the files of its checkout are the arm's submission."""
 
@@ -47,6 +60,15 @@ class ArmScript(Section):
     secrets: tuple[VariableName, ...] = ()  # names of what it is given besides, and is never written down
     readable: tuple[str, ...] = ()  # what it may read outside its checkout
     linked: dict[Text, LinkedData] = Field(default_factory=dict)  # by path inside the checkout
+    checkpoint: JudgedCheckpoint | None = None  # None: what it states is all there is
+
+    @model_serializer(mode="wrap")
+    def _as_it_was_written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Scripts without a checkpoint are written as they were before there were others: arms keep their digests."""
+        fields: dict[str, Any] = write(self)
+        if self.checkpoint is None:
+            fields.pop("checkpoint", None)
+        return fields
 
     @model_validator(mode="after")
     def _links_stay_inside(self) -> Self:
@@ -130,6 +152,19 @@ def _too_much(sizes: Mapping[str, int], entry: Path) -> list[str]:
         found.append(folder)
         total, count = total - sum(inside), count - len(inside)
     return found
+
+
+def judged_checkpoint(path: str, adapter: str, files: Iterable[str]) -> JudgedCheckpoint:
+    """A checkpoint that a script is to leave. files: names of what its checkout has. Raises UserError."""
+    try:
+        named = JudgedCheckpoint(path=path, adapter=adapter)
+    except ValidationError as error:
+        raise UserError(f"--checkpoint: {first_problem(error)}") from error
+    if any(name == path or path.startswith(f"{name}/") for name in files):
+        raise UserError(
+            f"expected each run to make its checkpoint {path}, found it in the checkout already; remove it there"
+        )
+    return named
 
 
 def linked_data(path: Path) -> LinkedData:

@@ -1,5 +1,6 @@
 """A summary: what a campaign came to, as one object for a machine and in words for a person. Pure."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
@@ -7,11 +8,12 @@ from typing import Literal
 from ..formats import numbers
 from ..formats.run import Finding
 from ..formats.track import Track
+from ..stats.comparison import loss_sentence
 from ..stats.power import Design
 from ..status import ExitCode, Status
 from ..system.clock import NS
 from .bundle import Bundle
-from .evidence import ArmEvidence, Evidence, derive
+from .evidence import ArmEvidence, Evidence, JudgedArm, JudgedEvidence, derive, derive_judged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +29,14 @@ class CampaignSummary:
     stopped_by: Status | None  # what kept the campaign from going on
     exit_code: int
     evidence: Evidence
+    judged: JudgedEvidence | None  # by the judge's losses, where checkpoints were judged; the rest is as stated
     findings: tuple[Finding, ...]
     sentences: tuple[str, ...]
 
 
 def summarise(bundle: Bundle, track: Track, stopped_by: Status | None) -> CampaignSummary:
     """stopped_by: the status of the run that ended the campaign early."""
-    evidence = derive(bundle, track)
+    evidence, judged = derive(bundle, track), derive_judged(bundle, track)
     findings = tuple(finding for finding in bundle.findings if bundle.closed or finding.id != "not_closed")
     return CampaignSummary(
         campaign_id=bundle.plan.campaign_id,
@@ -43,24 +46,30 @@ def summarise(bundle: Bundle, track: Track, stopped_by: Status | None) -> Campai
         track=track.name,
         closed=bundle.closed,
         stopped_by=stopped_by,
-        exit_code=_exit_code(bundle, evidence, stopped_by),
+        exit_code=_exit_code(bundle, evidence, judged, stopped_by),
         evidence=evidence,
+        judged=judged,
         findings=findings,
-        sentences=tuple(_sentences(bundle, evidence, track)),
+        sentences=tuple(_sentences(bundle, evidence, judged, track)),
     )
 
 
-def _exit_code(bundle: Bundle, evidence: Evidence, stopped_by: Status | None) -> ExitCode:
-    """OK: closed, whole, every counted run of both arms valid, and the candidate passes the track's test."""
+def _exit_code(
+    bundle: Bundle, evidence: Evidence, judged: JudgedEvidence | None, stopped_by: Status | None
+) -> ExitCode:
+    """OK: closed, whole, every counted run of both arms valid, and the candidate passes the track's test, by the
+    judge's losses too where there are any."""
     if not bundle.closed:
         return stopped_by.exit_code if stopped_by else ExitCode.REFEREE
-    baseline_failed = evidence.baseline is not None and evidence.baseline.failed > 0
+    baselines = (evidence.baseline, None if judged is None else judged.baseline)
+    baseline_failed = any(arm is not None and arm.failed for arm in baselines)
     is_whole = not any(finding.severity == "error" for finding in bundle.findings)
-    good = evidence.candidate.valid and not baseline_failed and is_whole
+    is_valid = evidence.candidate.valid and (judged is None or judged.candidate.valid)
+    good = is_valid and not baseline_failed and is_whole
     return ExitCode.OK if good else ExitCode.MISSED
 
 
-def _sentences(bundle: Bundle, evidence: Evidence, track: Track) -> list[str]:
+def _sentences(bundle: Bundle, evidence: Evidence, judged: JudgedEvidence | None, track: Track) -> list[str]:
     found = [_validity(evidence.candidate, track), *_more_runs(evidence.candidate, track), _time(evidence.candidate)]
     if evidence.baseline is not None:
         arm = bundle.plan.arm("baseline")
@@ -72,7 +81,7 @@ def _sentences(bundle: Bundle, evidence: Evidence, track: Track) -> list[str]:
     if evidence.comparison is not None:
         found += evidence.comparison.sentences()
     if bundle.plan.self_timed is not None:
-        found += _reported(bundle)
+        found += [*_reported(bundle), *_judged(judged, track)]
     if evidence.uncounted:
         found.append(f"{evidence.uncounted} of {evidence.attempts} attempts do not count; they stay in the ledger.")
     return found
@@ -93,7 +102,23 @@ def _reported(bundle: Bundle) -> tuple[str, ...]:
     return (told, f"On the referee's clock whole runs took: {shown}{ratio}.")
 
 
-def _validity(arm: ArmEvidence, track: Track) -> str:
+def _judged(judged: JudgedEvidence | None, track: Track) -> Iterator[str]:
+    """What the judge's losses say beside the stated ones."""
+    if judged is None:
+        return
+    yield "Judged: of the following losses each is the judge's, of a checkpoint that a run left; nothing else is."
+    for arm in (judged.candidate, judged.baseline):
+        if arm is None:
+            continue
+        above = arm.above_stated_nats
+        beside = "" if above is None else f" Beside the stated ones: {numbers.signed_loss(above)} nats."
+        yield f"Judged, {arm.arm}: {_lower(_validity(arm, track))}{beside}"
+    if judged.equal_loss is not None:
+        shown = loss_sentence(judged.loss_difference, judged.equal_loss, judged.equal_loss_margin_nats)
+        yield f"Judged: {_lower(shown)}"
+
+
+def _validity(arm: ArmEvidence | JudgedArm, track: Track) -> str:
     """Whether an arm passes the track's test."""
     if not arm.n:
         return f"Valid? No: none of {arm.failed} counted runs is valid." if arm.failed else "Valid? No run counts yet."

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from data import datasets
+from data.printing import printable
 
 from ..campaigns.bundle import read_bundle
 from ..campaigns.campaign import Plan, Purpose, make_plan
@@ -39,6 +40,8 @@ from ..system import clock
 from .amounts import advancing, interruptible, progress_bar
 from .reports import exit_on_errors, findings_json, say_chances, say_passed_over, say_who_holds, show_findings
 
+RESUME = "speedrun run --resume"  # before a campaign's folder
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
@@ -51,6 +54,8 @@ class Start:
     required_sandbox: str | None = None  # asked for by name
     copy_to: Path | None = None  # where a second copy of a campaign is kept
     anyway: bool = False  # also a campaign that cannot become a record here
+    python: Path | None = None  # of the sandbox's own environment
+    goes_on_with: str = RESUME  # before a campaign's folder: the command that takes it up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +160,12 @@ def race(draft: CampaignDraft, start: Start) -> None:
 
 def start_campaign(draft: CampaignDraft, start: Start) -> None:
     """Make the folder of a campaign that may begin, and run it to its end."""
+    folder = begin_campaign(draft, start)
+    _end(draft.plan, conduct(folder, draft.plan, start, resumed=False), start)
+
+
+def begin_campaign(draft: CampaignDraft, start: Start) -> Path:
+    """Make the folder of a campaign that may begin; what runs is in it from now on."""
     console = watching_console()
     _tell_open_ones(draft, console)
     say_passed_over(console, start.required_sandbox, draft.plan.sandbox)
@@ -163,8 +174,7 @@ def start_campaign(draft: CampaignDraft, start: Start) -> None:
     if start.wait is False:
         with machine.exclusive(wait=False):  # a campaign that cannot begin leaves no folder
             pass
-    folder = begin(draft.plan, draft.track_file, [each.submission for each in draft.submissions], draft.parent)
-    _sit(folder, draft.plan, start, console, resumed=False)
+    return begin(draft.plan, draft.track_file, [each.submission for each in draft.submissions], draft.parent)
 
 
 def resume_campaign(folder: Path, start: Start, fixed: dict[str, object]) -> None:
@@ -178,7 +188,9 @@ def resume_campaign(folder: Path, start: Start, fixed: dict[str, object]) -> Non
     plan = read_bundle(folder).plan
     if plan.self_timed is None:
         check_data(load_track(str(folder / layout.TRACK_FILE)))
-    _sit(folder, plan, start, watching_console(), resumed=True)
+    elif plan.is_judged:
+        prepare_data(load_track(str(folder / layout.TRACK_FILE)), watching_console())
+    _end(plan, conduct(folder, plan, start, resumed=True), start)
 
 
 def check_data(track: Track) -> None:
@@ -202,6 +214,7 @@ def options_of(start: Start, console: Console) -> Options:
     """What does not change a campaign's result; waiting and notices are told on the console."""
     return Options(
         data_root=datasets.data_root(),
+        python=start.python,
         keep_weights=start.keep_weights,
         copy_to=start.copy_to,
         wait=start.wait is not False,
@@ -210,16 +223,15 @@ def options_of(start: Start, console: Console) -> Options:
     )
 
 
-def _sit(folder: Path, plan: Plan, start: Start, console: Console, *, resumed: bool) -> None:
-    """Conduct, summarise, print, exit."""
+def conduct(folder: Path, plan: Plan, start: Start, *, resumed: bool) -> CampaignSummary:
+    """Run what is left of a campaign, told on stderr, and summarise it. Raises RunFailure where no run can begin."""
+    console = watching_console()
     options = options_of(start, console)
     count = f"{len(plan.slots)} run{'' if len(plan.slots) == 1 else 's'}"
     track = load_track(str(folder / layout.TRACK_FILE))
-    reproduced = None
+    reproduced = _reproduced(plan, track)
     if plan.self_timed is None:
-        intent = intent_of(plan, track, None)
-        reproduced = reproduced_record(intent)
-        say_chances(console, track, hindrances(intent), reproduced)
+        say_chances(console, track, hindrances(intent_of(plan, track, None)), reproduced)
     else:
         console.print("reported: the scripts time themselves, so this campaign becomes no record", style="dim")
     console.print(f"campaign {plan.campaign_id}: {count}, {escape(str(folder))}", soft_wrap=True, highlight=False)
@@ -227,24 +239,36 @@ def _sit(folder: Path, plan: Plan, start: Start, console: Console, *, resumed: b
         with Scoreboard(console, plan, folder).watching() as board:
             result = run_campaign(folder, options, board, resumed)
     except RunFailure as failure:
-        raise RunFailure(failure.status, f"{failure.sentence}; {_how_to_go_on(folder)}") from failure
+        raise RunFailure(
+            failure.status, f"{failure.sentence}; {_how_to_go_on(folder, start.goes_on_with)}"
+        ) from failure
     stopped_by = None if result.stopped_by is None else result.stopped_by.status
     with clock.not_before(read_ledger(folder / layout.LEDGER_FILE).entries[-1].at):  # a clock behind has been told of
         summary = summarise(read_bundle(folder), track, stopped_by)
         if summary.closed and plan.self_timed is None and plan.purpose != "reproduce" and reproduced is None:
             summary = replace(summary, findings=foreseen_findings(folder))
+    return summary
+
+
+def _reproduced(plan: Plan, track: Track) -> str | None:
+    """The record whose source a campaign of refereed runs has."""
+    return None if plan.self_timed is not None else reproduced_record(intent_of(plan, track, None))
+
+
+def _end(plan: Plan, summary: CampaignSummary, start: Start) -> None:
+    """Print what a campaign came to; exits with its code."""
     if start.as_json:
         sys.stdout.write(TypeAdapter(CampaignSummary).dump_json(summary, indent=1).decode() + "\n")
     else:
-        _show(summary, reproduced, Console())
+        _show(plan, summary, Console())
     raise typer.Exit(summary.exit_code)
 
 
-def _how_to_go_on(folder: Path) -> str:
-    return f"go on with `speedrun run --resume {folder}`"
+def _how_to_go_on(folder: Path, command: str = RESUME) -> str:
+    return f"go on with `{command} {folder}`"
 
 
-def _show(summary: CampaignSummary, reproduced: str | None, console: Console) -> None:
+def _show(plan: Plan, summary: CampaignSummary, console: Console) -> None:
     for sentence in summary.sentences:
         console.print(escape(sentence), soft_wrap=True, highlight=False)
     show_findings(console, summary.findings)
@@ -259,9 +283,14 @@ def _show(summary: CampaignSummary, reproduced: str | None, console: Console) ->
         console.print(refused, style="dim", soft_wrap=True)
     elif summary.tier == "reported":
         told = f"hand it in, without a place: speedrun submit {escape(summary.folder)} --title ... --author ..."
+        names = [printable(arm.record) for arm in plan.arms if arm.record is not None]
+        if plan.purpose == "reproduce" and names:
+            told = f"beside what is published: speedrun reproduce {escape(' --against '.join(names))} --campaign "
+            told += escape(summary.folder)
         console.print(told, style="dim", soft_wrap=True, highlight=False)
     elif summary.exit_code == 0 and summary.purpose != "reproduce":
         command = f"speedrun submit {summary.folder} --title ... --author ..."
+        reproduced = _reproduced(plan, load_track(str(Path(summary.folder) / layout.TRACK_FILE)))
         if reproduced is not None:
             command = f"speedrun challenge {summary.track}/{reproduced} {summary.folder} --author ..."
         console.print(f"hand it in: {escape(command)}", style="dim", soft_wrap=True, highlight=False)

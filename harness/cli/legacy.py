@@ -28,9 +28,19 @@ from ..selftimed.workcopy import find_checkout
 from ..status import Status
 from ..system.clock import NS
 from . import options
-from .campaigns import Start, check_runs, check_single, prepare_data
+from .campaigns import Start, check_single, prepare_data
 from .reports import LOG_CUT, failure_json, say_passed_over, say_who_holds, show_failure, show_findings
-from .scripts import ArmSettings, SharedSettings, device_of, grammars_of, launcher_of, most_s, race_scripts
+from .scripts import (
+    AdapterName,
+    ArmSettings,
+    Checkpoint,
+    SharedSettings,
+    device_of,
+    grammars_of,
+    launcher_of,
+    most_s,
+    race_scripts,
+)
 
 DAY_S = 86_400.0
 
@@ -40,10 +50,6 @@ GrammarName = Annotated[str, typer.Option("--grammar", help=f"auto, or one of {'
 Root = Annotated[Path | None, typer.Option("--checkout", help="Its checkout; the repository around it by default.")]
 Torchrun = Annotated[bool, typer.Option("--torchrun", help="Start it by torchrun also with one rank.")]
 Ranks = Annotated[int, typer.Option("--nproc", min=1, max=1024, help="Ranks; more than one means torchrun.")]
-Checkpoint = Annotated[
-    str | None, typer.Option(help="Have the judge score this checkpoint afterwards: a path inside the checkout.")
-]
-AdapterName = Annotated[str, typer.Option("--adapter", help="How to read the checkpoint: auto, nanogpt or mingpt.")]
 Budget = Annotated[float | None, typer.Option("--budget-s", min=0.1, help="Seconds it may take.")]
 Passed = Annotated[
     list[str] | None, typer.Option("--env", help="NAME or NAME=VALUE of your environment it gets; again for more.")
@@ -98,7 +104,8 @@ def legacy(
     runs/<run>/legacy.json has all of it.
 
     --runs N makes a campaign of it in runs/<campaign>/, which goes on with `speedrun run --resume`: n and seeds are
-    fixed before the first run, and what runs is the campaign's own copy of the checkout.
+    fixed before the first run, and what runs is the campaign's own copy of the checkout. With --checkpoint the track's
+    rule tests the judge's losses too, beside the stated ones.
     """
     arm = ArmSettings(
         script=script, checkout=checkout, arguments=tuple(arguments or ()), env=tuple(env or ()),
@@ -106,28 +113,26 @@ def legacy(
     )  # fmt: skip
     shared = SharedSettings(
         track=track, nproc=nproc, torchrun=torchrun, grammar=grammar, seed_variable=seed_env, budget_s=budget_s,
-        require_sandbox=require_sandbox, out=out, readable=tuple(readable or ()),
+        require_sandbox=require_sandbox, out=out, readable=tuple(readable or ()), checkpoint=checkpoint,
+        adapter=adapter,
     )  # fmt: skip
     start = Start(
         keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json, required_sandbox=require_sandbox,
         copy_to=copy_to,
     )  # fmt: skip
     if runs is not None:
-        check_runs(runs, checkpoint=checkpoint is not None)
         race_scripts((arm,), runs, shared, start)
         return
     check_single(copy_to)
     if seed_env is not None:
         raise UserError("expected --runs beside --seed-env, found none; give a single run its seed by --env NAME=VALUE")
-    _run_once(_request(arm, shared, start, checkpoint, adapter), start)
+    _run_once(_request(arm, shared, start), start)
 
 
-def _request(
-    arm: ArmSettings, shared: SharedSettings, start: Start, checkpoint: str | None, adapter: str
-) -> SelfTimedRequest:
+def _request(arm: ArmSettings, shared: SharedSettings, start: Start) -> SelfTimedRequest:
     """Everything a single run needs to know, read and checked; nothing is started. Raises UserError."""
     track = None if shared.track is None else load_track(shared.track)
-    if checkpoint is not None and track is None:
+    if shared.checkpoint is not None and track is None:
         raise UserError("expected --track beside --checkpoint, found none; the judge needs a validation split")
     found, given = find_checkout(arm.script, arm.checkout), parse_environment(arm.env, arm.env_from)
     return SelfTimedRequest(
@@ -141,8 +146,8 @@ def _request(
         runs_root=shared.out or layout.runs_root(),
         grammars=grammars_of(shared.grammar),
         budget_s=shared.budget_s or (most_s(track) if track else DAY_S),
-        checkpoint=checkpoint,
-        adapter=None if checkpoint is None else find_adapter(adapter, found),
+        checkpoint=shared.checkpoint,
+        adapter=None if shared.checkpoint is None else find_adapter(shared.adapter, found),
         keep_checkpoint=start.keep_weights,
         environment=given.values,
         secrets=given.secrets,

@@ -11,22 +11,24 @@ from rich.markup import escape
 
 from data.printing import printable
 
-from ..campaigns.campaign import Plan, make_plan
+from ..campaigns.campaign import Plan, Purpose, make_plan
 from ..campaigns.newest_check import newest_check
-from ..campaigns.scripts import ArmScript, SelfTimedPlan, gather
+from ..campaigns.scripts import ArmScript, SelfTimedPlan, gather, judged_checkpoint
 from ..errors import UserError
 from ..formats import environment, layout, numbers
 from ..formats.submission import Submission
 from ..formats.track import Track, find_track, load_track
 from ..records.lookup import NamedSubmission
 from ..referee import machine
+from ..referee.display import watching_console
 from ..sandbox import levels
+from ..selftimed.checkpoints import ADAPTERS, find_adapter
 from ..selftimed.grammars import BY_NAME, GRAMMARS, Grammar
 from ..selftimed.surroundings import parse_environment, parse_readable
 from ..selftimed.workcopy import find_checkout
 from ..system import clock
 from . import options
-from .campaigns import CampaignDraft, Start, start_campaign
+from .campaigns import CampaignDraft, Start, prepare_data, start_campaign
 
 Script = Annotated[Path, typer.Option("--legacy", help="The candidate's script; it is run unmodified.")]
 Against = Annotated[
@@ -54,6 +56,10 @@ BaselineCheckout = Annotated[Path | None, typer.Option("--baseline-checkout", he
 GrammarName = Annotated[str, typer.Option("--grammar", help=f"auto, or one of {', '.join(BY_NAME)}.")]
 Torchrun = Annotated[bool, typer.Option("--torchrun", help="Start them by torchrun also with one rank.")]
 Ranks = Annotated[int, typer.Option("--nproc", min=1, max=1024, help="Ranks; more than one means torchrun.")]
+Checkpoint = Annotated[
+    str | None, typer.Option(help="Have the judge score this checkpoint of each run too: a path inside the checkout.")
+]
+AdapterName = Annotated[str, typer.Option("--adapter", help=f"How to read it: auto, {' or '.join(ADAPTERS)}.")]
 Budget = Annotated[float | None, typer.Option("--budget-s", min=0.1, help="Seconds one run may take.")]
 Readable = Annotated[list[Path] | None, typer.Option("--readable", help="A folder outside that both may read.")]
 
@@ -67,6 +73,7 @@ class ArmSettings:
     arguments: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     env_from: tuple[str, ...] = ()
+    record: str | None = None  # the name of the imported record that it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +89,9 @@ class SharedSettings:
     require_sandbox: str | None
     out: Path | None
     readable: tuple[Path, ...] = ()
+    checkpoint: str | None = None  # of each run, for the judge: a path inside its checkout
+    adapter: str = "auto"
+    device: Literal["cpu", "cuda"] | None = None  # None: as the track asks
 
 
 def compare_legacy(
@@ -101,10 +111,13 @@ def compare_legacy(
     grammar: GrammarName = "auto",
     nproc: Ranks = 1,
     torchrun: Torchrun = False,
+    checkpoint: Checkpoint = None,
+    adapter: AdapterName = "auto",
     readable: Readable = None,
     budget_s: Budget = None,
     out: options.Out = None,
     copy_to: options.CopyTo = None,
+    keep_weights: options.KeepWeights = False,
     require_sandbox: options.Sandbox = None,
     wait: options.Wait = None,
     dry_run: options.DryRun = False,
@@ -118,13 +131,15 @@ def compare_legacy(
     attempt is entered before it starts. Losses and times are those that the scripts state, tested by the track's rule;
     the referee adds when each line arrived and says where claim and clock disagree. All of it is `reported`.
     Without --against the candidate's own tree is the baseline, under --baseline-env and --baseline-arg.
+    --checkpoint names what each run leaves for the judge, whose losses are tested by the same rule beside the stated.
     It is a campaign: `speedrun run --resume FOLDER` goes on, `speedrun verify FOLDER` reads all of it again.
     """
     if runs < 2:
         raise UserError(f"expected at least 2 pairs to compare, found --runs {runs}")
     shared = SharedSettings(
         track=track, nproc=nproc, torchrun=torchrun, grammar=grammar, seed_variable=seed_env, budget_s=budget_s,
-        require_sandbox=require_sandbox, out=out, readable=tuple(readable or ()),
+        require_sandbox=require_sandbox, out=out, readable=tuple(readable or ()), checkpoint=checkpoint,
+        adapter=adapter,
     )  # fmt: skip
     both, passed = tuple(arguments or ()), tuple(env_from or ())
     candidate = ArmSettings(
@@ -140,7 +155,7 @@ def compare_legacy(
             "another setting with --baseline-env or --baseline-arg"
         )
     start = Start(
-        keep_weights=False, wait=wait, dry_run=dry_run, as_json=as_json, required_sandbox=require_sandbox,
+        keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json, required_sandbox=require_sandbox,
         copy_to=copy_to,
     )  # fmt: skip
     race_scripts((candidate, baseline), runs, shared, start)
@@ -148,11 +163,23 @@ def compare_legacy(
 
 def race_scripts(arms: tuple[ArmSettings, ...], runs: int, shared: SharedSettings, start: Start) -> None:
     """Start a campaign of self-timed scripts and run it to its end; or only say what would run. Raises UserError."""
+    drafted = draft_scripts(arms, runs, shared)
+    if start.dry_run:
+        _show_plan(drafted.plan, drafted.node_words, start.as_json)
+        return
+    if drafted.plan.is_judged:
+        prepare_data(drafted.track, watching_console())
+    start_campaign(drafted, start)
+
+
+def draft_scripts(
+    arms: tuple[ArmSettings, ...], runs: int, shared: SharedSettings, purpose: Purpose | None = None
+) -> CampaignDraft:
+    """Draw the plan of a campaign of self-timed scripts; nothing is started. Raises UserError."""
     if shared.track is None:
         raise UserError("expected --track beside --runs, found none; its rule tests the losses that the scripts state")
     track = load_track(shared.track)
     submissions, scripts = zip(*(_gather(arm, shared) for arm in arms), strict=True)
-    device = device_of(track)
     variable = shared.seed_variable
     if variable is not None:
         parse_environment([f"{variable}=0"])
@@ -163,7 +190,9 @@ def race_scripts(arms: tuple[ArmSettings, ...], runs: int, shared: SharedSetting
     plan = make_plan(
         track=track,
         candidate=submissions[0],
+        candidate_record=arms[0].record,
         baseline=submissions[1] if len(submissions) > 1 else None,
+        baseline_record=arms[1].record if len(arms) > 1 else None,
         scripts=scripts,
         self_timed=SelfTimedPlan(
             seed_variable=variable,
@@ -172,31 +201,30 @@ def race_scripts(arms: tuple[ArmSettings, ...], runs: int, shared: SharedSetting
         ),
         runs=runs,
         world_size=shared.nproc,
-        device=device,
+        device=shared.device or device_of(track),
         sandbox=levels.choose(shared.require_sandbox),
         created_at=now,
+        purpose=purpose,
         node_check=node_check,
     )
-    if start.dry_run:
-        _show_plan(plan, node_words, start.as_json)
-        return
-    named = tuple(NamedSubmission(submission=each, record=None) for each in submissions)
-    start_campaign(
-        CampaignDraft(
-            plan=plan,
-            track=track,
-            track_file=find_track(shared.track),
-            submissions=named,
-            parent=shared.out or layout.runs_root(),
-            node_words=node_words,
-        ),
-        start,
+    named = [NamedSubmission(submission=each, record=arm.record) for each, arm in zip(submissions, arms, strict=True)]
+    return CampaignDraft(
+        plan=plan,
+        track=track,
+        track_file=find_track(shared.track),
+        submissions=tuple(named),
+        parent=shared.out or layout.runs_root(),
+        node_words=node_words,
     )
 
 
 def _gather(arm: ArmSettings, shared: SharedSettings) -> tuple[Submission, ArmScript]:
     checkout, given = find_checkout(arm.script, arm.checkout), parse_environment(arm.env, arm.env_from)
     submission, linked = gather(checkout)
+    checkpoint = None
+    if shared.checkpoint is not None:
+        there = (*submission.files, *linked)
+        checkpoint = judged_checkpoint(shared.checkpoint, find_adapter(shared.adapter, checkout), there)
     return submission, ArmScript(
         checkout=checkout.name,
         checkout_sha256=checkout.sha256,
@@ -206,6 +234,7 @@ def _gather(arm: ArmSettings, shared: SharedSettings) -> tuple[Submission, ArmSc
         secrets=tuple(name for name, _ in given.secrets),
         readable=tuple(map(str, parse_readable(shared.readable))),
         linked=linked,
+        checkpoint=checkpoint,
     )
 
 
@@ -261,8 +290,9 @@ def _show_plan(plan: Plan, node_words: str, as_json: bool) -> None:
         print(json.dumps(shown, indent=1))
         return
     console = Console()
+    judged = ", and of the judge's" if plan.is_judged else ""
     words = {
-        "test": f"{plan.test.name}-test at p < {plan.test.alpha:g}, of losses as stated",
+        "test": f"{plan.test.name}-test at p < {plan.test.alpha:g}, of losses as stated{judged}",
         "seed_variable": plan.self_timed.seed_variable or "none: each script takes its own seed",
         "most_s": numbers.seconds(shown["most_s"]),
         "node_check": node_words,

@@ -154,7 +154,7 @@ class SelfTimedRecord(Section):
         """By the measured loss only; None where nothing was measured."""
         if self.measured is None or self.track is None or self.track.target_val_loss is None:
             return None
-        return self.measured.score.val_loss <= self.track.target_val_loss
+        return self.measured.score.tested_loss <= self.track.target_val_loss
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -170,6 +170,13 @@ class SelfTimedRecord(Section):
         if claim.val_loss is None or not claim.train_time_ns:
             return None
         return claim.train_time_ns / NS, claim.val_loss
+
+    @property
+    def judged_loss(self) -> float | None:
+        """The judge's tested loss of its checkpoint, whatever it states; None of a run that failed or broke a rule."""
+        if self.status != Status.COMPLETE or self.errors or self.measured is None:
+            return None
+        return self.measured.score.tested_loss
 
     @property
     def exit_code(self) -> ExitCode:

@@ -115,7 +115,8 @@ def outcome(request: SelfTimedRequest, state: SelfTimedState) -> str:
     wall = f"in {numbers.fixed_seconds(seen.wall_ns / NS, 1)} on the referee's clock"
     if state.measured is not None:
         loss, target = state.measured.score.val_loss, request.track.target_val_loss if request.track else None
-        verdict = "" if target is None else f": {'reached' if loss <= target else 'missed'} the target {target:g}"
+        tested = state.measured.score.tested_loss
+        verdict = "" if target is None else f": {'reached' if tested <= target else 'missed'} the target {target:g}"
         return f"measured val_loss {numbers.loss(loss)} {wall}{verdict}"
     if claim is None:
         return f"ended {wall}; it printed no line of a known kind"

@@ -55,7 +55,8 @@ class Comparison:
 
     def sentences(self) -> tuple[str, ...]:
         """The same in words, for a person."""
-        return (self._speed(), *self._settling(), self._loss())
+        loss = loss_sentence(self.loss_difference, self.equal_loss, self.equal_loss_margin_nats)
+        return (self._speed(), *self._settling(), loss)
 
     def _speed(self) -> str:
         pairs = f"{self.pairs} pair{'' if self.pairs == 1 else 's'}"
@@ -80,14 +81,17 @@ class Comparison:
             "runs added to this one would not count.",
         )
 
-    def _loss(self) -> str:
-        if self.loss_difference is None:
-            return f"At equal loss? {'Yes, to the last digit.' if self.equal_loss else 'Cannot be told.'}"
-        span = self.loss_difference
-        difference, low, high = (numbers.signed_loss(x) for x in (span.estimate, span.low, span.high))
-        shown = "Yes" if self.equal_loss else "Not shown"
-        margin = f"within {self.equal_loss_margin_nats:g} nats"
-        return f"At equal loss? {shown}, {margin}: the difference is {difference} nats (95 % interval {low} to {high})."
+
+def loss_sentence(difference: Span | None, equal: bool, margin_nats: float) -> str:
+    """Whether two arms have equal loss, in words."""
+    if difference is None:
+        return f"At equal loss? {'Yes, to the last digit.' if equal else 'Cannot be told.'}"
+    estimate, low, high = (numbers.signed_loss(x) for x in (difference.estimate, difference.low, difference.high))
+    shown = "Yes" if equal else "Not shown"
+    return (
+        f"At equal loss? {shown}, within {margin_nats:g} nats: the difference is {estimate} nats (95 % interval {low} "
+        f"to {high})."
+    )
 
 
 def compare(
@@ -114,8 +118,8 @@ def compare(
         alpha=alpha,
         verdict=verdict,
         more_pairs=_more_pairs(faster, alpha) if verdict == "undecided" else None,
-        loss_difference=_loss_difference([a for a, _ in losses], [b for _, b in losses]),
-        equal_loss=_equal(losses, margin_nats, alpha),
+        loss_difference=loss_difference(losses),
+        equal_loss=equal_loss(losses, margin_nats, alpha),
         equal_loss_margin_nats=margin_nats,
     )
 
@@ -149,15 +153,17 @@ def _more_pairs(test: Test | None, alpha: float) -> int | None:
     return None if needed is None else max(1, needed - test.n)
 
 
-def _loss_difference(candidate: list[float], baseline: list[float]) -> Span | None:
+def loss_difference(losses: Sequence[tuple[float, float]]) -> Span | None:
+    """Nats, candidate - baseline, of pairs of both; None where they allow no interval."""
     try:
-        found: Interval = paired_interval(candidate, baseline, CONFIDENCE)
+        found: Interval = paired_interval([a for a, _ in losses], [b for _, b in losses], CONFIDENCE)
     except DegenerateSample:
         return None
     return Span(estimate=found.estimate, low=found.low, high=found.high)
 
 
-def _equal(losses: Sequence[tuple[float, float]], margin_nats: float, alpha: float) -> bool:
+def equal_loss(losses: Sequence[tuple[float, float]], margin_nats: float, alpha: float) -> bool:
+    """Whether pairs of losses are shown to differ by less than a margin."""
     if len(losses) > 1 and all(a == b for a, b in losses):
         return True
     try:

@@ -23,6 +23,7 @@ from ..board.show import ShownAttempt, StatedRun
 from ..text.plots import ProgressPoint, Scatter, TrainingPoint
 from ..upstream.audit import AuditRow
 from ..upstream.claim_rows import ClaimRow
+from ..upstream.replaying import Replay, ReplayedRace
 
 
 class ClaimList(Section):
@@ -325,6 +326,7 @@ class PlannedReplay(Section):
     record: str
     title: str
     log: str | None
+    commit: str | None  # whose tree the source is; None: it is the log's
     source: dict[str, int] | None  # file -> bytes
     source_stated: list[str]  # files, as its authors name them; empty where they do not
     python: str | None
@@ -336,6 +338,18 @@ class PlannedReplay(Section):
     differences: list[str]
     missing: list[str]
     tier: Literal["reported"]
+    runs: int  # of each record
+    world_size: int
 
 
-AnyPlanned = PlannedReproduction | PlannedReplay  # speedrun reproduce --dry-run
+class PlannedRace(Section):
+    """speedrun reproduce --against --dry-run: two imported records"""
+
+    record: PlannedReplay
+    against: PlannedReplay
+    order: str  # A: the record, B: the other one
+    tier: Literal["reported"]
+
+
+AnyPlanned = PlannedReproduction | PlannedReplay | PlannedRace  # speedrun reproduce --dry-run
+AnyReplayed = Replay | ReplayedRace  # speedrun reproduce, of imported records

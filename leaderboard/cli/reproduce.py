@@ -1,12 +1,8 @@
 """speedrun reproduce: a record run again, here, and whether it holds."""
 
-import json
-import platform
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import TypeAdapter
@@ -37,19 +33,22 @@ from harness.records.environments import (
 from harness.records.lookup import find_submission
 from harness.records.record import Record, read_record
 from harness.records.reproduction import Reproduction, assess
-from harness.records.wheel_locks import Wheels, wheels_beside, wheels_for
-from harness.referee.display import Display, watching_console
-from harness.status import ExitCode
+from harness.records.wheel_locks import Wheels, wheels_for
+from harness.referee.display import watching_console
 
 from ..board.record_names import OwnRecord, ReportedFolder, find_record
 from ..upstream.history import ImportedRow
-from ..upstream.recover import RecoveredRun, recover_run
-from ..upstream.replaying import Replay, replay
-
-SHOWN_DIFFERENCES = 8
+from .replays import ReplayStart, replay
+from .reproduction_plans import SHOWN_DIFFERENCES, ReproductionStart, agree, print_plan
 
 Name = Annotated[str, typer.Argument(help="A record: name, track/name, path; imported ones as track/number.")]
-Runs = Annotated[int | None, typer.Option(min=1, help="Runs; as many as the record has by default.")]
+Against = Annotated[
+    str | None, typer.Option("--against", help="Another imported record of the track: both are raced, interleaved.")
+]
+Runs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Runs of each; by default as many as a record of ours has, else 1, or 6 with --against."),
+]
 Here = Annotated[bool, typer.Option("--here", help="Use this environment, and say how it differs from the record's.")]
 Relabel = Annotated[
     bool | None,
@@ -59,6 +58,14 @@ Relabel = Annotated[
     ),
 ]
 Finished = Annotated[Path | None, typer.Option("--campaign", help="Judge this finished campaign; start nothing.")]
+Begun = Annotated[Path | None, typer.Option("--resume", help="Imported records: go on with this campaign of theirs.")]
+Ranks = Annotated[
+    int | None, typer.Option("--nproc", min=1, max=1024, help="Imported records: ranks; as they ran by default.")
+]
+Env = Annotated[list[str] | None, typer.Option("--env", help="Imported records: NAME=VALUE they get; again for more.")]
+EnvFrom = Annotated[
+    list[str] | None, typer.Option("--env-from", help="The same, NAME of your environment; a secret is named twice.")
+]
 Root = Annotated[
     Path | None, typer.Option("--checkout", envvar="MODDED_NANOGPT", help="For imported records: a checkout of them.")
 ]
@@ -69,11 +76,17 @@ Anyway = Annotated[bool, typer.Option("--anyway", help="Imported records: try, w
 
 def reproduce(
     record: Name,
+    against: Against = None,
     runs: Runs = None,
     here: Here = False,
     relabel: Relabel = None,
     campaign: Finished = None,
+    resume: Begun = None,
     checkout: Root = None,
+    nproc: Ranks = None,
+    env: Env = None,
+    env_from: EnvFrom = None,
+    copy_to: options.CopyTo = None,
     anyway: Anyway = False,
     yes: Yes = False,
     out: options.Out = None,
@@ -91,9 +104,12 @@ def reproduce(
     under a secret vocabulary: what was brought along as it is shows there. On the embedded corpus every run speaks a
     language of its own anyway.
 
-    An imported record: its source is taken out of the log in your own --checkout; what it ran on is named, what is
+    An imported record: its source is taken out of the log in your own --checkout, or out of the tree of its own commit,
+    and no file of yours is touched; what it ran on is named, what is
     gone and what comes nearest, and what this machine lacks. All of that is listed before anything starts. Its packages
-    too are those that the track knows by hash for that torch; where it knows none, only --here runs it.
+    too are those that the track knows by hash for that torch; where it knows none, only --here runs it. It is a
+    campaign of a self-timed script (tier `reported`); with --against two records are its arms, as `compare --legacy`
+    races them, and the ratio of their times here is told beside the published one.
 
     Exit code 0: reproduced; 1: not, or undecided; otherwise that of what stopped it.
     """
@@ -104,38 +120,35 @@ def reproduce(
             "`speedrun compare --legacy` races them anew"
         )
     relabel = _has_standing_text(found) if relabel is None else relabel
-    start = _Start(
+    start = ReproductionStart(
         runs=runs, here=here, relabel=relabel, out=out, require_sandbox=require_sandbox, wait=wait, as_json=as_json,
         yes=yes,
     )  # fmt: skip
-    if isinstance(found, ImportedRow):
-        _imported(found, start, checkout, dry_run=dry_run, anyway=anyway)
+    rows = [found, *([] if against is None else [find_record(against)])]
+    imported = [row for row in rows if isinstance(row, ImportedRow)]
+    if len(imported) == len(rows):
+        wishes = ReplayStart(
+            common=start, checkout=checkout, nproc=nproc, env=tuple(env or ()), env_from=tuple(env_from or ()),
+            anyway=anyway, dry_run=dry_run, copy_to=copy_to, resume=resume, campaign=campaign,
+        )  # fmt: skip
+        replay(imported, wishes)
         return
-    _own(found, start, campaign, dry_run)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Start:
-    """How somebody wants a record of ours reproduced."""
-
-    runs: int | None
-    here: bool
-    relabel: bool
-    out: Path | None
-    require_sandbox: str | None
-    wait: bool | None
-    as_json: bool
-    yes: bool
-
-    @property
-    def runs_root(self) -> Path:
-        return self.out or layout.runs_root()
+    ours = next(row for row in rows if isinstance(row, OwnRecord))
+    for option, value in {
+        "--against": against, "--resume": resume, "--nproc": nproc, "--env": env, "--env-from": env_from,
+        "--copy-to": copy_to,
+    }.items():  # fmt: skip
+        if value:
+            raise UserError(
+                f"expected an imported record for {option}, found {ours.key}; `speedrun compare` races records of ours"
+            )
+    _own(ours, start, campaign, dry_run)
 
 
 # --------------------------------------------------------------------------------------------- records of ours
 
 
-def _own(found: OwnRecord, start: _Start, campaign: Path | None, dry_run: bool) -> None:
+def _own(found: OwnRecord, start: ReproductionStart, campaign: Path | None, dry_run: bool) -> None:
     record = read_record(found.folder)
     lock = read_lock(found.folder, record.runs[0].environment)
     differing = differences(lock, environment.collect())
@@ -171,7 +184,7 @@ def _track(found: OwnRecord) -> Track:
     return load_track(_track_name(found))
 
 
-def _conduct(found: OwnRecord, start: _Start, runs: int, python: Path | None, *, relabel: bool) -> Bundle:
+def _conduct(found: OwnRecord, start: ReproductionStart, runs: int, python: Path | None, *, relabel: bool) -> Bundle:
     """One campaign of the record's own source. Raises RunFailure when it is stopped before its end."""
     named = find_submission(str(found.folder), found.track)
     drafted = draft(
@@ -199,37 +212,21 @@ def _ranks(found: OwnRecord) -> int:
     return read_record(found.folder).runs[0].world_size
 
 
-def _environment_for(start: _Start, lock: EnvironmentLock, python: Path | None, wheels: Wheels) -> Path:
+def _environment_for(start: ReproductionStart, lock: EnvironmentLock, python: Path | None, wheels: Wheels) -> Path:
     """An environment like the record's, for the sandbox alone, once somebody has agreed to it."""
     if python is None:
         raise UserError(
             f"expected an interpreter for Python {lock.python} on PATH, found none; install it, or use --here"
         )
     if not (place_for(start.runs_root, python, wheels.requirements) / COMPLETE).is_file():
-        _agree(start, wheels.requirements, wheels.left_out)
+        agree(start, wheels.requirements, wheels.left_out)
     return build(start.runs_root, python, wheels.requirements)
-
-
-def _agree(start: _Start, requirements: Sequence[str], left_out: Sequence[str]) -> None:
-    """List what is going to be installed and what is not, and ask. Raises UserError where nobody can answer."""
-    names = [printable(line.partition(" ")[0]) for line in requirements]
-    print(f"speedrun: for the sandbox alone, wheels: {', '.join(names)}", file=sys.stderr)
-    if left_out:
-        shown = ", ".join(map(printable, left_out[:SHOWN_DIFFERENCES]))
-        more = f" and {len(left_out) - SHOWN_DIFFERENCES} more" if len(left_out) > SHOWN_DIFFERENCES else ""
-        print(f"speedrun: the record had, and its track has no hash of: {shown}{more}; not installed", file=sys.stderr)
-    if start.yes:
-        return
-    if start.as_json or not sys.stdin.isatty():
-        raise UserError("expected --yes, or somebody to ask, before packages are installed; found neither")
-    if not typer.confirm("Install them?", err=True):
-        raise UserError("expected a yes, found a no; nothing was installed. --here uses this environment")
 
 
 def _show_own_plan(
     record: Record,
     found: OwnRecord,
-    start: _Start,
+    start: ReproductionStart,
     lock: EnvironmentLock,
     differing: list[tuple[str, str, str]],
     python: Path | None,
@@ -260,7 +257,7 @@ def _show_own_plan(
         "differs_here": [{"name": name, "locked": locked, "here": here} for name, locked, here in differing],
         "missing": missing,
     }
-    _print_plan(plan, start.as_json)
+    print_plan(plan, start.as_json)
 
 
 def _say_differences(differing: list[tuple[str, str, str]]) -> None:
@@ -286,104 +283,3 @@ def _tell(found: Reproduction, as_json: bool) -> None:
             command = f"speedrun challenge {found.track}/{found.record} {found.campaign}{labels} --author ..."
             console.print(Text(f"attach it: {command}", style="dim"), soft_wrap=True)
     raise typer.Exit(int(found.exit_code))
-
-
-# --------------------------------------------------------------------------------------------- imported records
-
-
-def _imported(row: ImportedRow, start: _Start, checkout: Path | None, *, dry_run: bool, anyway: bool) -> None:
-    track = load_track(row.track)
-    found = recover_run(row, track, checkout, environment.gpus(), datasets.data_root())
-    if dry_run or (found.missing and not anyway):
-        _print_plan(as_plan(row, found) | _installs(row, found, start), start.as_json)
-    if dry_run:
-        return
-    if found.missing and not anyway:
-        things = "thing" if len(found.missing) == 1 else "things"
-        sentence = f"expected all that {row.key} needs, found {len(found.missing)} {things} missing; --anyway tries"
-        print(f"speedrun: {sentence}", file=sys.stderr)
-        raise typer.Exit(int(ExitCode.MACHINE))
-    python, interpreter = find_python(found.python or platform.python_version()), None
-    if not start.here and found.packages and python is not None:
-        wheels = _wheels(row, found)
-        _agree(start, wheels.requirements, wheels.left_out)
-        interpreter = build(start.runs_root, python, wheels.requirements)
-        left_out = (f"{name} is not installed: the track has no hash of it" for name in wheels.left_out)
-        found = replace(found, differences=(*found.differences, *left_out))
-    with Display(watching_console()) as display:
-        done = replay(
-            row, found, track, runs=start.runs or 1, python=interpreter, data_root=datasets.data_root(),
-            runs_root=start.runs_root, require_sandbox=start.require_sandbox, wait=bool(start.wait), observer=display,
-        )  # fmt: skip
-        display.close()
-    if start.as_json:
-        sys.stdout.write(TypeAdapter(Replay).dump_json(done, indent=1).decode() + "\n")
-    else:
-        for sentence in done.sentences():
-            Console().print(Text(printable(sentence)), soft_wrap=True)
-    raise typer.Exit(int(done.exit_code))
-
-
-def _wheels(row: ImportedRow, found: RecoveredRun) -> Wheels:
-    """The wheels that the row's track knows by hash for its torch. Raises UserError where it knows none."""
-    torch, *names = found.packages
-    return wheels_beside(layout.track_file(row.track).parent, torch.partition("==")[2], names)
-
-
-def _installs(row: ImportedRow, found: RecoveredRun, start: _Start) -> dict[str, Any]:
-    """What would be installed by hash, and what would not be, or why nothing can be."""
-    if start.here or not found.packages:
-        return {"installs": [], "left_out": []}
-    try:
-        wheels = _wheels(row, found)
-    except UserError as error:
-        return {"installs": [], "left_out": list(found.packages), "differences": [*found.differences, str(error)]}
-    names = [line.partition(" ")[0] for line in wheels.requirements]
-    return {"installs": names, "left_out": list(wheels.left_out)}
-
-
-def as_plan(row: ImportedRow, found: RecoveredRun) -> dict[str, Any]:
-    """What would be installed and run, and what is gone."""
-    nearest = found.torch
-    release = nearest.release if nearest else None
-    return {
-        "record": row.key,
-        "title": found.record.title,
-        "log": found.log or None,
-        "source": {name: len(content) for name, content in found.files.items()} or None,
-        "source_stated": list(found.record.stated.files) if found.record.stated else [],
-        "python": found.python or None,
-        "torch": {
-            "wanted": nearest.wanted if nearest else None,
-            "install": release.version if release else None,
-            "cuda": nearest.cuda if nearest and release else None,
-            "triton": release.triton if release else None,
-            "exact": bool(nearest and nearest.is_exact),
-        },
-        "hardware": f"{found.machine.gpu_count or '?'}x {found.machine.gpu}"
-        if found.machine and found.machine.gpu
-        else None,
-        "packages": list(found.packages),
-        "differences": list(found.differences),
-        "missing": list(found.missing),
-        "tier": "reported",
-    }
-
-
-def _print_plan(plan: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(plan, indent=1))
-        return
-    console = Console()
-    for key, value in plan.items():
-        lines = value if isinstance(value, list) else [value]
-        for number, line in enumerate(lines or ["nothing"]):
-            label = key if number == 0 else ""
-            console.print(Text.assemble((f"{label:<16}", "bold"), printable(_plain(line))), soft_wrap=True)
-    console.print("nothing was started")
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {'none' if inner is None else inner}" for name, inner in value.items())
-    return "not known" if value is None else str(value)

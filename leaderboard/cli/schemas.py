@@ -69,7 +69,7 @@ FORMS = {
     "audit-output": Form("leaderboard.cli.json_types:Audited", "speedrun audit --json"),
     "import-output": Form("leaderboard.cli.json_types:ImportedTracks", "speedrun import --json"),
     "reproduction-plan-output": Form("leaderboard.cli.json_types:AnyPlanned", "speedrun reproduce --dry-run --json"),
-    "replay-output": Form("leaderboard.upstream.replaying:Replay", "speedrun reproduce --json of an imported record"),
+    "replay-output": Form("leaderboard.cli.json_types:AnyReplayed", "speedrun reproduce --json of imported records"),
     "tracks-output": Form("harness.cli.json_types:ListedTracks", "speedrun tracks --json"),
     "doctor-output": Form("harness.cli.json_types:Examination", "speedrun doctor --json"),
     "node-check": Form("harness.formats.node_check:NodeCheck", "node_check.json, speedrun doctor --race --json"),

@@ -110,15 +110,17 @@ def _statistics(bundle: Bundle, digests: dict[str, str]) -> Iterator[str]:
     )
     yield ""
     yield from (f"- {sentence}" for sentence in map(_text, summary.sentences))
-    yield from ("", "| # | arm | seed | status | val_loss | time (s) | wall clock (s) | log |")
-    yield "| ---: | --- | ---: | --- | ---: | ---: | ---: | --- |"
+    judge, line = (" the judge's |", " ---: |") if plan.is_judged else ("", "")
+    yield from ("", f"| # | arm | seed | status | val_loss |{judge} time (s) | wall clock (s) | log |")
+    yield f"| ---: | --- | ---: | --- | ---: |{line} ---: | ---: | --- |"
     for attempt in bundle.stated:
         run, result = attempt.run, attempt.run.result
         time_s, loss = ("", "") if result is None else (numbers.fixed(result[0], 3), numbers.loss(result[1], 5))
         wall = "" if run.observed is None else numbers.fixed(run.observed.wall_ns / NS, 3)
         seed = "its own" if run.seed is None else str(run.seed)
         status = str(run.status) if attempt.counted else f"{run.status}, does not count"
-        cells = (attempt.slot.index + 1, FOLDERS[attempt.slot.arm], seed, status, loss, time_s, wall)
+        judged = ("" if run.judged_loss is None else numbers.loss(run.judged_loss, 5),) if plan.is_judged else ()
+        cells = (attempt.slot.index + 1, FOLDERS[attempt.slot.arm], seed, status, loss, *judged, time_s, wall)
         yield f"| {' | '.join(map(str, cells))} | `{_log_name(bundle, attempt)}` |"
     yield from ("", "## Findings", "")
     found = [f"- {f.severity} `{f.id}`: {_text(f.sentence)} (expected {_text(f.expected)}, found {_text(f.found)})"

@@ -1,6 +1,7 @@
 """Recovery: an imported record's source and environment, from the user's own checkout.
 
-The log embeds the script; a banner divides it into files. The environment is what the log says; what of it can no
+Most logs embed the script; a banner divides it into files. Where a record has a commit of its own, that commit's tree
+says the same, or says it alone. The environment is what the log says; what of it can no
 longer be installed is replaced by the nearest release, and every difference is a sentence. What this machine lacks is
 listed before anything starts.
 """
@@ -9,11 +10,12 @@ import itertools
 import re
 import shutil
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data import datasets
 from data.errors import DataError
+from data.printing import printable
 from harness.errors import UserError
 from harness.formats.environment import Gpu
 from harness.formats.track import Track
@@ -23,8 +25,9 @@ from harness.selftimed.logs import read_log
 
 from .checkout import Checkout
 from .embedded import digest, entry_of, split_source
-from .history import History, ImportedRecord, ImportedRow, ImportedRun, Machine
+from .history import ImportedRecord, ImportedRow, ImportedRun, Machine
 from .releases import Nearest, nearest_torch
+from .trees import open_commit, read_tree
 
 MAX_LOG_CHUNKS = 64
 NEEDED = ("numpy", "tqdm", "huggingface-hub", "setuptools", "tiktoken")  # besides torch, as its scripts import them
@@ -44,7 +47,10 @@ class RecoveredRun:
     machine: Machine | None
     torch: Nearest | None
     python: str  # as the log says; empty where it does not
-    files: dict[str, bytes]  # the source, by name; empty without a checkout
+    files: dict[str, bytes]  # the source, by name; empty where `no_source` says why
+    entry: str  # the one that is started
+    commit: str  # whose tree the files are; empty: the log's own
+    no_source: str
     packages: tuple[str, ...]
     differences: tuple[str, ...]
     missing: tuple[str, ...]
@@ -58,13 +64,12 @@ def recover_run(
     run = _best_run(row)
     machine = None if run is None else history.machines[run.machine]
     log = "" if run is None else history.path(run)
-    source, problems = _source(checkout, log, history, history.scripts[run.script].sha256) if run else (b"", [])
-    files = split_source(source) if source else {}
+    source = _source(row, run, checkout)
+    files = source.files
     nearest = nearest_torch(machine.torch, machine.cuda, machine.triton) if machine and machine.torch else None
     missing = [
         *_missing_log(run, nearest),
-        *problems,
-        *([] if checkout or run is None else ["a checkout of its repository with the log; see --checkout"]),
+        *source.problems,
         *_missing_gpus(machine, gpus),
         *_missing_python(machine),
         *_missing_attention(files, record),
@@ -80,8 +85,11 @@ def recover_run(
         torch=nearest,
         python=machine.python if machine else "",
         files=files,
+        entry=source.entry,
+        commit=source.commit,
+        no_source="" if files else next(iter(source.problems), "a log, or a commit of its own: neither is known"),
         packages=_packages(nearest, files),
-        differences=_differences(nearest, machine),
+        differences=(*_differences(nearest, machine), *source.differences),
         missing=tuple(missing),
     )
 
@@ -96,30 +104,67 @@ def _best_run(row: ImportedRow) -> ImportedRun | None:
     return next(iter(told or runs), None)
 
 
-def _source(checkout: Path | None, log: str, history: History, sha256: str) -> tuple[bytes, list[str]]:
-    """The embedded source of a log, and what is wrong with it. sha256: empty where only the log's end was known."""
-    if checkout is None or not log:
-        return b"", []
-    opened = Checkout(checkout)
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What there is of a record's source, what is wrong with it, and what a reader should know."""
+
+    files: dict[str, bytes]
+    entry: str = ""
+    commit: str = ""
+    problems: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+
+
+def _source(row: ImportedRow, run: ImportedRun | None, checkout: Path | None) -> _Source:
+    """What ran: the source that a log embeds, in the tree of the record's own commit where that has all of it.
+
+    Where no log embeds it the tree of that commit alone says what it was.
+    """
+    history, folder = row.history, row.record.folder
+    commit = history.commit_of(folder) if folder else ""
+    commit = "" if commit == history.source.commit else commit
+    embeds = run is not None and bool(history.scripts[run.script].sha256)
+    if run is None and not commit:
+        return _Source({}, problems=())
+    if checkout is None:
+        return _Source({}, problems=("a checkout of its repository with the log; see --checkout",))
+    logged = _logged(row, run, checkout) if run is not None and (embeds or not commit) else _Source({})
+    if not commit:
+        return logged
+    tree = read_tree(checkout, commit, row.record)
+    if tree is None:
+        fetched = f"; `git fetch origin pull/{row.record.pull_request}/head` there" if row.record.pull_request else ""
+        absent = f"the commit {commit[:12]} that has it, which this checkout does not have{fetched}"
+        return logged if logged.files else _Source({}, problems=(absent,))
+    if not logged.files:
+        if not tree.files:
+            return _Source({}, problems=(f"no training script in the tree of commit {commit[:12]}",))
+        told = f"no log embeds its source; it is that of commit {commit[:12]}{tree.without}"
+        return _Source(tree.files, tree.entry, commit, differences=(told,))
+    other = [name for name, text in logged.files.items() if tree.files.get(name, b"").strip() != text.strip()]
+    if not other:
+        beside = f"beside its script the tree of commit {commit[:12]}{tree.without}"
+        return _Source(tree.files, logged.entry, commit, logged.problems, (beside,))
+    told = f"its log embeds another {printable(other[0])} than commit {commit[:12]} has; the log's is taken"
+    return replace(logged, differences=(told,))
+
+
+def _logged(row: ImportedRow, run: ImportedRun, checkout: Path) -> _Source:
+    """The source that a record's log embeds. A digest that is not known says nothing: only the log's end was read."""
+    history, log, opened = row.history, row.history.path(run), Checkout(checkout)
+    sha256 = history.scripts[run.script].sha256
     if history.commit_of(log) != history.source.commit and not any(file.path == log for file in opened.files(log)):
-        opened = _elsewhere(checkout, history.commit_of(log)) or opened  # it came with a pull request
+        opened = open_commit(checkout, history.commit_of(log)) or opened  # it came with a pull request
     for file, chunks in opened.read([file for file in opened.files(log) if file.path == log]):
         source = read_log(itertools.islice(chunks, MAX_LOG_CHUNKS), MODDED_NANOGPT, with_training=False).source
         if file.key in opened.damage:
-            return b"", [f"the log {log}, of which this checkout says that {opened.damage[file.key]}"]
+            return _Source({}, problems=(f"the log {log}, of which this checkout says that {opened.damage[file.key]}",))
         if not source:
-            return b"", ["the source: this log embeds none"]
-        if sha256 and digest(source) != sha256:
-            return source, [f"the same source: the history knows {sha256}, this log embeds {digest(source)}"]
-        return source, []
-    return b"", [f"the log {log}, which this checkout does not have"]
-
-
-def _elsewhere(checkout: Path, commit: str) -> Checkout | None:
-    try:
-        return Checkout(checkout, commit)
-    except UserError:  # it does not have that commit
-        return None
+            return _Source({}, problems=("the source: this log embeds none",))
+        files, other = split_source(source), bool(sha256) and digest(source) != sha256
+        told = f"the same source: the history knows {sha256}, this log embeds {digest(source)}"
+        return _Source(files, entry_of(files), problems=(told,) if other else ())
+    return _Source({}, problems=(f"the log {log}, which this checkout does not have",))
 
 
 def _packages(nearest: Nearest | None, files: dict[str, bytes]) -> tuple[str, ...]:
@@ -193,11 +238,15 @@ def _missing_shards(track: Track, data_root: Path) -> list[str]:
 def write_source(found: RecoveredRun, folder: Path) -> Path:
     """Put the source into an empty folder, a package into folders of it; returns its entry. Raises UserError."""
     if not found.files:
-        raise UserError(f"expected a log that embeds its source, found none for record {found.record.number}")
-    for name, content in found.files.items():  # names of embedded.py: relative, without a dot at their beginning
+        raise UserError(
+            f"expected the source of {found.track}/{found.record.number}, found none for want of {found.no_source}"
+        )
+    for name, content in found.files.items():  # relative, and none leads outside: embedded.py and trees.py see to it
         try:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
         except OSError as error:
-            raise UserError(f"expected names of files in {found.log}, found {name!r}: {error.strerror}") from error
-    return folder / entry_of(found.files)
+            raise UserError(
+                f"expected names of files in {found.commit or found.log}, found {name!r}: {error.strerror}"
+            ) from error
+    return folder / found.entry

@@ -25,6 +25,7 @@ from harness.formats import layout
 from harness.formats.track import load_track
 from harness.records.wheel_locks import lock_path
 from leaderboard.board.record_names import find_record
+from leaderboard.cli import replays
 from leaderboard.cli import reproduce as reproducing
 from leaderboard.upstream.embedded import digest
 from leaderboard.upstream.history import (
@@ -96,8 +97,15 @@ def test_a_dry_run_prints_it_for_people_and_machines(tmp_path: Path, meets_schem
     assert (plan["installs"], plan["left_out"]) == ([], plan["packages"])
     assert "expected wheels by hash for torch 2.6.0" in plan["differences"][-1]
     refused = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (refused.returncode, refused.stderr.count("\n"), refused.stdout) == (2, 1, "")
+    assert "for want of a checkout of its repository" in refused.stderr
+    log = tmp_path / "theirs" / plan["log"]
+    log.parent.mkdir(parents=True)
+    log.write_bytes(SCRIPT + b"=" * 100 + b"\nstep:10/10 val_loss:3.0000 train_time:40ms step_avg:4.00ms\n")
+    argv += ["--checkout", str(tmp_path / "theirs")]
+    refused = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert (refused.returncode, refused.stderr.count("\n")) == (5, 1)
-    assert "3 things missing" in refused.stderr
+    assert "3 things missing" in refused.stderr  # it is not the log's own source, and GPUs and shards are not here
     assert H100 in refused.stdout
     assert not (tmp_path / "runs").exists()  # nothing was started
 
@@ -242,8 +250,8 @@ def test_nothing_without_a_hash_is_installed_for_it(tmp_path: Path, monkeypatch:
     checkout = a_history(tmp_path, SCRIPT)
     monkeypatch.setenv("SPEEDRUN_RECORDS", str(tmp_path / "records"))
     asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr(reproducing, "find_python", lambda version: Path(sys.executable))
-    monkeypatch.setattr(reproducing, "build", lambda parent, python, lines: asked.append(tuple(lines)) or 1 / 0)
+    monkeypatch.setattr(replays, "find_python", lambda version: Path(sys.executable))
+    monkeypatch.setattr(replays, "build", lambda parent, python, lines: asked.append(tuple(lines)) or 1 / 0)
     argv = ["tiny/1", "--checkout", str(checkout), "--yes", "--anyway", "--out", str(tmp_path / "runs")]
     app = typer.Typer()
     app.command()(reproducing.reproduce)
@@ -271,5 +279,5 @@ def test_a_changed_log_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     log.unlink()
     found = recover_run(row, load_track("tiny"), checkout, (), datasets.data_root())
     assert any("which this checkout does not have" in sentence for sentence in found.missing)
-    with pytest.raises(UserError, match="embeds its source"):
+    with pytest.raises(UserError, match=r"for want of the log logs/a\.txt, which this checkout does not have"):
         write_source(found, tmp_path)
