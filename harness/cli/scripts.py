@@ -129,17 +129,16 @@ def compare_legacy(
 
     The arms alternate ABBA; n, order, seeds, arguments and environment are fixed before the first run, and every
     attempt is entered before it starts. Losses and times are those that the scripts state, tested by the track's rule;
-    the referee adds when each line arrived and says where claim and clock disagree. All of it is `reported`.
+    the referee adds when each line arrived and says where claim and clock disagree. All of it is `reported`; with
+    --checkpoint the judge scores what each run leaves, and its losses are tested by the same rule beside the stated.
     Without --against the candidate's own tree is the baseline, under --baseline-env and --baseline-arg.
-    --checkpoint names what each run leaves for the judge, whose losses are tested by the same rule beside the stated.
     It is a campaign: `speedrun run --resume FOLDER` goes on, `speedrun verify FOLDER` reads all of it again.
     """
     if runs < 2:
         raise UserError(f"expected at least 2 pairs to compare, found --runs {runs}")
     shared = SharedSettings(
         track=track, nproc=nproc, torchrun=torchrun, grammar=grammar, seed_variable=seed_env, budget_s=budget_s,
-        require_sandbox=require_sandbox, out=out, readable=tuple(readable or ()), checkpoint=checkpoint,
-        adapter=adapter,
+        require_sandbox=require_sandbox, out=out, readable=(*(readable or ()),), checkpoint=checkpoint, adapter=adapter,
     )  # fmt: skip
     both, passed = tuple(arguments or ()), tuple(env_from or ())
     candidate = ArmSettings(
@@ -149,16 +148,20 @@ def compare_legacy(
         script=against or script, checkout=baseline_checkout or (None if against else checkout),
         arguments=(*both, *(baseline_arg or ())), env=tuple(baseline_env or ()), env_from=passed,
     )  # fmt: skip
-    if against is None and (candidate.arguments, candidate.env) == (baseline.arguments, baseline.env):
-        raise UserError(
-            "expected two arms that differ, found one script under one setting; name another with --against, or "
-            "another setting with --baseline-env or --baseline-arg"
-        )
+    _check_differ(candidate, baseline, against)
     start = Start(
         keep_weights=keep_weights, wait=wait, dry_run=dry_run, as_json=as_json, required_sandbox=require_sandbox,
         copy_to=copy_to,
     )  # fmt: skip
     race_scripts((candidate, baseline), runs, shared, start)
+
+
+def _check_differ(candidate: ArmSettings, baseline: ArmSettings, against: Path | None) -> None:
+    if against is None and (candidate.arguments, candidate.env) == (baseline.arguments, baseline.env):
+        raise UserError(
+            "expected two arms that differ, found one script under one setting; name another with --against, or "
+            "another setting with --baseline-env or --baseline-arg"
+        )
 
 
 def race_scripts(arms: tuple[ArmSettings, ...], runs: int, shared: SharedSettings, start: Start) -> None:

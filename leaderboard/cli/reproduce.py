@@ -1,6 +1,7 @@
 """speedrun reproduce: a record run again, here, and whether it holds."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -105,11 +106,11 @@ def reproduce(
     language of its own anyway.
 
     An imported record: its source is taken out of the log in your own --checkout, or out of the tree of its own commit,
-    and no file of yours is touched; what it ran on is named, what is
-    gone and what comes nearest, and what this machine lacks. All of that is listed before anything starts. Its packages
-    too are those that the track knows by hash for that torch; where it knows none, only --here runs it. It is a
-    campaign of a self-timed script (tier `reported`); with --against two records are its arms, as `compare --legacy`
-    races them, and the ratio of their times here is told beside the published one.
+    and no file of yours is touched; what it ran on is named, what is gone and what comes nearest, and what this machine
+    lacks. All of that is listed before anything starts. Its packages too are those that the track knows by hash for
+    that torch; where it knows none, only --here runs it. It is a campaign of a self-timed script (tier `reported`);
+    with --against two records are its arms, as `compare --legacy` races them, and the ratio of their times here is told
+    beside the published one.
 
     Exit code 0: reproduced; 1: not, or undecided; otherwise that of what stopped it.
     """
@@ -134,15 +135,18 @@ def reproduce(
         replay(imported, wishes)
         return
     ours = next(row for row in rows if isinstance(row, OwnRecord))
-    for option, value in {
-        "--against": against, "--resume": resume, "--nproc": nproc, "--env": env, "--env-from": env_from,
-        "--copy-to": copy_to,
-    }.items():  # fmt: skip
+    only = {"against": against, "resume": resume, "nproc": nproc, "env": env, "env-from": env_from, "copy-to": copy_to}
+    _refuse(ours, only)
+    _own(ours, start, campaign, dry_run)
+
+
+def _refuse(ours: OwnRecord, only: Mapping[str, object]) -> None:
+    """Raises UserError where an option of imported records is given for one of ours."""
+    for option, value in only.items():
         if value:
             raise UserError(
-                f"expected an imported record for {option}, found {ours.key}; `speedrun compare` races records of ours"
+                f"expected an imported record for --{option}, found {ours.key}; `compare` races records of ours"
             )
-    _own(ours, start, campaign, dry_run)
 
 
 # --------------------------------------------------------------------------------------------- records of ours
