@@ -121,6 +121,7 @@ class Race:
 
     def __init__(self, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SPEEDRUN_LOCKS", str(tmp_path))
+        monkeypatch.setattr("harness.campaigns.campaign._draw_seeds", lambda runs: tuple(range(11, 11 + runs)))
         self.tmp_path, self.options, self.track = tmp_path, Options(data_root=data_root), load_track(str(TRACK))
         self.checkout = tmp_path / "theirs"
         self.checkout.mkdir()
@@ -163,7 +164,7 @@ def race(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Ra
 
 @pytest.mark.slow
 def test_two_settings_of_one_tree_race_and_everything_is_derived_again(race: Race) -> None:
-    race.begin(race.plan(2, {"SHARE": "1"}, {"SHARE": "1.0"}))
+    race.begin(race.plan(2, {}, {"PACE_S": "0.15"}))
     bundle = race.go()
     assert [f for f in bundle.findings if f.severity == "error"] == []
     assert [attempt.slot.arm for attempt in bundle.stated] == ["candidate", "baseline", "baseline", "candidate"]
