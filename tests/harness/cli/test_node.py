@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def _stated_by_campaigns(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
         assert (kept["verdict"], kept["track"]) == ("slow", "tiny"), argv
     with pytest.raises(SystemExit):
         main(["run", str(mine), "--runs", "2", "--track", "tiny", "--dry-run"])
-    assert "node_check     slow, 0 s ago, by tiny/" in capsys.readouterr().out.replace(" 1 s ago", " 0 s ago")
+    assert re.search(r"node_check     slow, \d+ s ago, by tiny/", capsys.readouterr().out)
     drafted = campaigns.draft("tiny", (NamedSubmission(read_submission(mine), None),), 2, None, None, None)
     folder = begin(drafted.plan, drafted.track_file, [drafted.submissions[0].submission], tmp_path / "begun")
     line = read_bundle(folder).plan.node_check
