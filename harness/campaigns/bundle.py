@@ -92,8 +92,7 @@ class Bundle:
 
     def runs(self, arm: Arm) -> list[RunRecord]:
         """The counted refereed runs of an arm, in slot order."""
-        counted = [attempt for attempt in self.attempts if attempt.counted and attempt.slot.arm == arm]
-        return [attempt.run for attempt in sorted(counted, key=lambda attempt: attempt.slot.index)]
+        return [run for run in self.counted(arm) if isinstance(run, RunRecord)]
 
     @property
     def candidate(self) -> SubmissionRef | None:

@@ -134,9 +134,8 @@ class SelfTimedRuns:
         """The data that checkouts link to is held to the plan; what a script reads besides is its own."""
         if self._plan.device == "cuda" and not gpus():
             raise UserError("expected a machine with cuda, as the campaign began, found no GPU with nvidia-smi")
+        check_linked(arm.script for arm in self._plan.arms if arm.script is not None)
         for arm in self._plan.arms:
-            assert arm.script is not None
-            check_linked(arm.script)
             _secrets(arm)
         if self._plan.is_judged:  # a checkpoint that cannot be judged would be found out after the run
             dataset = datasets.load_dataset(self._track.data.dataset)

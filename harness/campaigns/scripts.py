@@ -98,7 +98,7 @@ def gather(checkout: ScriptCheckout) -> tuple[Submission, dict[str, LinkedData]]
     the script are linked to as well. Git's own files are left out: no script reads them.
     """
     sizes: dict[str, int] = {}
-    linked: dict[str, LinkedData] = {}
+    outside: list[str] = []  # large files, and links
     for path in checkout_files(checkout.root):
         name = path.relative_to(checkout.root).as_posix()
         if is_gits(name):
@@ -109,14 +109,13 @@ def gather(checkout: ScriptCheckout) -> tuple[Submission, dict[str, LinkedData]]
             )
         if path.is_symlink() or (path.suffix != ".py" and path.stat().st_size > KEPT_FILE_BYTES):
             if path.exists():  # a link to nothing is nothing
-                linked[name] = linked_data(path)
+                outside.append(name)
         else:
             sizes[name] = path.stat().st_size
     for folder in _too_much(sizes, checkout.entry):
         inside = f"{folder}/"
         sizes = {name: size for name, size in sizes.items() if not name.startswith(inside)}
-        linked = {name: data for name, data in linked.items() if not name.startswith(inside)}
-        linked[folder] = linked_data(checkout.root / folder)
+        outside = [*(name for name in outside if not name.startswith(inside)), folder]
     files: dict[str, str] = {}
     total = 0
     for name in sizes:
@@ -130,7 +129,7 @@ def gather(checkout: ScriptCheckout) -> tuple[Submission, dict[str, LinkedData]]
         )
     entry = checkout.entry.as_posix()
     submission = Submission(entry=entry, root=checkout.root, files=files, bytes=total, sha256=source_digest(files))
-    return submission, linked
+    return submission, {name: linked_data(checkout.root / name) for name in outside}
 
 
 def _too_much(sizes: Mapping[str, int], entry: Path) -> list[str]:
@@ -192,10 +191,13 @@ def _file_digest(path: Path) -> str:
     return sha.hexdigest()
 
 
-def check_linked(script: ArmScript) -> None:
-    """Raises UserError unless all data that an arm links to is what it was when the campaign was planned."""
-    for name, planned in script.linked.items():
-        found = linked_data(Path(planned.target))
+def check_linked(scripts: Iterable[ArmScript]) -> None:
+    """Raises UserError unless all data that arms link to is what it was when the campaign was planned."""
+    read: dict[str, LinkedData] = {}  # by target: both arms may link to the same
+    for script, name, planned in ((each, *item) for each in scripts for item in each.linked.items()):
+        if planned.target not in read:
+            read[planned.target] = linked_data(Path(planned.target))
+        found = read[planned.target]
         if (found.bytes, found.sha256) != (planned.bytes, planned.sha256):
             raise UserError(
                 f"expected {name} of {script.checkout} as it was planned (sha256 {planned.sha256[:12]}), found "

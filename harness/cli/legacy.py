@@ -20,7 +20,6 @@ from ..referee.display import Display, watching_console
 from ..sandbox import levels
 from ..selftimed.checkpoints import find_adapter
 from ..selftimed.execution import execute_self_timed
-from ..selftimed.grammars import BY_NAME
 from ..selftimed.record import SelfTimedRecord
 from ..selftimed.run_state import SelfTimedRequest, later_sentence
 from ..selftimed.surroundings import parse_environment, parse_readable
@@ -31,9 +30,9 @@ from . import options
 from .campaigns import Start, check_single, prepare_data
 from .reports import LOG_CUT, failure_json, say_passed_over, say_who_holds, show_failure, show_findings
 from .scripts import (
-    AdapterName,
     ArmSettings,
     Checkpoint,
+    GrammarName,
     SharedSettings,
     device_of,
     grammars_of,
@@ -46,7 +45,6 @@ DAY_S = 86_400.0
 
 Script = Annotated[Path, typer.Option("--legacy", help="The script; it is run unmodified, from its own folder.")]
 Arguments = Annotated[list[str] | None, typer.Argument(help="What the script is given, after --.")]
-GrammarName = Annotated[str, typer.Option("--grammar", help=f"auto, or one of {', '.join(BY_NAME)}.")]
 Root = Annotated[Path | None, typer.Option("--checkout", help="Its checkout; the repository around it by default.")]
 Torchrun = Annotated[bool, typer.Option("--torchrun", help="Start it by torchrun also with one rank.")]
 Ranks = Annotated[int, typer.Option("--nproc", min=1, max=1024, help="Ranks; more than one means torchrun.")]
@@ -76,7 +74,7 @@ def legacy(
     nproc: Ranks = 1,
     torchrun: Torchrun = False,
     checkpoint: Checkpoint = None,
-    adapter: AdapterName = "auto",
+    adapter: GrammarName = "auto",
     env: Passed = None,
     env_from: PassedFrom = None,
     runs: Runs = None,

@@ -114,18 +114,13 @@ def reproduce(
 
     Exit code 0: reproduced; 1: not, or undecided; otherwise that of what stopped it.
     """
-    found = find_record(record)
-    if isinstance(found, ReportedFolder):
-        raise UserError(
-            f"expected a refereed or an imported record, found {found.key}, a campaign of self-timed scripts; "
-            "`speedrun compare --legacy` races them anew"
-        )
+    found = _find(record)
     relabel = _has_standing_text(found) if relabel is None else relabel
     start = ReproductionStart(
         runs=runs, here=here, relabel=relabel, out=out, require_sandbox=require_sandbox, wait=wait, as_json=as_json,
         yes=yes,
     )  # fmt: skip
-    rows = [found, *([] if against is None else [find_record(against)])]
+    rows = [found, *([] if against is None else [_find(against)])]
     imported = [row for row in rows if isinstance(row, ImportedRow)]
     if len(imported) == len(rows):
         wishes = ReplayStart(
@@ -138,6 +133,17 @@ def reproduce(
     only = {"against": against, "resume": resume, "nproc": nproc, "env": env, "env-from": env_from, "copy-to": copy_to}
     _refuse(ours, only)
     _own(ours, start, campaign, dry_run)
+
+
+def _find(name: str) -> OwnRecord | ImportedRow:
+    """The record of that name, which is one that can be run again."""
+    found = find_record(name)
+    if isinstance(found, ReportedFolder):
+        raise UserError(
+            f"expected a refereed or an imported record, found {found.key}, a campaign of self-timed scripts; "
+            "`speedrun compare --legacy` races them anew"
+        )
+    return found
 
 
 def _refuse(ours: OwnRecord, only: Mapping[str, object]) -> None:

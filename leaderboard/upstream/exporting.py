@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from data.printing import printable
-from harness.campaigns.bundle import Bundle, StatedAttempt, read_bundle
+from harness.campaigns.bundle import MAX_LOG_BYTES, Bundle, StatedAttempt, read_bundle
 from harness.campaigns.campaign import ArmPlan
 from harness.campaigns.ledger import read_ledger
 from harness.campaigns.summary import summarise
@@ -27,7 +27,6 @@ from harness.system.plainfile import read_plain
 FOLDERS = {"candidate": "this_pr", "baseline": "baseline"}
 UNCOUNTED = "uncounted"
 RULE = b"=" * 100
-MAX_LOG_BYTES = 2**28
 
 
 def export_for_upstream(folder: Path, target: Path) -> tuple[int, tuple[Finding, ...]]:
@@ -57,15 +56,13 @@ def export_for_upstream(folder: Path, target: Path) -> tuple[int, tuple[Finding,
 def _files(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
     """Every file by its name, statistics and README last."""
     digests: dict[str, str] = {}
+    scripts = {arm.arm: _script(bundle, arm) for arm in bundle.plan.arms}
     for arm in bundle.plan.arms:
         name = f"{FOLDERS[arm.arm]}/{PurePosixPath(arm.submission.entry).name}"
-        content = _script(bundle, arm)
-        digests[name] = hashlib.sha256(content).hexdigest()
-        yield name, content
+        digests[name] = arm.submission.files[arm.submission.entry]
+        yield name, scripts[arm.arm]
     for attempt in bundle.stated:
-        arm_plan = bundle.plan.arm(attempt.slot.arm)
-        assert arm_plan is not None
-        content = _log(bundle, attempt, _script(bundle, arm_plan))
+        content = _log(bundle, attempt, scripts[attempt.slot.arm])
         digests[_log_name(bundle, attempt)] = hashlib.sha256(content).hexdigest()
         yield _log_name(bundle, attempt), content
     yield "statistics.md", "\n".join(_statistics(bundle, digests)).encode() + b"\n"
