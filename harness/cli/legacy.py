@@ -30,6 +30,7 @@ from . import options
 from .campaigns import Start, check_single, prepare_data
 from .reports import LOG_CUT, failure_json, say_passed_over, say_who_holds, show_failure, show_findings
 from .scripts import (
+    AdapterName,
     ArmSettings,
     Checkpoint,
     GrammarName,
@@ -74,7 +75,7 @@ def legacy(
     nproc: Ranks = 1,
     torchrun: Torchrun = False,
     checkpoint: Checkpoint = None,
-    adapter: GrammarName = "auto",
+    adapter: AdapterName = "auto",
     env: Passed = None,
     env_from: PassedFrom = None,
     runs: Runs = None,
