@@ -17,7 +17,7 @@ from ..campaigns.scripts import ArmScript, SelfTimedPlan, gather, judged_checkpo
 from ..errors import UserError
 from ..formats import environment, layout, numbers
 from ..formats.submission import Submission
-from ..formats.track import Track, find_track, load_track
+from ..formats.track import Track, default_track, find_track, load_track
 from ..records.lookup import NamedSubmission
 from ..referee import machine
 from ..referee.display import watching_console
@@ -125,7 +125,7 @@ def compare_legacy(
 ) -> None:
     """Race two scripts that time themselves, interleaved, as they are.
 
-    speedrun compare --legacy mine/train_gpt.py --against upstream/train_gpt.py --track gpt2-small-8xh100 --runs 6
+    speedrun compare --legacy mine/train_gpt.py --against upstream/train_gpt.py --nproc 8 --runs 6
 
     The arms alternate ABBA; n, order, seeds, arguments and environment are fixed before the first run, and every
     attempt is entered before it starts. Losses and times are those that the scripts state, tested by the track's rule;
@@ -179,9 +179,8 @@ def draft_scripts(
     arms: tuple[ArmSettings, ...], runs: int, shared: SharedSettings, purpose: Purpose | None = None
 ) -> CampaignDraft:
     """Draw the plan of a campaign of self-timed scripts; nothing is started. Raises UserError."""
-    if shared.track is None:
-        raise UserError("expected --track beside --runs, found none; its rule tests the losses that the scripts state")
-    track = load_track(shared.track)
+    name = shared.track or default_track()
+    track = load_track(name)
     submissions, scripts = zip(*(_gather(arm, shared) for arm in arms), strict=True)
     variable = shared.seed_variable
     if variable is not None:
@@ -214,7 +213,7 @@ def draft_scripts(
     return CampaignDraft(
         plan=plan,
         track=track,
-        track_file=find_track(shared.track),
+        track_file=find_track(name),
         submissions=tuple(named),
         parent=shared.out or layout.runs_root(),
         node_words=node_words,

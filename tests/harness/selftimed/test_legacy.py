@@ -17,9 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from harness.__main__ import main
 from harness.errors import RecordError, UserError
 from harness.formats.logfile import CUT_MARK
 from harness.formats.run import Owner
+from harness.formats.track import default_track
 from harness.referee import machine
 from harness.sandbox.usage import Meter, read_gpu_samples
 from harness.selftimed.grammars import GRAMMARS
@@ -355,6 +357,17 @@ def test_a_dry_run_starts_nothing(legacy: Any, speedrun: Any) -> None:
     plan = json.loads(done.stdout)
     assert (plan["script"], plan["tier"], plan["arguments"]) == ("train.py", "reported", ["--legacy"])
     assert not speedrun.runs.exists()
+
+
+def test_a_campaign_without_a_track_is_on_that_of_this_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("")
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", "--legacy", str(script), "--baseline-env", "A=1", "--runs", "2", "--dry-run", "--json"])
+    plan = json.loads(capsys.readouterr().out)
+    assert (ended.value.code, plan["track"]) == (0, default_track())
 
 
 @pytest.mark.parametrize(
