@@ -208,7 +208,7 @@ def check_linked(scripts: Iterable[ArmScript]) -> None:
 def kept_checkout(script: ArmScript, submission: SubmissionRef, place: Path) -> ScriptCheckout:
     """The checkout of an arm as the campaign keeps it in `place`, with links to what it does not keep."""
     return ScriptCheckout(
-        root=place,
+        root=place.absolute(),  # a sandbox that starts elsewhere would look for it beside itself
         entry=Path(submission.entry),
         entry_sha256=submission.files[submission.entry],
         sha256=script.checkout_sha256,

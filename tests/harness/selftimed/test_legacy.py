@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.__main__ import main
+from harness.campaigns.bundle import read_bundle
 from harness.errors import RecordError, UserError
 from harness.formats.logfile import CUT_MARK
 from harness.formats.run import Owner
@@ -359,15 +360,19 @@ def test_a_dry_run_starts_nothing(legacy: Any, speedrun: Any) -> None:
     assert not speedrun.runs.exists()
 
 
-def test_a_campaign_without_a_track_is_on_that_of_this_machine(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_campaign_is_on_the_machines_track_and_in_a_folder_named_from_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = tmp_path / "train.py"
-    script.write_text("")
-    with pytest.raises(SystemExit) as ended:
-        main(["compare", "--legacy", str(script), "--baseline-env", "A=1", "--runs", "2", "--dry-run", "--json"])
-    plan = json.loads(capsys.readouterr().out)
-    assert (ended.value.code, plan["track"]) == (0, default_track())
+    """Neither --track nor an absolute --out, and the sandbox that this machine has."""
+    monkeypatch.setenv("SPEEDRUN_LOCKS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text('print("step:1/1 val_loss:3.5 train_time:9ms step_avg:9.00ms")\n')
+    with pytest.raises(SystemExit):
+        main(["compare", "--legacy", "train.py", "--baseline-env", "A=1", "--runs", "2", "--out", "runs", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    bundle = read_bundle(Path(told["folder"]))
+    assert (bundle.plan.track.name, bundle.folder.parent) == (default_track(), Path("runs"))
+    assert [attempt.run.status for attempt in bundle.stated] == [Status.COMPLETE] * 4
 
 
 @pytest.mark.parametrize(
