@@ -12,10 +12,16 @@ from ..formats import layout
 
 def pull_request_steps(folder: Path, branch: str, subject: str) -> list[str]:
     """Commands that commit a new folder of this checkout on a branch of its own, and where that is opened."""
-    inside = folder.relative_to(layout.ROOT) if folder.is_relative_to(layout.ROOT) else folder
+    paths = [folder]
+    digests = next((p / layout.DIGESTS_FILE for p in folder.parents if (p / layout.DIGESTS_FILE).is_file()), None)
+    if digests is not None:  # it holds the new files too, and verification refuses a tree that differs from it
+        paths.append(digests)
+    inside = [path.relative_to(layout.ROOT) if path.is_relative_to(layout.ROOT) else path for path in paths]
+    tree = [] if digests is None else [f"  speedrun verify {shlex.quote(str(inside[1].parent))} --write-digests"]
     return [
+        *tree,
         f"  git switch -c {branch}",
-        f"  git add {shlex.quote(str(inside))}",
+        f"  git add {' '.join(shlex.quote(str(path)) for path in inside)}",
         f"  git commit -m {shlex.quote(subject)}",
         "  git push -u origin HEAD",
         f"  then open {_compare_link(branch)}; CI runs `speedrun verify` and comments its summary",
