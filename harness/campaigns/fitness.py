@@ -4,15 +4,16 @@ A machine is fit when two more runs of the record take no longer than its own ru
 compared (one run, another model of machine, no record) nothing is decided, and it is said why.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..formats import numbers
-from ..formats.node_check import CheckedRun, CpuLimits, ExpectedTime, NodeVerdict
+from ..formats.node_check import CheckedRun, CpuLimits, ExpectedTime, NodeVerdict, StepTimes
 from ..formats.run import RunRecord
+from ..formats.track import Track
 from ..stats.significance import DegenerateSample, time_prediction
 from ..status import Status
+from ..system.clock import NS
 from . import comparable
 
 RACE_RUNS = 2
@@ -44,7 +45,22 @@ class RaceFacts:
     runs: tuple[CheckedRun, ...] = ()  # of the race; empty: not raced
     sentences: tuple[str, ...] = ()  # what became of them, in order
     race_ns: int = 0  # on the wall, beginning to end
-    train_budget_s: float = math.inf  # of the track: a run that is ended for it took longer
+
+
+def checked_run(run: RunRecord, track: Track, steps: tuple[StepTimes, ...]) -> CheckedRun:
+    """What decides of a run. One that was ended, in training or when it was scored, still says that it took so long."""
+    least_s = None if run.time_ns is None else run.time_ns / NS
+    if run.status == Status.TRAIN_TIMEOUT:
+        least_s = track.budget.train_s
+    return CheckedRun(
+        run_id=run.run_id,
+        status=run.status,
+        time_s=None if run.result is None else run.result[0],
+        at_least_s=None if run.result is not None else least_s,
+        steps=steps,
+        available=None if run.load is None else run.load.available,
+        gpu_sm_mhz=None if run.load is None else run.load.gpu_sm_mhz,
+    )
 
 
 def expected_time(record_runs: Sequence[RunRecord]) -> ExpectedTime | None:
@@ -99,12 +115,17 @@ def unlike(facts: RaceFacts) -> list[comparable.Difference]:
 
 
 def _of_times(facts: RaceFacts) -> tuple[NodeVerdict, str]:
-    times = [time_s for run in facts.runs if (time_s := _least_s(run, facts)) is not None]
-    took = " and ".join(_took(run) for run in facts.runs) if len(times) == len(facts.runs) else ""
+    times = [time_s for run in facts.runs if (time_s := _least_s(run)) is not None]
+    counted = sum(run.time_s is not None for run in facts.runs)
+    failed = zip(facts.runs, facts.sentences, strict=True)
+    sentence = next((said for run, said in failed if run.time_s is None), "none was started")
+    uncounted: tuple[NodeVerdict, str] = (
+        "undecided",
+        f"expected {RACE_RUNS} runs that count, found {counted}: {sentence}",
+    )
     if len(times) < RACE_RUNS:
-        failed = zip(facts.runs, facts.sentences, strict=True)
-        sentence = next((said for run, said in failed if _least_s(run, facts) is None), "none was started")
-        return "undecided", f"expected {RACE_RUNS} runs that count, found {len(times)}: {sentence}"
+        return uncounted
+    took = " and ".join(_took(run) for run in facts.runs)
     if facts.record is None or not facts.record_runs:
         return "undecided", f"two runs took {took}, and there is no record of this source here to hold them against"
     if facts.older_rules is not None:
@@ -120,16 +141,20 @@ def _of_times(facts: RaceFacts) -> tuple[NodeVerdict, str]:
         n = len(facts.record_runs)
         why = "one run has no spread" if n == 1 else "their times allow no interval"
         return "undecided", f"two runs took {took}; the record has {n} run{'' if n == 1 else 's'}, and {why}"
+    if counted < RACE_RUNS and min(times) <= expected.high_s:
+        return uncounted  # a run that did not count can show that it took too long, never that it did not
     return _held_against(times, took, expected)
 
 
-def _least_s(run: CheckedRun, facts: RaceFacts) -> float | None:
-    """Seconds that a run took, or took at least where the track's budget ended it; None: it says nothing of time."""
-    return facts.train_budget_s if run.status == Status.TRAIN_TIMEOUT else run.time_s
+def _least_s(run: CheckedRun) -> float | None:
+    """Seconds that a run took, or took at least; None: it says nothing of time."""
+    return run.at_least_s if run.time_s is None else run.time_s
 
 
 def _took(run: CheckedRun) -> str:
-    return "more than the track allows" if run.time_s is None else numbers.seconds(run.time_s)
+    if run.time_s is None and run.at_least_s is not None:
+        return f"{numbers.seconds(run.at_least_s)} or more"
+    return "" if run.time_s is None else numbers.seconds(run.time_s)
 
 
 def _held_against(times: Sequence[float], took: str, expected: ExpectedTime) -> tuple[NodeVerdict, str]:

@@ -21,7 +21,7 @@ from ..campaigns.step_times import Curve, read_curve
 from ..errors import RecordError, RunFailure
 from ..formats import environment, layout, numbers
 from ..formats.environment import Environment
-from ..formats.node_check import CheckedRun, CpuLimits, NodeCheck, NodeVerdict, StepTimes, write_node_check
+from ..formats.node_check import CpuLimits, NodeCheck, NodeVerdict, StepTimes, write_node_check
 from ..formats.run import RunRecord, owner
 from ..formats.run_folder import unwritable
 from ..formats.track import Track, rules_major
@@ -144,10 +144,11 @@ def _run(race: Race, start: Start, console: Console) -> NodeCheck:
         cpu=race.facts.cpu.model_copy(
             update={**_throttled(quotas, read_quotas()), "others_share": _others_share(before, after, own_ns)}
         ),
-        runs=tuple(_checked_run(run, step_times.step_times([_curve(folder, run)])) for run in runs),
+        runs=tuple(
+            fitness.checked_run(run, campaign.track, step_times.step_times([_curve(folder, run)])) for run in runs
+        ),
         sentences=tuple(run.sentence for run in runs),
         race_ns=race_ns,
-        train_budget_s=campaign.track.budget.train_s,
     )
     return _checked(race, facts, fitness.judge(facts), campaign.plan.campaign_id)
 
@@ -171,17 +172,6 @@ def _others_share(before: Counters, after: Counters, own_ns: int) -> float:
     """Share of the cores' time that others had, between 0 and 1."""
     others_ns = after.busy_ns - before.busy_ns - own_ns
     return min(1.0, max(0.0, others_ns / max(1, len(after.cores) * (after.at_ns - before.at_ns))))
-
-
-def _checked_run(run: RunRecord, steps: tuple[StepTimes, ...]) -> CheckedRun:
-    return CheckedRun(
-        run_id=run.run_id,
-        status=run.status,
-        time_s=None if run.result is None else run.result[0],
-        steps=steps,
-        available=None if run.load is None else run.load.available,
-        gpu_sm_mhz=None if run.load is None else run.load.gpu_sm_mhz,
-    )
 
 
 def _curve(folder: Path, run: RunRecord) -> Curve:

@@ -48,6 +48,7 @@ class CheckedRun(Section):
     run_id: str
     status: Status
     time_s: Amount | None  # None: it does not count
+    at_least_s: Amount | None = None  # where it does not: what it took before it was ended; its time is that or more
     steps: tuple[StepTimes, ...] = ()
     available: Annotated[float, Field(ge=0, le=1)] | None = None  # share of its cores that it could have had
     gpu_sm_mhz: Amount | None = None

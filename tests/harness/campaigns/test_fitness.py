@@ -15,17 +15,19 @@ from harness.campaigns import fitness, step_times
 from harness.campaigns.bundle import read_bundle
 from harness.campaigns.campaign import Plan
 from harness.campaigns.comparable import machine_fingerprint
-from harness.campaigns.fitness import RaceFacts, expected_time, judge
+from harness.campaigns.fitness import RaceFacts, checked_run, expected_time, judge
 from harness.campaigns.newest_check import newest_check
 from harness.errors import RecordError
 from harness.formats import environment, layout
 from harness.formats.load import MachineLoad
 from harness.formats.node_check import CheckedRun, CpuLimits, NodeCheck, read_node_check, write_node_check
 from harness.formats.run import RunRecord, owner
+from harness.formats.track import load_track
 from harness.status import Status
 
 NS, NOW = 10**9, datetime(2026, 11, 28, 12, tzinfo=UTC)
 TWO_CORES = CpuLimits(needed_cores=2)
+TRACK = Path(__file__).resolve().parents[2] / "tracks" / "tiny" / "track.toml"
 RECORD_TIMES = (2.0, 2.02, 1.98, 2.01, 1.99, 2.0)
 
 
@@ -109,15 +111,37 @@ def test_a_run_that_does_not_count_decides_nothing(record_runs: tuple[RunRecord,
     assert found == ("undecided", ("expected 2 runs that count, found 1: sentence 1",))
 
 
-def test_a_run_that_the_tracks_budget_ended_took_longer(record_runs: tuple[RunRecord, ...]) -> None:
-    made = facts(record_runs, None, None, train_budget_s=30.0)
-    over = tuple(run.model_copy(update={"status": Status.TRAIN_TIMEOUT}) for run in made.runs)
-    verdict, (reason,) = judge(replace(made, runs=over))
-    assert (verdict, "more than the track allows and more than the track allows, took" in reason) == ("slow", True)
+def test_a_run_that_was_ended_can_show_that_it_took_too_long_and_never_that_it_did_not(
+    record_runs: tuple[RunRecord, ...],
+) -> None:
+    made = facts(record_runs, None, 2.0)
+    ended = made.runs[0].model_copy(update={"status": Status.TRAIN_TIMEOUT, "at_least_s": 30.0})
+    unscored = made.runs[0].model_copy(update={"status": Status.SCORE_TIMEOUT, "at_least_s": 2.0})
+    verdict, (reason,) = judge(replace(made, runs=(ended, ended)))
+    assert (verdict, "30.00 s or more and 30.00 s or more, took" in reason) == ("slow", True)
     assert "by 1400.0% of the mean" in reason
-    in_time = over[1].model_copy(update={"status": Status.COMPLETE, "time_s": 2.0})
-    assert judge(replace(made, runs=(over[0], in_time)))[0] == "undecided"
-    assert judge(replace(made, runs=(over[0], made.runs[1])))[1][0].endswith("found 1: sentence 1")
+    for pair in ((ended, made.runs[1]), (unscored, made.runs[1]), (unscored, ended), (unscored, unscored)):
+        counted = sum(run.time_s is not None for run in pair)
+        assert judge(replace(made, runs=pair)) == (
+            "undecided",
+            (f"expected 2 runs that count, found {counted}: sentence 0",),
+        )
+    assert judge(replace(made, runs=(made.runs[1], made.runs[0])))[1][0].endswith("found 1: sentence 1")
+
+
+def test_what_a_run_took_is_known_wherever_it_ended(record_runs: tuple[RunRecord, ...]) -> None:
+    track, run = load_track(str(TRACK)), record_runs[0]
+    assert run.time_ns is not None
+    for status, time_s, at_least_s in (
+        (Status.COMPLETE, run.time_ns / NS, None),
+        (Status.SCORE_TIMEOUT, None, run.time_ns / NS),
+        (Status.TRAIN_TIMEOUT, None, track.budget.train_s),
+    ):
+        found = checked_run(run.model_copy(update={"status": status}), track, ())
+        assert (found.time_s, found.at_least_s) == (time_s, at_least_s)
+    unstopped = run.phases.model_copy(update={"train_ns": None})
+    found = checked_run(run.model_copy(update={"status": Status.RANK_DIED, "phases": unstopped}), track, ())
+    assert (found.time_s, found.at_least_s) == (None, None)
 
 
 def test_a_quota_below_the_cores_is_slow_without_a_race_and_one_sentence_says_so(
