@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,15 +57,29 @@ def print_plan(plan: dict[str, Any], as_json: bool) -> None:
         print(json.dumps(plan, indent=1))
         return
     console = Console()
-    for key, value in plan.items():
-        lines = value if isinstance(value, list) else [value]
-        for number, line in enumerate(lines or ["nothing"]):
-            label = key if number == 0 else ""
-            console.print(Text.assemble((f"{label:<16}", "bold"), printable(_plain(line))), soft_wrap=True)
+    lines = list(plan_lines(plan))
+    width = max(len(label) for label, _ in lines) + 1
+    for label, text in lines:
+        console.print(Text.assemble((label.ljust(width), "bold"), printable(text)), soft_wrap=True)
     console.print("nothing was started")
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {'none' if inner is None else inner}" for name, inner in value.items())
-    return "not known" if value is None else str(value)
+def plan_lines(plan: Mapping[str, Any], indent: str = "") -> Iterator[tuple[str, str]]:
+    """A plan as lines of (label, text): what lies in a part stands below its name, each entry of a list on a line."""
+    for key, value in plan.items():
+        label = f"{indent}{key}"
+        if isinstance(value, Mapping) and value:
+            yield label, ""
+            yield from plan_lines(value, f"{indent}  ")
+            continue
+        entries = value if isinstance(value, list | tuple) else [value]
+        for number, entry in enumerate(entries or ["none"]):
+            yield label if number == 0 else "", _in_words(entry)
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_in_words(inner)}" for name, inner in value.items()) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)

@@ -6,6 +6,7 @@ MODDED_NANOGPT=PATH (a work tree or bare repository) also takes the sources out 
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -107,6 +108,8 @@ def test_a_dry_run_prints_it_for_people_and_machines(tmp_path: Path, meets_schem
     assert (refused.returncode, refused.stderr.count("\n")) == (5, 1)
     assert "3 things missing" in refused.stderr  # it is not the log's own source, and GPUs and shards are not here
     assert H100 in refused.stdout
+    assert re.search(r"^  install +2\.6\.0$", refused.stdout, re.M)  # part by part, and no Python
+    assert not set("{}[]") & set(refused.stdout)
     assert not (tmp_path / "runs").exists()  # nothing was started
 
 
