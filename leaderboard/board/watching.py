@@ -1,7 +1,7 @@
 """Watching: what can be seen of a run or a campaign in progress, without touching it.
 
-Only run.json, progress.jsonl and the ledger are read. The referee writes down GO and STOP between TRAIN and SCORE, when
-no clock runs; what lies before that is inferred from the reports, and said so.
+Only records of runs, progress.jsonl and the ledger are read. The referee writes down GO and STOP between TRAIN and
+SCORE, when no clock runs; what lies before that is inferred from the reports, and said so.
 """
 
 import os
@@ -51,7 +51,7 @@ class CampaignSight:
     attempts: int
     closed: bool
     conducted: bool  # somebody holds its ledger
-    run_folder: Path | None  # of the last attempt that wrote something
+    begun: tuple[str, ...]  # the attempts that have written a record, by their runs' ids
 
 
 def find_watched(text: str | None) -> Path:
@@ -125,15 +125,16 @@ def look_at_campaign(folder: Path) -> CampaignSight:
     ledger = read_ledger(folder / layout.LEDGER_FILE)
     if ledger.plan is None:
         raise RecordError(f"expected a campaign with a plan at {folder}, found none")
-    runs = [folder / layout.RECORD_RUNS_DIR / entry.run_id for entry, _ in ledger.attempts]
-    begun = [run for run in runs if (run / layout.RUN_FILE).exists()]
+    record = layout.RUN_FILE if ledger.plan.self_timed is None else layout.LEGACY_FILE
+    names = [entry.run_id for entry, _ in ledger.attempts]
+    begun = tuple(name for name in names if (folder / layout.RECORD_RUNS_DIR / name / record).exists())
     return CampaignSight(
         plan=ledger.plan,
         filled=len(ledger.filling),
         attempts=len(ledger.attempts),
         closed=ledger.closed,
         conducted=is_conducted(folder),
-        run_folder=begun[-1] if begun else None,
+        begun=begun,
     )
 
 

@@ -14,16 +14,17 @@ from rich.text import Text
 
 from data.printing import printable
 from harness.campaigns.bundle import read_bundle
-from harness.campaigns.campaign import fills_slot
+from harness.campaigns.campaign import CampaignRun, Plan, fills_slot
+from harness.campaigns.executors import read_attempt
 from harness.campaigns.summary import summarise
 from harness.campaigns.track_match import bundle_track
 from harness.errors import RecordError
 from harness.formats import layout, numbers
-from harness.formats.run import RunRecord, read_run
 from harness.formats.run_folder import is_unjudged
 from harness.status import ExitCode, Status
+from harness.system.clock import utc_now
 
-from ..board.watching import GRACE_S, RunSight, find_watched, is_conducted, look_at_campaign, look_at_run
+from ..board.watching import GRACE_S, CampaignSight, RunSight, find_watched, is_conducted, look_at_campaign, look_at_run
 
 LOOK_S = 0.5
 LINE_S = 15.0  # between two lines where nobody sits at a terminal
@@ -83,22 +84,21 @@ def _campaign(folder: Path, screen: "Screen") -> dict[str, Any]:
     left_s: float | None = None
     while True:
         sight = look_at_campaign(folder)
-        _tell_ended(folder, told, screen)
+        _tell_ended(folder, sight, told, screen)
         if sight.closed:
             break
         left_s = None if sight.conducted or is_conducted(folder) else left_s or time.monotonic()
         if left_s is not None and time.monotonic() - left_s > GRACE_S:
             break
         line, now = f"{sight.filled} of {len(sight.plan.slots)} runs done", "waiting"
-        if sight.run_folder is not None and (one := _look(sight.run_folder)) is not None and not one.is_over:
+        if (running := _in_progress(folder, sight)) is not None:
             again = f" (attempt {sight.attempts})" if sight.attempts > sight.filled + 1 else ""
-            line = f"{line}; run {sight.filled + 1}{again}: {describe(one)}"
-            now = f"{one.run.run_id} {one.phase}"
+            line, now = f"{line}; run {sight.filled + 1}{again}: {running[0]}", running[1]
         screen.now(line, now != phase)
         phase = now
         time.sleep(LOOK_S)
     bundle = read_bundle(folder)
-    stopped_by = None if bundle.closed else _stopped_by(folder)
+    stopped_by = None if bundle.closed else _stopped_by(folder, sight)
     summary = summarise(bundle, bundle_track(folder), stopped_by)
     ending = [] if bundle.closed else ["Nobody conducts it any more; `speedrun run --resume` takes it up again."]
     return {
@@ -110,29 +110,44 @@ def _campaign(folder: Path, screen: "Screen") -> dict[str, Any]:
     }
 
 
-def _tell_ended(folder: Path, told: set[str], screen: "Screen") -> None:
+def _tell_ended(folder: Path, sight: CampaignSight, told: set[str], screen: "Screen") -> None:
     """One line for every run that has ended since the last look."""
-    for place in layout.run_dirs(folder / layout.RECORD_RUNS_DIR):
-        if place.name in told:
-            continue
-        try:
-            run = read_run(place)
-        except RecordError:
+    for run_id in sight.begun:
+        if run_id in told or (run := _attempt(folder, sight.plan, run_id)) is None:
             continue
         if run.status != Status.STARTED:
-            told.add(place.name)
+            told.add(run_id)
             arm = f"{run.campaign.arm} " if run.campaign else ""
             screen.keep(f"{arm}{_outcome(run)}")
 
 
-def _stopped_by(folder: Path) -> Status | None:
-    """What ended a campaign early, if it was a run."""
-    runs = layout.run_dirs(folder / layout.RECORD_RUNS_DIR)
+def _attempt(folder: Path, plan: Plan, run_id: str) -> CampaignRun | None:
+    """A run of a campaign, as far as it can be read now."""
     try:
-        last = read_run(runs[-1]).status if runs else None
+        return read_attempt(folder, plan, run_id)
     except RecordError:
         return None
-    return None if last is None or fills_slot(last) else last
+
+
+def _stopped_by(folder: Path, sight: CampaignSight) -> Status | None:
+    """What ended a campaign early, if it was a run."""
+    last = _attempt(folder, sight.plan, sight.begun[-1]) if sight.begun else None
+    return None if last is None or fills_slot(last.status) else last.status
+
+
+def _in_progress(folder: Path, sight: CampaignSight) -> tuple[str, str] | None:
+    """The run of a campaign that goes on now: what to say of it, and the part that is no news where it stays so."""
+    if not sight.begun:
+        return None
+    if sight.plan.self_timed is None:
+        one = _look(folder / layout.RECORD_RUNS_DIR / sight.begun[-1])
+        return None if one is None or one.is_over else (describe(one), f"{one.run.run_id} {one.phase}")
+    run = _attempt(folder, sight.plan, sight.begun[-1])
+    if run is None or run.status != Status.STARTED:
+        return None
+    arm = f"{run.campaign.arm} " if run.campaign else ""
+    since_s = max((utc_now() - run.started_at).total_seconds(), 0.0)
+    return f"{arm}since {numbers.fixed_seconds(since_s, 0)}; it times itself", run.run_id
 
 
 def _look(folder: Path) -> RunSight | None:
@@ -142,7 +157,7 @@ def _look(folder: Path) -> RunSight | None:
         return None
 
 
-def _outcome(run: RunRecord) -> str:
+def _outcome(run: CampaignRun) -> str:
     broken = f", broke {run.errors[0].id}" if run.errors else ""
     return f"{run.run_id}: {run.status}{broken}: {run.sentence}"
 

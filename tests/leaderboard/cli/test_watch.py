@@ -9,14 +9,17 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from click.testing import Result
 
+from harness.campaigns.bundle import read_bundle
 from harness.errors import UserError
 from harness.formats.run import Phases, RunRecord, encode_run, owner, read_run
 from harness.referee import doctor
+from harness.selftimed.record import encode, read_self_timed
 from harness.status import Status
 from leaderboard.board import watching
 from leaderboard.board.watching import find_watched, is_conducted, look_at_campaign, look_at_run, steps_taken
@@ -154,6 +157,25 @@ def test_a_campaign_that_is_closed_says_what_it_came_to(campaign: Path, call: Ca
     assert "Valid?" in result.stdout
     assert result.exit_code in (0, 1)
     assert json.loads(call(watch, str(campaign), "--json").stdout)["closed"] is True
+
+
+def test_a_campaign_of_self_timed_scripts_is_followed_run_by_run(
+    tmp_path: Path, bundles: ModuleType, call: Call, clock: Clock
+) -> None:
+    folder: Path = bundles.make_stated_bundle(tmp_path / "stated", baseline_times=(5.0, 5.05), closed=False)
+    last = read_bundle(folder).stated[-1].run
+    path, ledger = folder / "runs" / last.run_id / "legacy.json", folder / "ledger.jsonl"
+    over, whole = read_self_timed(path), ledger.read_bytes()
+    path.write_bytes(encode(over.model_copy(update={"status": Status.STARTED, "owner": owner()})))
+    ledger.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))  # its outcome is not there yet
+    assert look_at_campaign(folder).begun[-1] == last.run_id
+    clock.steps = [lambda: None, lambda: path.write_bytes(encode(over)), lambda: ledger.write_bytes(whole)]
+    lines = call(watch, str(folder)).stdout.splitlines()
+    assert [": complete: " in line for line in lines[:5]] == [True, True, True, False, True], lines
+    assert re.search(r"^3 of 4 runs done; run 4: candidate since \d+ s; it times itself$", lines[3]), lines
+    assert over.run_id in lines[4]
+    assert lines[5:7] == ["3 of 4 runs done", lines[6]]
+    assert "Nobody conducts it any more" in lines[6]
 
 
 def test_a_campaign_that_nobody_conducts_ends_the_watching(
