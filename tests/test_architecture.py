@@ -162,6 +162,16 @@ def test_modules_have_a_noun_a_purpose_and_an_end(name: str) -> None:
     assert len(text.splitlines()) <= MAX_MODULE_LINES
 
 
+def test_the_linter_reads_every_module_and_no_record() -> None:
+    """An exclusion by name leaves out every folder of that name, as it did harness/records."""
+    command = [sys.executable, "-m", "ruff", "check", "--show-files", str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    listed = {Path(line) for line in done.stdout.splitlines()}
+    ours = {*MODULES.values(), *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")}
+    assert sorted(str(path) for path in ours - listed) == []
+    assert [path for path in listed if path.is_relative_to(ROOT / "records")] == []
+
+
 @pytest.mark.parametrize("command", ["--help", "tracks --json"])
 def test_the_command_line_starts_without_torch(command: str) -> None:
     program = f"import sys; sys.argv = ['speedrun', *{command.split()!r}]; from harness.__main__ import main\n"

@@ -33,9 +33,7 @@ def in_order(records: Sequence[P]) -> list[P]:
     """By acceptance: older major rules first, then by date, within a day after the records they beat or build on,
     then by the campaign's start."""
     generation = _generations(records)
-    return sorted(
-        records, key=lambda r: (rules_major(r.rules_version), r.date, generation[r.name], r.began_at, r.name)
-    )
+    return sorted(records, key=lambda r: (rules_major(r.rules_version), r.date, generation[r.name], r.began_at, r.name))
 
 
 def of_major(records: Iterable[P], major: int) -> list[P]:

@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from ..campaigns.bundle import Bundle, read_refereed_bundle
-from ..campaigns.track_match import bundle_track, contest_findings, core
 from ..campaigns.evidence import Evidence, derive
+from ..campaigns.track_match import bundle_track, contest_findings, core
 from ..errors import RecordError, UserError, first_problem
 from ..formats import layout, numbers
 from ..formats.run import Finding, Section
@@ -140,8 +140,8 @@ def what_it_shows(bundle: Bundle, evidence: Evidence, track: Track, labels: Bund
     """Reproduction or refutation, and why in one sentence.
 
     A reproduction passes the track's test again, and is not slower than what it was compared with. A refutation has a
-    run that fails, a mean loss above the target, also under other labels, or is slower. Raises UserError where the runs show neither, which is
-    no refutation but too few runs.
+    run that fails, a mean loss above the target, also under other labels, or is slower. Raises UserError where the
+    runs show neither, which is no refutation but too few runs.
     """
     if bundle.plan.relabel:
         raise UserError("expected runs on the track's own data, found relabelled ones; they show honesty, not speed")

@@ -8,8 +8,8 @@ from pathlib import Path
 from data.files import sync_folder
 
 from ..campaigns.bundle import read_refereed_bundle
-from ..campaigns.track_match import bundle_track, contest_findings
 from ..campaigns.evidence import derive
+from ..campaigns.track_match import bundle_track, contest_findings
 from ..errors import UserError
 from ..formats import layout
 from ..system import scratch

@@ -4,7 +4,6 @@ import statistics
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
-from ..system.clock import NS
 
 if TYPE_CHECKING:  # a board whose entries an index knows needs none of them
     from ..formats.run import RunRecord

@@ -18,8 +18,8 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from ..campaigns.bundle import Bundle, read_refereed_bundle
 from ..campaigns.campaign import Arm
-from ..campaigns.track_match import bundle_track
 from ..campaigns.evidence import Evidence, derive
+from ..campaigns.track_match import bundle_track
 from ..errors import RecordError, UserError, first_problem
 from ..formats import layout
 from ..formats.run import Finding, RunRecord, Section, SubmissionRef
@@ -29,8 +29,8 @@ from .acceptance import in_order
 from .challenge import Challenge, read_challenges
 from .manifest import read_manifest
 from .signing import Signature, check_signature
-from .vouching import ChallengedRecord
 from .source_size import SourceSize, source_size
+from .vouching import ChallengedRecord
 
 
 def one_line(text: str) -> str:
@@ -107,7 +107,7 @@ class Record:
 
     @property
     def tier(self) -> str:
-        """refereed, or reproduced: an intact reproduction by another allowed signer is attached, on unknown text too."""
+        """refereed; reproduced where another allowed signer's intact reproduction is attached, on unknown text too."""
         own = self.signature
         if own is not None and own.status == "good" and any(_vouches(c, own) for c in self.challenges):
             return "reproduced"

@@ -40,6 +40,8 @@ MAX_BYTES = 2**26  # of everything in it: logs are evidence, and go along whole
 MAX_STATEMENT_BYTES = 2**18
 TOLERANCE = 1e-9  # relative: the last digits of a mean may differ between machines
 
+UNSIGNED = Signature(status="unsigned")
+
 Note = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(one_line)]
 
 
@@ -86,7 +88,7 @@ class ReportedCampaign:
     bundle: Bundle | None = None
     track: Track | None = None  # the rules it ran under
     evidence: Evidence | None = None
-    signature: Signature = Signature(status="unsigned")
+    signature: Signature = UNSIGNED
     signer: str | None = None  # fingerprint that its manifest names
     findings: tuple[Finding, ...] = ()
 
@@ -213,9 +215,7 @@ def campaign_findings(bundle: Bundle, track: Track, track_dir: Path) -> Iterator
         sentence = "its runs were refereed: such a campaign is handed in as a record"
         yield Finding.error("not_self_timed", sentence, "runs of scripts that time themselves", "refereed runs")
     if plan.track.name != track_dir.name:
-        yield Finding.error(
-            "own_track", "the campaign is one of another track", shown_name(track_dir), plan.track.name
-        )
+        yield Finding.error("own_track", "the campaign is one of another track", shown_name(track_dir), plan.track.name)
     yield from bundle.findings
     yield from contest_findings(bundle, track)
     yield from known_rules(track, track_dir)[1]
@@ -227,7 +227,11 @@ def campaign_findings(bundle: Bundle, track: Track, track_dir: Path) -> Iterator
 
 def told_before(bundle: Bundle, others: Sequence[ReportedCampaign]) -> Iterator[Finding]:
     """Runs of a campaign that another one on the same board holds already."""
-    known = [(shown_name(other.folder), [a.run for a in other.bundle.tried]) for other in others if other.bundle is not None]
+    known = [
+        (shown_name(other.folder), [attempt.run for attempt in other.bundle.tried])
+        for other in others
+        if other.bundle is not None
+    ]
     yield from copied([attempt.run for attempt in bundle.tried], known)
 
 

@@ -41,6 +41,7 @@ from .signing import fingerprint_of_key, sign
 from .submitting import missing_signature, sync_tree, write_new
 from .tree_digest import add_to_digests
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedDraft:
     """A reported campaign that is judged but not written."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Literal
 
-from .entry import RecordEntry, entry_of, hardware
 from ..formats.track import rules_major
 from ..system.clock import NS
+from .entry import RecordEntry, entry_of, hardware
 
 if TYPE_CHECKING:
     from ..formats.run import RunRecord

@@ -16,8 +16,8 @@ from typing import Literal
 from data.files import sync_folder
 
 from ..campaigns.bundle import Bundle, read_refereed_bundle
-from ..campaigns.track_match import bundle_track, same_rules
 from ..campaigns.evidence import Evidence, derive
+from ..campaigns.track_match import bundle_track, same_rules
 from ..errors import RecordError, UserError
 from ..formats import layout
 from ..formats.run import Finding
@@ -33,7 +33,7 @@ from .record import Record, Statement, Waiver, check_date, read_records_of, sign
 from .signing import fingerprint_of_key, sign
 from .tree_digest import add_to_digests
 from .verdict import Verdict, derive_verdict, verdict_bytes
-from .verification import NOT_IN_MANIFEST, VerificationReport, check_baseline, check_copies, verify_record
+from .verification import NOT_IN_MANIFEST, VerificationReport, check_baseline, verify_record
 
 MAX_DIFF_LINES = 100_000
 

@@ -179,7 +179,8 @@ def _unsigned(root: Path, revision: str) -> Iterator[Finding]:
 
 
 def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    command = ["git", "-C", str(root), *arguments]
     try:
-        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, timeout=GIT_TIMEOUT_S)
+        return subprocess.run(command, capture_output=True, timeout=GIT_TIMEOUT_S)
     except (OSError, subprocess.SubprocessError) as error:
         raise UserError(f"expected git, to look a revision up, found none that works ({error})") from error

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from ..campaigns.bundle import Bundle
-from ..campaigns.track_match import contest_findings
 from ..campaigns.evidence import Evidence
+from ..campaigns.track_match import contest_findings
 from ..errors import RecordError, first_problem
 from ..formats import layout
 from ..formats.run import Finding, Section

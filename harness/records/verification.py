@@ -13,12 +13,12 @@ from typing import Literal
 
 from ..campaigns.bundle import Bundle, read_bundle
 from ..campaigns.copies import copied
-from ..campaigns.track_match import bundle_track, contest_findings, known_rules, spoken_findings
 from ..campaigns.evidence import Evidence, derive
+from ..campaigns.track_match import bundle_track, contest_findings, known_rules, spoken_findings
 from ..errors import RecordError, TrackError, UserError
 from ..formats import layout
 from ..formats.run import Finding
-from ..formats.track import Track, load_track
+from ..formats.track import load_track
 from ..selftimed.record import read_self_timed
 from ..system import scratch
 from ..system.plainfile import read_plain

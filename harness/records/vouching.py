@@ -22,8 +22,8 @@ from ..rules.run_rules import SANDBOXES
 
 # Who raced whom, how big a record is and what a systems claim needs are questions to records alone.
 NOT_ASKED = frozenset({
-    "faster_than_parent", "lower_loss_than_parent", "baseline_is_reigning", "baseline_in_its_own_interval", "equal_loss",
-    "record_size", "budget_margin", "time_spread",
+    "faster_than_parent", "lower_loss_than_parent", "baseline_is_reigning", "baseline_in_its_own_interval",
+    "equal_loss", "record_size", "budget_margin", "time_spread",
 })  # fmt: skip
 # A refutation is made of runs that fail or miss: those rules are what it shows to be broken.
 SHOWN_BY_REFUTATIONS = frozenset({"failed_run", "significance", "degenerate_sample", "min_runs"})
@@ -98,7 +98,7 @@ def relabelled_findings(labels: Bundle, plain: Bundle, track: Track, record: Cha
 
 
 def speaks_another_language(plain: Sequence[RunRecord], record: Sequence[RunRecord]) -> bool:
-    """Whether no shard of these runs was one of the record's: text that nobody could know when the source was written."""
+    """Whether no shard of these runs was one of the record's: text unknown to all when the source was written."""
     theirs = {digest for run in record for digest in run.data.values()}
     ours = {digest for run in plain for digest in run.data.values()}
     return bool(ours and theirs) and ours.isdisjoint(theirs)
@@ -115,4 +115,5 @@ def missed_under_labels(labels: Bundle, track: Track) -> str | None:
     mean, runs = mean_of_labels(labels)
     if track.target_val_loss is None or (mean is not None and mean <= track.target_val_loss):
         return None
-    return f"under other labels val_loss {numbers.loss(mean, 5)} of {runs} runs misses the target {track.target_val_loss:g}"
+    loss = numbers.loss(mean, 5)
+    return f"under other labels val_loss {loss} of {runs} runs misses the target {track.target_val_loss:g}"

@@ -69,7 +69,7 @@ def _known(path: Path, torch: str) -> dict[str, str]:
 
 
 def read_wheel_lock(path: Path) -> dict[str, str]:
-    """Lines `name==version --hash=sha256:...`, by name. Raises RecordError for any other line: pip reads options there."""
+    """Lines `name==version --hash=sha256:...`, by name. Raises RecordError for other lines: pip reads options there."""
     known: dict[str, str] = {}
     for line in read_plain(path, MAX_LOCK_BYTES, RecordError).decode(errors="replace").splitlines():
         if not line.strip() or line.startswith("#"):

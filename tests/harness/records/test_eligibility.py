@@ -20,13 +20,22 @@ from harness.records.record import read_record
 ROOT = Path(__file__).resolve().parents[3]
 BIGRAM = ROOT / "tests" / "submissions" / "bigram.py"
 GPU = environment.Gpu(
-    name="NVIDIA A100", uuid="x", driver="1", memory_mib="1", power_limit_w="1", max_sm_clock_mhz="1", ecc="", pci_bus_id=""
+    name="NVIDIA A100",
+    uuid="x",
+    driver="1",
+    memory_mib="1",
+    power_limit_w="1",
+    max_sm_clock_mhz="1",
+    ecc="",
+    pci_bus_id="",
 )
 
 
 def intent(contest: Path, **changes: Any) -> Intent:
     track = load_track(str(contest))
-    rules = track.rules.model_copy(update={"sandbox": "landlock", "min_runs": 3, "waivable": (), **changes.pop("rules", {})})
+    rules = track.rules.model_copy(
+        update={"sandbox": "landlock", "min_runs": 3, "waivable": (), **changes.pop("rules", {})}
+    )
     hardware = track.hardware.model_copy(update=changes.pop("hardware", {}))
     track = track.model_copy(update={"rules": rules, "hardware": hardware, **changes.pop("track", {})})
     plain = Intent(

@@ -12,6 +12,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from harness.__main__ import main
+from harness.campaigns.campaign import Slot
 from harness.cli.json_types import AnySubmitted
 from harness.cli.verify import summary
 from harness.errors import UserError
@@ -26,7 +27,6 @@ from harness.records.tree_digest import write_digests
 from harness.records.verification import verify_each
 from harness.selftimed.record import SelfTimedRecord
 from harness.status import Status
-from harness.campaigns.campaign import Slot
 from leaderboard.board.board import read_board
 
 SUBMITTED: TypeAdapter[Any] = TypeAdapter(AnySubmitted)
@@ -72,7 +72,12 @@ def test_what_is_handed_in_verifies_and_stands_on_the_board_without_a_place(camp
     assert errors(track_dir.parent) == errors(track_dir) == errors(reported) == set()
     (row,) = read_board(load_track("tiny")).rows
     assert (row.place, row.tier, row.badge, row.shown_tier) == (None, "reported", "campaign", "reported, campaign")
-    assert (row.runs, row.train_time_s, row.val_loss, row.saving) == (2, pytest.approx(4.05), pytest.approx(5.015), None)
+    assert (row.runs, row.train_time_s, row.val_loss, row.saving) == (
+        2,
+        pytest.approx(4.05),
+        pytest.approx(5.015),
+        None,
+    )
     assert row.ratio == pytest.approx(4.05 / 5.025, rel=1e-3)
     assert (row.title, row.authors, row.hardware, row.status) == ("Fewer steps", ("Ada",), "2x CPU core", "complete")
     assert newest_standing([row]) == read_board(load_track("tiny")).held == []
@@ -161,13 +166,19 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], set[str], set[str]]] = {
     "control characters in the title": (
         _says(title="Fast\x1b[31m"), {"manifest_altered", "statement"}, {"statement"}
     ),
-    "statement in another form": (_edit("reported.json", b"\n", b"\r\n"), {"manifest_altered", "statement"}, {"statement"}),
+    "statement in another form": (
+        _edit("reported.json", b"\n", b"\r\n"),
+        {"manifest_altered", "statement"},
+        {"statement"},
+    ),
     "a higher tier": (_says(tier="refereed"), {"manifest_altered", "statement"}, {"statement"}),
     "another track": (_says(track="nano-2cpu"), {"manifest_altered", "own_track"}, {"own_track"}),
     "a date to come": (_says(date="2999-01-01"), {"manifest_altered", "date_to_come"}, {"date_to_come"}),
     "title edited": (_says(title="Slower"), {"manifest_altered"}, set()),  # only a signature says who said it
     "renamed": (
-        lambda folder: folder.rename(folder.with_name("2026-01-02T03-04-05Z-c000000")) and None, {"renamed"}, {"renamed"}
+        lambda folder: folder.rename(folder.with_name("2026-01-02T03-04-05Z-c000000")) and None,
+        {"renamed"},
+        {"renamed"},
     ),
     "a record in it": (
         lambda folder: (folder / "record.json").write_text("{}") and None, {"manifest_extra"}, {"foreign"}
@@ -235,7 +246,10 @@ def test_campaigns_that_cannot_stand_there_are_refused_in_a_sentence(
 
 
 def test_refereed_campaigns_are_no_reported_ones_and_reported_ones_challenge_nothing(
-    contest: Path, campaign: Path, tmp_path: Path, make_bundle: Callable[..., Path],
+    contest: Path,
+    campaign: Path,
+    tmp_path: Path,
+    make_bundle: Callable[..., Path],
     make_record: Callable[..., Path],
 ) -> None:
     native = make_bundle(tmp_path / "native")
@@ -249,9 +263,7 @@ def test_refereed_campaigns_are_no_reported_ones_and_reported_ones_challenge_not
         attach(record, campaign, author="Ada", day=date(2026, 1, 4), key=None, expected=None, dry_run=True)
 
 
-def test_signatures_count_as_for_records(
-    contest: Path, campaign: Path, make_key: Callable[..., Path]
-) -> None:
+def test_signatures_count_as_for_records(contest: Path, campaign: Path, make_key: Callable[..., Path]) -> None:
     key, other = make_key("ada"), make_key("grace")
     public = key.with_suffix(".pub").read_text() if key.suffix else Path(f"{key}.pub").read_text()
     (contest / layout.SIGNERS_FILE).write_text(f"ada {public}")
@@ -268,9 +280,7 @@ def test_signatures_count_as_for_records(
     assert errors(contest) == {"signature"}
 
 
-def test_the_command_says_what_it_does(
-    contest: Path, campaign: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_says_what_it_does(contest: Path, campaign: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def submit(*more: str) -> tuple[Any, str]:
         with pytest.raises(SystemExit) as ended:
             main(["submit", str(campaign), "--title", "Fewer steps", "--author", "Ada", "--date", "2026-01-03", *more])

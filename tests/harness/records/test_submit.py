@@ -96,7 +96,9 @@ def test_new_major_rules_open_a_new_standing(
     (contest / layout.PAST_RULES_DIR).mkdir()
     track_file.rename(contest / layout.PAST_RULES_DIR / "1.0.toml")
     track_file.write_text(
-        (contest / layout.PAST_RULES_DIR / "1.0.toml").read_text().replace('rules_version = "1.0"', 'rules_version = "2.0"')
+        (contest / layout.PAST_RULES_DIR / "1.0.toml")
+        .read_text()
+        .replace('rules_version = "1.0"', 'rules_version = "2.0"')
     )
     assert "track_changed" in ids(draft(make_bundle(tmp_path / "late", seed=9), claims("Too late")))
     raced = draft(race(make_bundle, tmp_path / "b", first.name, track=track_file), claims("Raced the old one"))

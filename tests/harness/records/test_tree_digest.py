@@ -16,7 +16,6 @@ from harness.records.tree_digest import add_to_digests, against, measure, read_d
 from harness.records.verification import verify_each
 
 
-
 @pytest.fixture
 def whole_tree(tmp_path: Path) -> Path:
     """All that this checkout has, as it lies there."""
