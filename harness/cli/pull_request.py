@@ -2,12 +2,17 @@
 
 import shlex
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
 
 from data.printing import printable
 
 from ..formats import layout
+from ..formats.run import Finding
 
 
 def pull_request_steps(folder: Path, branch: str, subject: str) -> list[str]:
@@ -26,6 +31,18 @@ def pull_request_steps(folder: Path, branch: str, subject: str) -> list[str]:
         "  git push -u origin HEAD",
         f"  then open {_compare_link(branch)}; CI runs `speedrun verify` and comments its summary",
     ]
+
+
+def show_end(console: Console, folder: Path, errors: Sequence[Finding], steps: Sequence[str] | None) -> None:
+    """What became of something handed in, and the steps that come next; None: it was not written."""
+    if errors:
+        console.print(Text("nothing was written: an error-level finding stands", style="bold red"))
+    elif steps is None:
+        console.print("nothing was written (--dry-run)")
+    else:
+        console.print(Text(f"written and verified: {folder}", style="bold green"), soft_wrap=True)
+        for line in steps:
+            console.print(Text(line), soft_wrap=True)
 
 
 def _compare_link(branch: str) -> str:

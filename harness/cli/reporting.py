@@ -18,7 +18,7 @@ from ..records.reported import BADGE, ReportedWords
 from ..records.reporting import ReportedDraft, draft_reported, write_reported
 from ..records.verdict import evidence_json
 from ..status import ExitCode
-from .pull_request import pull_request_steps
+from .pull_request import pull_request_steps, show_end
 from .reports import findings_json, show_evidence, show_findings
 
 
@@ -44,7 +44,7 @@ def submit_reported(folder: Path, words: ReportedWords, key: Path | None, *, dry
     if as_json:
         print(json.dumps(_to_json(drafted, written, signature), indent=1))
     else:
-        _show_end(Console(), drafted, written)
+        show_end(Console(), drafted.folder, drafted.errors, _next(drafted) if written else None)
     raise typer.Exit(int(ExitCode.MISSED if drafted.errors else ExitCode.OK))
 
 
@@ -57,17 +57,6 @@ def _show(console: Console, drafted: ReportedDraft) -> None:
     show_findings(console, drafted.findings)
     if not drafted.findings:
         console.print("  none")
-
-
-def _show_end(console: Console, drafted: ReportedDraft, written: bool) -> None:
-    if drafted.errors:
-        console.print(Text("nothing was written: an error-level finding stands", style="bold red"))
-    elif not written:
-        console.print("nothing was written (--dry-run)")
-    else:
-        console.print(Text(f"written and verified: {drafted.folder}", style="bold green"), soft_wrap=True)
-        for line in _next(drafted):
-            console.print(Text(line), soft_wrap=True)
 
 
 def _next(drafted: ReportedDraft) -> list[str]:

@@ -22,7 +22,7 @@ from ..records.submitting import Claims, RecordDraft, difference_to_parent, draf
 from ..records.verdict import evidence_json
 from ..status import ExitCode
 from ..system import clock
-from .pull_request import pull_request_steps
+from .pull_request import pull_request_steps, show_end
 from .reporting import submit_reported, words_of
 from .reports import diff_stat, findings_json, show_diff, show_evidence, show_findings
 
@@ -87,7 +87,7 @@ def submit(
     if as_json:
         print(json.dumps(_to_json(drafted, row, diff, written, str(report.signature) if report else None), indent=1))
     else:
-        _show_end(Console(), drafted, written)
+        show_end(Console(), drafted.folder, drafted.errors, next_steps(drafted) if written else None)
     raise typer.Exit(int(ExitCode.MISSED if drafted.errors else ExitCode.OK))
 
 
@@ -137,17 +137,6 @@ def place_sentence(row: Standing) -> str:
     if row.placed_by == "ratio":
         parts.append("placed by that ratio, its machine being another")
     return ", ".join(parts)
-
-
-def _show_end(console: Console, drafted: RecordDraft, written: bool) -> None:
-    if drafted.errors:
-        console.print(Text("nothing was written: an error-level finding stands", style="bold red"))
-    elif not written:
-        console.print("nothing was written (--dry-run)")
-    else:
-        console.print(Text(f"written and verified: {drafted.folder}", style="bold green"), soft_wrap=True)
-        for line in next_steps(drafted):
-            console.print(Text(line), soft_wrap=True)
 
 
 def next_steps(drafted: RecordDraft) -> list[str]:

@@ -19,8 +19,8 @@ SHOWN = 6  # names in a sentence
 
 
 @dataclass(frozen=True, slots=True)
-class OwnRecord:
-    """A record folder of this checkout, readable or not."""
+class TrackFolder:
+    """A folder of this checkout that a row of a board stands for, readable or not."""
 
     track: str
     folder: Path
@@ -34,20 +34,12 @@ class OwnRecord:
         return self.key, self.folder.name
 
 
-@dataclass(frozen=True, slots=True)
-class ReportedFolder:
+class OwnRecord(TrackFolder):
+    """A record."""
+
+
+class ReportedFolder(TrackFolder):
     """A campaign of scripts that timed themselves: on the board of its track, and no record."""
-
-    track: str
-    folder: Path
-
-    @property
-    def key(self) -> str:
-        return f"{self.track}/{self.folder.name}"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.key, self.folder.name
 
 
 Reference = OwnRecord | ReportedFolder | ImportedRow
