@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ from harness.selftimed.observed_log import claim_of
 from harness.selftimed.record import SelfTimedRecord
 from harness.selftimed.surroundings import ERASED, LEAST_SECRET, Eraser, parse_environment
 from harness.selftimed.workcopy import find_checkout
+from harness.status import Status
 from harness.system import clock
 from leaderboard.upstream.checkout import Checkout
 from leaderboard.upstream.claim_rows import claim_rows
@@ -318,6 +320,18 @@ def test_a_campaign_killed_anywhere_goes_on_and_repeats_nothing_that_counts(race
     counted = [attempt.slot.index for attempt in bundle.stated if attempt.counted]
     assert counted == [0, 1, 2]
     assert len(read_ledger(race.folder / "ledger.jsonl").attempts) == len(bundle.stated) + bundle.lost
+
+
+def test_a_killed_run_whose_log_nobody_has_read_states_nothing_and_holds(tmp_path: Path, bundles: ModuleType) -> None:
+    """The referee was killed while the script ran, or just after it: the log is there, a claim is not."""
+
+    def killed(run: SelfTimedRecord, slot: Slot) -> SelfTimedRecord:
+        nothing = {"status": status, "claim": None, "observed": None, "points": (), "findings": ()}
+        return run.model_copy(update=nothing) if slot.index == 1 else run
+
+    for status, errors in ((Status.ABANDONED, {"not_closed"}), (Status.COMPLETE, {"not_closed", "claim_not_in_log"})):
+        folder = bundles.make_stated_bundle(tmp_path / str(status), closed=False, change=killed)
+        assert {finding.id for finding in read_bundle(folder).findings if finding.severity == "error"} == errors
 
 
 @pytest.mark.slow
