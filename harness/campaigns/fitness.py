@@ -184,7 +184,7 @@ def _causes(facts: RaceFacts) -> Iterator[str]:
     if cpu.throttled_ns is not None and cpu.throttled_ns > THROTTLED_SHARE * cpu.needed_cores * facts.race_ns > 0:
         yield (
             f"a CPU quota held processes back in {numbers.count(cpu.throttled_periods) or 'unknown many'} periods, for "
-            f"{numbers.seconds(cpu.throttled_ns / 1e9)} of core time in {numbers.seconds(facts.race_ns / 1e9)}"
+            f"{numbers.seconds(cpu.throttled_ns / NS)} of core time in {numbers.seconds(facts.race_ns / NS)}"
         )
     yield from facts.bad_pairs
     if cpu.others_share is not None and cpu.others_share > BUSY_SHARE:

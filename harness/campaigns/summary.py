@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Literal
 
 from ..formats import numbers
-from ..formats.run import Finding
+from ..formats.run import Finding, errors_of
 from ..formats.track import Track
 from ..stats.comparison import loss_sentence
 from ..stats.power import Design
@@ -63,7 +63,7 @@ def _exit_code(
         return stopped_by.exit_code if stopped_by else ExitCode.REFEREE
     baselines = (evidence.baseline, None if judged is None else judged.baseline)
     baseline_failed = any(arm is not None and arm.failed for arm in baselines)
-    is_whole = not any(finding.severity == "error" for finding in bundle.findings)
+    is_whole = not errors_of(bundle.findings)
     is_valid = evidence.candidate.valid and (judged is None or judged.candidate.valid)
     good = is_valid and not baseline_failed and is_whole
     return ExitCode.OK if good else ExitCode.MISSED

@@ -26,7 +26,7 @@ from ..campaigns.scoreboard import Scoreboard
 from ..campaigns.summary import CampaignSummary, summarise
 from ..errors import RunFailure, TrackError, UserError
 from ..formats import layout, numbers
-from ..formats.run import Finding
+from ..formats.run import Finding, errors_of
 from ..formats.submission import Submission, check_source
 from ..formats.track import Track, find_track, load_track
 from ..records.eligibility import Intent, hindrances, in_words, is_hindered, reproduced_record
@@ -276,7 +276,7 @@ def _show(plan: Plan, summary: CampaignSummary, console: Console) -> None:
         console.print(
             f"[red]stopped[/] ({summary.stopped_by}); {escape(_how_to_go_on(Path(summary.folder)))}", soft_wrap=True
         )
-    elif any(finding.severity == "error" for finding in summary.findings):
+    elif errors_of(summary.findings):
         refused = (
             "`speedrun verify` finds the same" if summary.tier == "reported" else "`speedrun submit` would refuse it"
         )

@@ -12,7 +12,7 @@ from data.printing import printable
 
 from ..campaigns.evidence import ArmEvidence, Evidence
 from ..formats import layout, numbers
-from ..formats.run import Finding
+from ..formats.run import Finding, errors_of
 from ..formats.track import Track
 from ..records.eligibility import in_words, is_hindered
 from ..records.verdict import WaivedFinding
@@ -85,7 +85,7 @@ def _line(word: str, style: str, finding: Finding) -> Text:
 
 def exit_on_errors(findings: Iterable[Finding]) -> None:
     """How a dry run ends whose source a record could not have."""
-    if any(finding.severity == "error" for finding in findings):
+    if errors_of(findings):
         raise typer.Exit(int(ExitCode.MISSED))
 
 

@@ -13,7 +13,7 @@ import errno
 import itertools
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -171,6 +171,11 @@ class Finding(Section):
         return cls(id=id, severity="warning", sentence=sentence, expected=expected, found=found)
 
 
+def errors_of(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Those that make what they are about invalid."""
+    return tuple(finding for finding in findings if finding.severity == "error")
+
+
 class Owner(Section):
     """The referee's process, so that a reader can tell a run in progress from an abandoned one."""
 
@@ -249,7 +254,7 @@ class RunRecord(Section):
     @property
     def errors(self) -> tuple[Finding, ...]:
         """The findings that make the run invalid."""
-        return tuple(finding for finding in self.findings if finding.severity == "error")
+        return errors_of(self.findings)
 
     @property
     def is_valid(self) -> bool:

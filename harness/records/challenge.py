@@ -18,7 +18,7 @@ from ..campaigns.evidence import Evidence, derive
 from ..campaigns.track_match import bundle_track, contest_findings, core
 from ..errors import RecordError, UserError, first_problem
 from ..formats import layout, numbers
-from ..formats.run import Finding, Section
+from ..formats.run import Finding, Section, errors_of
 from ..formats.track import Track
 from ..system.plainfile import read_plain
 from .manifest import Manifest, check_manifest
@@ -70,7 +70,7 @@ class Challenge:
 
     @property
     def is_intact(self) -> bool:
-        return not any(finding.severity == "error" for finding in self.findings)
+        return not errors_of(self.findings)
 
 
 def read_challenges(record: Path, challenged: ChallengedRecord, signers: Path) -> tuple[Challenge, ...]:

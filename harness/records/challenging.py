@@ -12,6 +12,7 @@ from ..campaigns.evidence import derive
 from ..campaigns.track_match import bundle_track, contest_findings
 from ..errors import UserError
 from ..formats import layout
+from ..formats.run import errors_of
 from ..system import scratch
 from ..system.plainfile import read_plain
 from .challenge import (
@@ -52,7 +53,7 @@ def attach(
     challenged = ChallengedRecord(bundle=record.bundle, track=bundle_track(record_dir))
     bundle, track = read_refereed_bundle(bundle_dir), bundle_track(bundle_dir)
     findings = (*bundle.findings, *contest_findings(bundle, track))
-    broken = [finding for finding in findings if finding.severity == "error"]
+    broken = errors_of(findings)
     if broken:
         raise UserError(f"expected a bundle that holds, found {broken[0].id}: {broken[0].sentence}")
     labels = None if relabelled is None else read_refereed_bundle(relabelled)
@@ -79,7 +80,7 @@ def attach(
             raise UserError(f"expected a new challenge, found the same one at {place}")
         challenge = read_challenge(temporary, challenged, signers_of(record_dir), name=place.name)
         if not challenge.is_intact:
-            first = next(finding for finding in challenge.findings if finding.severity == "error")
+            first = errors_of(challenge.findings)[0]
             raise UserError(f"{first.sentence}: expected {first.expected}, found {first.found}")
         if not dry_run:
             temporary.rename(place)

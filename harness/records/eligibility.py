@@ -13,7 +13,7 @@ from typing import Literal
 from ..campaigns.track_match import same_rules
 from ..errors import TrackError
 from ..formats import environment, layout
-from ..formats.run import Finding
+from ..formats.run import Finding, errors_of
 from ..formats.submission import Submission
 from ..formats.track import Track, load_track
 from ..rules import source_rules
@@ -114,9 +114,9 @@ def _of_source(intent: Intent) -> Iterator[Finding]:
 
 
 def is_hindered(findings: tuple[Finding, ...]) -> bool:
-    return any(finding.severity == "error" for finding in findings)
+    return bool(errors_of(findings))
 
 
 def in_words(findings: tuple[Finding, ...]) -> str:
     """The errors among them in one line: `sandbox landlock, needs sandbox namespaces or better; ...`."""
-    return "; ".join(f"{f.found}, needs {f.expected} ({f.id})" for f in findings if f.severity == "error")
+    return "; ".join(f"{f.found}, needs {f.expected} ({f.id})" for f in errors_of(findings))

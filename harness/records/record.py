@@ -22,7 +22,7 @@ from ..campaigns.evidence import Evidence, derive
 from ..campaigns.track_match import bundle_track
 from ..errors import RecordError, UserError, first_problem
 from ..formats import layout
-from ..formats.run import Finding, RunRecord, Section, SubmissionRef
+from ..formats.run import Finding, RunRecord, Section, SubmissionRef, errors_of
 from ..system import clock
 from ..system.plainfile import read_plain
 from .acceptance import in_order
@@ -129,7 +129,7 @@ def _vouches(challenge: Challenge, own: Signature) -> bool:
 def read_record(folder: Path) -> Record:
     """Raises RecordError unless statement, ledger, runs and source are there and belong together."""
     record = load_record(folder)
-    errors = [finding for finding in record.bundle.findings if finding.severity == "error"]
+    errors = errors_of(record.bundle.findings)
     if errors:
         raise RecordError(f"{folder}: {errors[0].sentence}; expected {errors[0].expected}, found {errors[0].found}")
     if not record.runs:

@@ -24,7 +24,7 @@ from ..campaigns.ledger import read_ledger
 from ..campaigns.track_match import bundle_track, contest_findings, known_rules
 from ..errors import RecordError, UserError, first_problem
 from ..formats import layout
-from ..formats.run import Finding, Section
+from ..formats.run import Finding, Section, errors_of
 from ..formats.track import Track
 from ..selftimed.record import SelfTimedRecord
 from ..system.clock import NS
@@ -94,7 +94,7 @@ class ReportedCampaign:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        return tuple(finding for finding in self.findings if finding.severity == "error")
+        return errors_of(self.findings)
 
     @property
     def numbers(self) -> ReportedNumbers | None:

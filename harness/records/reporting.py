@@ -16,7 +16,7 @@ from ..campaigns.ledger import read_ledger
 from ..campaigns.track_match import bundle_track, same_rules
 from ..errors import RecordError, UserError
 from ..formats import layout
-from ..formats.run import Finding
+from ..formats.run import Finding, errors_of
 from ..formats.track import Track, load_track
 from ..system import scratch
 from ..system.plainfile import read_plain
@@ -57,7 +57,7 @@ class ReportedDraft:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        return tuple(finding for finding in self.findings if finding.severity == "error")
+        return errors_of(self.findings)
 
 
 def is_self_timed(folder: Path) -> bool:
@@ -79,7 +79,7 @@ def draft_reported(folder: Path, words: ReportedWords, key: Path | None = None) 
     findings = [*campaign_findings(bundle, track, track_dir), *check_date(words.date), *_place(place, track, bundle)]
     findings += missing_signature(track_dir / layout.SIGNERS_FILE, key)
     files: dict[str, bytes] = {}
-    if numbers is not None and not any(finding.severity == "error" for finding in findings):
+    if numbers is not None and not errors_of(findings):
         said = words.model_dump(mode="python")
         statement = ReportedStatement(track=track.name, campaign=plan.campaign_id, numbers=numbers, **said)
         files, problems = _files(folder, bundle, statement)

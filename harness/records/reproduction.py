@@ -15,7 +15,7 @@ from ..campaigns.bundle import Bundle
 from ..campaigns.evidence import derive
 from ..errors import UserError
 from ..formats import numbers
-from ..formats.run import RunRecord
+from ..formats.run import RunRecord, errors_of
 from ..formats.track import Track
 from ..stats.comparison import CONFIDENCE, Span
 from ..stats.significance import DegenerateSample, equivalence_test, welch_interval
@@ -128,7 +128,7 @@ def _verdict(
     bundle: Bundle, track: Track, difference: Span | None, equal: bool, margin: float, labels: Relabelled | None
 ) -> tuple[Verdict, str, bool]:
     """Verdict, why, and whether a challenge can be made of it."""
-    broken = [finding for finding in bundle.findings if finding.severity == "error"]
+    broken = errors_of(bundle.findings)
     if broken:
         return "undecided", f"the campaign does not hold: {broken[0].sentence}", False
     try:

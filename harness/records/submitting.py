@@ -20,7 +20,7 @@ from ..campaigns.evidence import Evidence, derive
 from ..campaigns.track_match import bundle_track, same_rules
 from ..errors import RecordError, UserError
 from ..formats import layout
-from ..formats.run import Finding
+from ..formats.run import Finding, errors_of
 from ..formats.track import Track, load_track
 from ..system import clock, scratch
 from ..system.plainfile import read_plain
@@ -68,7 +68,7 @@ class RecordDraft:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        return tuple(finding for finding in self.findings if finding.severity == "error")
+        return errors_of(self.findings)
 
 
 def draft(folder: Path, claims: Claims, key: Path | None = None) -> RecordDraft:

@@ -16,7 +16,7 @@ from ..campaigns.evidence import Evidence
 from ..campaigns.track_match import contest_findings
 from ..errors import RecordError, first_problem
 from ..formats import layout
-from ..formats.run import Finding, Section
+from ..formats.run import Finding, Section, errors_of
 from ..formats.track import Track
 from ..rules import source_rules
 from ..rules.registry import check_rules, waive
@@ -44,7 +44,7 @@ class Verdict(Section):
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        return tuple(finding for finding in self.findings if finding.severity == "error")
+        return errors_of(self.findings)
 
 
 def derive_verdict(

@@ -17,7 +17,7 @@ from ..campaigns.evidence import Evidence, derive
 from ..campaigns.track_match import bundle_track, contest_findings, known_rules, spoken_findings
 from ..errors import RecordError, TrackError, UserError
 from ..formats import layout
-from ..formats.run import Finding
+from ..formats.run import Finding, errors_of
 from ..formats.track import load_track
 from ..selftimed.record import read_self_timed
 from ..system import scratch
@@ -53,7 +53,7 @@ class VerificationReport:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        return tuple(finding for finding in self.findings if finding.severity == "error")
+        return errors_of(self.findings)
 
     @property
     def holds(self) -> bool:

@@ -35,6 +35,7 @@ from ..formats.run import (
     Section,
     Sha256,
     TrackRef,
+    errors_of,
     seen_from_here,
 )
 from ..formats.run_folder import give_back
@@ -159,7 +160,7 @@ class SelfTimedRecord(Section):
     @property
     def errors(self) -> tuple[Finding, ...]:
         """The findings that take its claim out of every sample."""
-        return tuple(finding for finding in self.findings if finding.severity == "error")
+        return errors_of(self.findings)
 
     @property
     def result(self) -> tuple[float, float] | None:

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from harness.cli.reports import show_findings
+from harness.formats.run import errors_of
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -36,4 +37,4 @@ def upstream(
     console = Console()
     console.print(f"{count} logs in {folder}", soft_wrap=True, highlight=False, markup=False)
     show_findings(console, findings)
-    raise typer.Exit(int(any(finding.severity == "error" for finding in findings)))
+    raise typer.Exit(int(bool(errors_of(findings))))

@@ -12,7 +12,7 @@ from harness.campaigns.bundle import Bundle
 from harness.campaigns.campaign import ARMS, Arm
 from harness.campaigns.evidence import derive
 from harness.formats import numbers
-from harness.formats.run import Finding
+from harness.formats.run import errors_of
 from harness.formats.track import Track
 from harness.records.reproduction import Verdict
 from harness.selftimed.record import SelfTimedRecord
@@ -128,8 +128,8 @@ def _replay(bundle: Bundle, arm: Arm, row: ImportedRow, track: Track, difference
     before_s = tuple(run.train_time_ms / 1000 for run in logged if run.train_time_ms)
     difference = _difference(losses, before)
     verdict, reason = _verdict(losses, before, difference, track, len(done))
-    if (broken := _broken(bundle)) is not None:
-        verdict, reason = "undecided", f"the campaign does not hold: {broken.sentence}"
+    if broken := errors_of(bundle.findings):
+        verdict, reason = "undecided", f"the campaign does not hold: {broken[0].sentence}"
     return Replay(
         record=row.key,
         verdict=verdict,
@@ -193,10 +193,6 @@ def _race_verdict(record: Replay, against: Replay, here: str | None, published: 
     if here in ("faster", "slower"):
         return "not reproduced", f"{slower.record} is faster here, {faster.record} is said to be"
     return "undecided", f"the losses of both hold, and {faster.record} is not shown to be faster here"
-
-
-def _broken(bundle: Bundle) -> Finding | None:
-    return next((finding for finding in bundle.findings if finding.severity == "error"), None)
 
 
 def _difference(here: tuple[float, ...], there: tuple[float, ...]) -> Span | None:
