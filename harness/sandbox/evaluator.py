@@ -44,11 +44,10 @@ def main() -> None:
         Answerer(channel, config).serve()
     except EOFError:
         return
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever ends it is told
         traceback.print_exc()
         reason = "logits_invalid" if isinstance(error, LogitsError) else "evaluator_failed"
-        channel.send({"kind": "failed", "reason": reason, "error": tell(error)})
-        raise
+        channel.fail(reason, tell(error))
 
 
 class Answerer:

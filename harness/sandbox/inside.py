@@ -26,7 +26,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +61,19 @@ class Channel:
             with contextlib.suppress(BlockingIOError):
                 sent = self.sock.send(frame, socket.MSG_DONTWAIT)
                 self.sock.sendall(frame[sent:])
+
+    def fail(self, reason: str, error: str) -> NoReturn:
+        """Say why, and wait to be killed: what this process has started lives on until its limits have been looked at.
+
+        Were it to end by itself, its children might end with it, and nobody could tell that there were too many.
+        """
+        self.send({"kind": "failed", "reason": reason, "error": error})
+        self.wait_for_the_end()
+
+    def wait_for_the_end(self) -> NoReturn:
+        """Raises EOFError when the other end is gone, if this process then still lives."""
+        while True:
+            self.receive()
 
     def receive(self, most_fds: int = 4) -> tuple[Message, bytes, list[int]]:
         """The next message, its payload and descriptors. Raises EOFError at the end, ValueError on nonsense."""
@@ -270,10 +283,10 @@ class Run:
     def stop(self, weights: "dict[str, torch.Tensor]") -> None:
         """Hand over the weights. The clock stops when the referee has sealed them; this call does not return."""
         if not self._stop_once.acquire(blocking=False):  # from another thread, since this does not return
-            self._fail("stop_called_twice", "called stop() twice; expected it once")
+            self._channel.fail("stop_called_twice", "called stop() twice; expected it once")
         self._hand_over(weights, self._memory)
         self._channel.send({"kind": "stop"} | self._passes.at_stop())
-        self._wait_for_the_end()
+        self._channel.wait_for_the_end()
 
     def snapshot(self, weights: "dict[str, torch.Tensor]", *, step: int) -> None:
         """Practice runs only: hand over a copy to be scored after the run, as a point of a validation curve."""
@@ -288,20 +301,12 @@ class Run:
     def _hand_over(self, weights: "dict[str, torch.Tensor]", memory: int) -> None:
         found = describe(weights)
         if self._reserved is not None and found != self._reserved:
-            self._fail("weights_mismatch", self._difference(found))
+            self._channel.fail("weights_mismatch", self._difference(found))
         offset = 0
         for view in self._views(weights):
             while view:
                 written = os.pwrite(memory, view, offset)
                 view, offset = view[written:], offset + written
-
-    def _fail(self, reason: str, error: str) -> None:
-        self._channel.send({"kind": "failed", "reason": reason, "error": error})
-        self._wait_for_the_end()
-
-    def _wait_for_the_end(self) -> None:
-        while True:
-            self._channel.receive()
 
     def _views(self, weights: "dict[str, torch.Tensor]") -> list[memoryview]:
         """The bytes to write: on CUDA by one copy into pinned memory, on CPU in place."""
@@ -354,10 +359,9 @@ def run_rank() -> None:
                 raise AttributeError(f"{Path(config['entry']).name} defines no whole number {name}")
         reason = "exception"
         module.train(run)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever ends it is told
         traceback.print_exc()
-        channel.send({"kind": "failed", "reason": reason, "error": tell(error)})
-        raise
+        channel.fail(reason, tell(error))
     channel.send({"kind": "returned"})
 
 

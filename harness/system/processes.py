@@ -22,6 +22,7 @@ KILL_S = 10.0
 STOP_LOOKS = 20
 _STILL = frozenset("TtZXD")  # stopped, traced, dead, or in a system call that nothing interrupts
 ADOPTED_LOOKS = 2000
+PARENT_LOOKS = 10
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _libc = ctypes.CDLL(None)
 
@@ -96,12 +97,21 @@ def descendants(without: Collection[int] = ()) -> set[int]:
 
 
 def _parents() -> dict[int, int]:
-    """Every process and its parent."""
-    found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
+    """Every process and its parent.
+
+    Nobody stands still meanwhile. Whoever was read before its parent, which has died in between, has another one now,
+    and is read again: its descendants would be lost from the tree with the link to it.
+    """
+    found: dict[int, int] = {}
+    unread = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    for _ in range(PARENT_LOOKS):
+        for pid in unread:
+            found.pop(pid, None)
             with contextlib.suppress(OSError):
-                found[int(name)] = int(stat_fields(name)[1])
+                found[pid] = int(stat_fields(pid)[1])
+        unread = [child for child, parent in found.items() if parent and parent not in found]
+        if not unread:
+            break
     return found
 
 

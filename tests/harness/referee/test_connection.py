@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
@@ -204,3 +205,23 @@ def test_every_failure_is_one_printable_line(text: str) -> None:
     assert failure.sentence.isprintable()
     assert len(failure.sentence) <= MAX_SENTENCE
     failure.sentence.encode()
+
+
+def test_who_failed_lives_until_the_referee_hangs_up() -> None:
+    """Its end would be that of all it has started, before anybody has seen which limit they passed."""
+    ours, theirs = socket.socketpair()
+
+    def fail() -> None:
+        with pytest.raises(EOFError):
+            Channel(theirs).fail("exception", "BlockingIOError: no more forks")
+
+    rank = threading.Thread(target=fail)
+    rank.start()
+    message, _, _ = Channel(ours).receive()
+    assert message == {"kind": "failed", "reason": "exception", "error": "BlockingIOError: no more forks"}
+    rank.join(0.2)
+    assert rank.is_alive()
+    ours.close()
+    rank.join(60)
+    assert not rank.is_alive()
+    theirs.close()

@@ -53,6 +53,41 @@ def test_kill_children_leaves_nobody(named_on_a_command_line: Callable[[str], li
     assert named_on_a_command_line(mark) == []
 
 
+BETWEEN = """
+import os, sys, time
+if os.fork() == 0:
+    time.sleep(600)
+os.write(1, b"up\\n")
+sys.stdin.read()
+os._exit(0)
+"""
+
+
+def test_a_child_whose_parent_dies_during_the_look_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pids start again at a small number: then children are read before their parent, which may be gone by then."""
+    processes.adopt_orphans()
+    parent = subprocess.Popen([sys.executable, "-c", BETWEEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    assert parent.stdin is not None
+    parent.stdout.readline()
+    (child,) = processes.children(parent.pid)
+    read = processes.stat_fields
+
+    def after_its_child(pid: int) -> list[str]:
+        if pid == parent.pid and not parent.stdin.closed:
+            parent.stdin.close()
+            parent.wait(60)
+        return read(pid)
+
+    monkeypatch.setattr(os, "listdir", lambda _: [str(child), str(parent.pid), str(os.getpid())])
+    monkeypatch.setattr(processes, "stat_fields", after_its_child)
+    try:
+        assert child in processes.descendants()
+    finally:
+        processes.kill_all([child])
+        parent.stdout.close()
+
+
 def test_a_process_is_told_from_a_later_one_with_its_pid() -> None:
     child = subprocess.Popen(["/bin/sleep", "600"])
     ticks = processes._start_ticks(child.pid)
