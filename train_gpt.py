@@ -32,7 +32,6 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention.varlen import varlen_attn
 
 ON_CUDA = torch.cuda.is_available()
 EVAL_TOKENS, EVAL_BATCH = (65_536, 1) if ON_CUDA else (512, 32)
@@ -521,6 +520,8 @@ def attend(q_BTHK: Tensor, k_BTHK: Tensor, v_BTHK: Tensor, mask: Any) -> Tensor:
     A dense one means plain matmuls: on CPU nothing is faster here.
     """
     if isinstance(mask, tuple):
+        from torch.nn.attention.varlen import varlen_attn  # imports torch._dynamo, a second of PREPARE
+
         q, k, v = (x.flatten(0, 1) for x in (q_BTHK, k_BTHK, v_BTHK))
         cu_seq, max_len, window = mask
         y = varlen_attn(q, k, v, cu_seq, cu_seq, max_len, max_len, scale=1.0, window_size=(window - 1, 0))

@@ -54,7 +54,7 @@ def varlen_by_hand(q: Any, k: Any, v: Any, cu_seq: Any, _: Any, max_len: int, __
 def test_the_packed_mask_shows_what_the_dense_one_shows(
     window: int, max_docs: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpt, "varlen_attn", varlen_by_hand)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen_by_hand)
     tokens = random_tokens(2, 64, vocab=11)
     doc_starts = F.pad(tokens[:, 1:] == DOCUMENT, (1, 0), value=True)
     dense = gpt.dense_mask(doc_starts.cumsum(1), window, torch.float32)

@@ -122,7 +122,7 @@ def test_training_repeats_itself_and_learns(tmp_path: Path) -> None:
 def test_the_packed_kernel_s_model_is_the_dense_one_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loss and gradients of rows from the loader, with documents as CUDA sees them and as the CPU does."""
     hp = small()
-    monkeypatch.setattr(gpt, "varlen_attn", varlen_by_hand)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen_by_hand)
     model, rows = random_model(hp), planned_rows(hp, write_tokens(tmp_path / "a.bin", 30_000), 0)[:3]
     windows, weights = gpt.windows_at(0, hp), torch.tensor(gpt.mtp_weights(0, hp))
     tokens = rows[:, :-1].long()
