@@ -61,7 +61,7 @@ def test_a_first_record_holds_everything_and_the_exact_source(
     assert not (folder / layout.BASELINE_DIR).exists()
     assert b"numpy==2.3.0\ntorch==2.9.0\n" in (folder / layout.LOCK_FILE).read_bytes()
     assert "to be written" in (folder / layout.README_FILE).read_text()
-    assert "2.005 s" in (folder / layout.README_FILE).read_text()
+    assert "2.005 ± 0.0" in (folder / layout.README_FILE).read_text()
     record = read_record(folder)
     assert record.statement.techniques == ("muon",)
     assert record.tier == "refereed"
