@@ -133,9 +133,9 @@ def _print_own(console: Console, found: Shown) -> None:
     show_findings(console, found.findings, found.waived)
     _facts(console, ("signature", str(found.report.signature or "unsigned")))
     _print_challenges(console, found)
-    for parent, changes in found.differences:
+    for parent, files in found.differences:
         _section(console, f"changed since {parent}")
-        _lines(console, [f"  {name} | +{added} -{removed}" for name, added, removed in changes] or ["  nothing"])
+        _lines(console, [f"  {one.file} | +{one.added} -{one.removed}" for one in files] or ["  nothing"])
     _section(console, "check it")
     _lines(console, [f"  {command}" for command in found.reproduce])
 
