@@ -21,8 +21,8 @@ from harness.formats.track import Track, default_track, load_track
 from harness.records.standings import Standing
 
 from ..board.board import LOCAL_ROWS, Board, read_board
+from ..board.entries import OnRead
 from ..board.filters import Filters, parse_filters, suggestion
-from ..board.index import OnRead
 from ..text.tables import legend, progress_line, terminal_table
 
 FORMATS = ("table", "csv", "json", "md", "parquet")
