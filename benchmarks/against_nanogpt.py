@@ -28,6 +28,7 @@ from typing import Any
 
 from benchmarks.nanogpt import recipe
 from benchmarks.nanogpt.results import NANOGPT, Run, nanogpt_run, our_run, summarise
+from benchmarks.nanogpt.scripts import SETTINGS, write_script
 from benchmarks.nanogpt.tables import show
 from data import datasets
 from harness.cli.json_types import LegacyOutput, RunOutput
@@ -42,7 +43,6 @@ from harness.status import ExitCode, Status
 from harness.system import clock
 
 FOLDER = Path(__file__).resolve().parent / "nanogpt"
-SCRIPTS = [f"{FOLDER}/plain.py", f"{FOLDER}/ngram.py"]  # PATH, or PATH:RANKS where the track's number is not wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,15 +208,21 @@ def make_plan(args: argparse.Namespace) -> Plan:
     track = load_track(str(FOLDER))
     datasets.verify(datasets.load_dataset(track.data.dataset), datasets.data_root())
     levels.choose(args.sandbox)
+    runs_root = (args.runs or layout.runs_root()).absolute()
+    entries: tuple[Entry, ...] = ()
+    if args.only != "nanogpt":
+        entries = find_entries(
+            args.scripts or [str(write_script(name, runs_root / track.name)) for name in SETTINGS], track
+        )
     return Plan(
         nanogpt=recipe.find_nanogpt(args.checkout.absolute()),
-        entries=() if args.only == "nanogpt" else find_entries(args.scripts, track),
+        entries=entries,
         track=track,
         sittings=args.seeds,
         only=args.only,
         iterations=args.iterations,
         sandbox=args.sandbox,
-        runs_root=(args.runs or layout.runs_root()).absolute(),
+        runs_root=runs_root,
     )
 
 
@@ -239,7 +245,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("checkout", type=Path, metavar="PATH_TO_NANOGPT", help="a work tree; it is only read")
     parser.add_argument("--seeds", type=positive, default=3, help="sittings, each with seeds of its own (default 3)")
     parser.add_argument("--only", choices=["ours", "nanogpt"], help="one side, without ratios")
-    parser.add_argument("--scripts", nargs="+", default=SCRIPTS, metavar="PATH[:RANKS]", help="others than our two")
+    parser.add_argument("--scripts", nargs="+", metavar="PATH[:RANKS]", help="others than our two")
     parser.add_argument("--sandbox", default="namespaces", help="the level every run must have (default namespaces)")
     parser.add_argument("--runs", type=Path, help="where run folders go; runs/ of the checkout by default")
     parser.add_argument("--out", type=Path, help="a file for all of it as JSON, whole after every run")

@@ -1,6 +1,6 @@
-"""How fast a long board is shown: `speedrun leaderboard` over 10,000 records with 50,000 runs.
+"""How fast a long board is shown: `speedrun leaderboard` over 1,000 records with 5,000 runs.
 
-    python -m benchmarks.leaderboard_speed [--records 10000] [--runs 5] [--repeats 9] [--folder DIR] [--json]
+    python -m benchmarks.leaderboard_speed [--records 1000] [--runs 5] [--repeats 9] [--folder DIR] [--json]
 
 The records are copies of one invented campaign under other names, dates and titles: read, checked and placed like any
 other. Whole commands in new processes, output thrown away. `first` derives every record and writes the index; `cold` is
@@ -95,7 +95,7 @@ def measure_all(folder: Path, repeats: int) -> dict[str, list[Taken]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=10_000)
+    parser.add_argument("--records", type=int, default=1_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--folder", type=Path)

@@ -37,7 +37,6 @@ MAX_RUN_BYTES = 2 * 2**20  # of one run.json
 MAX_PROGRESS_BYTES = 16 * 2**20
 MAX_LOG_BYTES = 2**28  # of one log of a script
 MAX_TRACK_BYTES = 2**20
-EVIDENCE_FILES = (layout.RUN_FILE, layout.PROGRESS_FILE)
 STATED_FILES = (layout.LEGACY_FILE, layout.LOG_FILE)  # of a script that timed itself
 MOST_BYTES = {
     layout.RUN_FILE: MAX_RUN_BYTES,
@@ -164,7 +163,7 @@ def file_digests(run_folder: Path, plan: Plan | None = None) -> dict[str, str]:
 
 def evidence_files(plan: Plan | None) -> tuple[str, ...]:
     """Names of the files of a run that are evidence; the record first. None: of a campaign of refereed runs."""
-    return EVIDENCE_FILES if plan is None or plan.self_timed is None else STATED_FILES
+    return layout.EVIDENCE_FILES if plan is None or plan.self_timed is None else STATED_FILES
 
 
 @dataclass(slots=True)

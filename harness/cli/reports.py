@@ -1,6 +1,6 @@
 """Reports: findings, evidence and diffs as a terminal shows them, also hostile ones."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..formats import layout, numbers
 from ..formats.run import Finding, errors_of
 from ..formats.track import Track
 from ..records.eligibility import in_words, is_hindered
+from ..records.source_changes import changes, unified
 from ..records.verdict import WaivedFinding
 from ..referee.last_frames import last_frames
 from ..sandbox import levels
@@ -113,23 +114,11 @@ def arm_sentence(arm: ArmEvidence) -> str:
     return ", ".join(parts)
 
 
-def diff_stat(lines: list[str]) -> list[tuple[str, int, int]]:
-    """(file, lines added, lines removed) of a unified diff."""
-    stat: dict[str, list[int]] = {}
-    name = ""
-    for previous, line in zip(["", *lines], lines, strict=False):
-        if line.startswith("+++ ") and previous.startswith("--- "):
-            name = line.removeprefix("+++ b/")
-            stat[name] = [0, 0]
-        elif name and line[:1] in ("+", "-") and not line.startswith("--- "):
-            stat[name][line[0] == "-"] += 1
-    return [(name, added, removed) for name, (added, removed) in stat.items()]
-
-
-def show_diff(console: Console, lines: list[str]) -> None:
-    """The stat, then the diff itself, cut after a few hundred lines."""
-    for name, added, removed in diff_stat(lines):
-        console.print(Text(f"  {printable(name)} | +{added} -{removed}"), soft_wrap=True)
+def show_diff(console: Console, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> None:
+    """The lines that came and went in each file, then the diff itself, cut after a few hundred lines."""
+    for change in changes(old, new):
+        console.print(Text(f"  {printable(change.file)} | +{change.added} -{change.removed}"), soft_wrap=True)
+    lines = list(unified(old, new))
     for line in lines[:DIFF_LINES]:
         console.print(Text(printable(line.expandtabs(4)), style=_DIFF.get(line[:1], "")), soft_wrap=True)
     if len(lines) > DIFF_LINES:

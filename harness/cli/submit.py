@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -17,14 +18,15 @@ from ..errors import UserError
 from ..formats import layout, numbers
 from ..records.record import Waiver
 from ..records.reporting import is_self_timed
+from ..records.source_changes import changes
 from ..records.standings import Standing, standings
-from ..records.submitting import Claims, RecordDraft, difference_to_parent, draft, write
+from ..records.submitting import Claims, RecordDraft, draft, parent_and_source, write
 from ..records.verdict import evidence_json
 from ..status import ExitCode
 from ..system import clock
 from .pull_request import pull_request_steps, show_end
 from .reporting import submit_reported, words_of
-from .reports import diff_stat, findings_json, show_diff, show_evidence, show_findings
+from .reports import findings_json, show_diff, show_evidence, show_findings
 
 CLAIMS = ("speed", "systems")
 
@@ -79,13 +81,12 @@ def submit(
     )
     drafted = draft(bundle, claims, key)
     row = standings([*drafted.before, drafted.record], [])[-1]  # of the newest rules, or `track_changed` stands
-    diff = difference_to_parent(drafted)
     written = not drafted.errors and not dry_run
     if not as_json:
-        _show(Console(), drafted, row, diff)
+        _show(Console(), drafted, row)
     report = write(drafted, key) if written else None
     if as_json:
-        print(json.dumps(_to_json(drafted, row, diff, written, str(report.signature) if report else None), indent=1))
+        print(json.dumps(_to_json(drafted, row, written, str(report.signature) if report else None), indent=1))
     else:
         show_end(Console(), drafted.folder, drafted.errors, next_steps(drafted) if written else None)
     raise typer.Exit(int(ExitCode.MISSED if drafted.errors else ExitCode.OK))
@@ -115,13 +116,14 @@ def _waiver(text: str) -> Waiver:
     raise UserError(f"expected --waive ID=REASON with the id of a finding and a written reason, found {text!r}")
 
 
-def _show(console: Console, drafted: RecordDraft, row: Standing, diff: list[str]) -> None:
+def _show(console: Console, drafted: RecordDraft, row: Standing) -> None:
     console.print(Text(f"{printable(drafted.record.statement.title)}: {drafted.folder.name}", style="bold"))
     show_evidence(console, drafted.evidence)
     console.print(Text(f"  {place_sentence(row)}"), soft_wrap=True)
-    if diff:
+    old, new = parent_and_source(drafted)
+    if old != new:
         console.print(Text("difference to its parent", style="bold"))
-        show_diff(console, diff)
+        show_diff(console, old, new)
     console.print(Text(f"findings under rules {drafted.track.rules_version}", style="bold"))
     show_findings(console, drafted.findings, drafted.verdict.waived)
     if not drafted.findings and not drafted.verdict.waived:
@@ -148,9 +150,7 @@ def next_steps(drafted: RecordDraft) -> list[str]:
     return [words, *pull_request_steps(drafted.folder, branch, subject)]
 
 
-def _to_json(
-    drafted: RecordDraft, row: Standing, diff: list[str], written: bool, signature: str | None
-) -> dict[str, Any]:
+def _to_json(drafted: RecordDraft, row: Standing, written: bool, signature: str | None) -> dict[str, Any]:
     return {
         "track": drafted.track.name,
         "name": drafted.folder.name,
@@ -164,6 +164,6 @@ def _to_json(
         "findings": findings_json(drafted.findings),
         "waived": [entry.model_dump(mode="json") for entry in drafted.verdict.waived],
         "evidence": evidence_json(drafted.evidence),
-        "diff": [{"file": name, "added": added, "removed": removed} for name, added, removed in diff_stat(diff)],
+        "diff": [asdict(change) for change in changes(*parent_and_source(drafted))],
         "next": next_steps(drafted) if written else [],
     }

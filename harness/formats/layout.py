@@ -36,7 +36,6 @@ runs/node_check.json                            the newest verdict of `speedrun 
 runs/<run>/legacy.json, log.txt, checkpoint.pt  a self-timed script, run as it is: tier `reported`
 """
 
-import hashlib
 import json
 import os
 import re
@@ -57,6 +56,7 @@ REPORTED_DIR = "reported"  # of a track: legacy.json of results that stand on it
 REPORTED_FILE = "reported.json"
 LOG_FILE = "log.txt"
 PROGRESS_FILE = "progress.jsonl"
+EVIDENCE_FILES = (RUN_FILE, PROGRESS_FILE)  # of a refereed run
 SOURCE_DIR = "source"
 RECORD_RUNS_DIR = "runs"
 WEIGHTS_FILE = "weights.safetensors"
@@ -112,15 +112,14 @@ def machine_lock() -> Path:
     return folder / "speedrun-machine.lock"
 
 
-def index_file(track: str) -> Path:
-    """Where entries of a track's records are remembered: SPEEDRUN_CACHE, else the user's cache folder.
+def index_file() -> Path:
+    """Where entries of records are remembered: SPEEDRUN_CACHE, else the user's cache folder.
 
     Not among the records, where somebody could hand one in.
     """
     own = os.environ.get("SPEEDRUN_CACHE")
     cache = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "speedrun"
-    place = hashlib.sha256(os.fsencode(records_root().absolute() / track)).hexdigest()[:16]
-    return cache / f"index-{place}.json"
+    return cache / "index.sqlite"
 
 
 def records_root() -> Path:

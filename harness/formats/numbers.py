@@ -1,9 +1,9 @@
 """Numbers as readers see them: every way in which a measured value is rounded and written, each once.
 
-What stands on several boards is not yet written alike on all of them; here the ways lie side by side. Whole numbers and
-what a track states (a target, a budget, an alpha) are not rounded, so a sentence writes those itself.
+Whole numbers and what a track states (a target, a budget, an alpha) are not rounded, so a sentence writes those itself.
 """
 
+import math
 from typing import Any
 
 # --- any value ---
@@ -65,10 +65,20 @@ def setting(value: Any) -> str:
 
 def seconds(value: float | None) -> str:
     """3.543 s, 86.42 s, 2,700 s: four digits or a little more."""
-    if value is None:
-        return ""
-    digits = 3 if value < 10 else 2 if value < 1000 else 0
-    return f"{value:,.{digits}f} s"
+    return "" if value is None else f"{value:,.{_decimals(value)}f} s"
+
+
+def seconds_within(mean: float | None, low: float | None, high: float | None) -> str:
+    """3.661 ± 0.221 s: the mean, and half of its 95 % interval where there is one, never rounded to nothing."""
+    if mean is None or low is None or high is None:
+        return seconds(mean)
+    half = (high - low) / 2
+    digits = max(_decimals(mean), -math.floor(math.log10(half)) if half > 0 else 0)
+    return f"{mean:,.{digits}f} ± {half:,.{digits}f} s"
+
+
+def _decimals(value_s: float) -> int:
+    return 3 if value_s < 10 else 2 if value_s < 1000 else 0
 
 
 def span_seconds(low: float | None, high: float | None) -> str:
@@ -128,11 +138,11 @@ def p_value(value: float | None) -> str:
     """0.00012, and a bound where it is too small to be more than a figure."""
     if value is None:
         return ""
-    return "< 1e-99" if value < 1e-99 else f"{value:.2g}"
+    return "< 1e-99" if value < 1e-99 else short(value, 2)
 
 
 def plain_p_value(value: float | None, digits: int = 2) -> str:
-    """0.00012, however small."""
+    """0.00012, however small: in sentences, some of which stand in records."""
     return "" if value is None else short(value, digits)
 
 

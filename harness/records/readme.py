@@ -3,7 +3,6 @@
 from ..campaigns.bundle import Bundle
 from ..campaigns.evidence import ArmEvidence, Evidence
 from ..formats import numbers
-from ..stats.comparison import Span
 from .record import Statement
 
 BLANK = "_(to be written by the authors)_"
@@ -46,8 +45,8 @@ def numbers_table(evidence: Evidence) -> list[str]:
     """Both arms as a Markdown table."""
     arms = [arm for arm in (evidence.candidate, evidence.baseline) if arm is not None]
     rows = [
-        "| arm | runs | time, GO to STOP | 95 % interval | val_loss | sd | p |",
-        "|---|---|---|---|---|---|---|",
+        "| arm | runs | time, GO to STOP, ± half its 95 % interval | val_loss | sd | p |",
+        "|---|---|---|---|---|---|",
     ]
     return rows + [f"| {' | '.join(_cells(arm))} |" for arm in arms]
 
@@ -58,23 +57,15 @@ def as_text(text: str) -> str:
 
 
 def _cells(arm: ArmEvidence) -> list[str]:
+    low, high = (None, None) if arm.time_interval_s is None else (arm.time_interval_s.low, arm.time_interval_s.high)
     return [
         arm.arm,
         f"{arm.n}" + (f" (+{arm.failed} failed)" if arm.failed else ""),
-        "" if arm.mean_time_s is None else f"{numbers.short(arm.mean_time_s)} s",
-        _span(arm.time_interval_s),
+        numbers.seconds_within(arm.mean_time_s, low, high),
         numbers.loss(arm.mean_loss, 5),
         numbers.loss(arm.sd_loss, 5),
-        numbers.plain_p_value(arm.p_value),
+        numbers.p_value(arm.p_value),
     ]
-
-
-def _span(span: Span | None) -> str:
-    return "" if span is None else f"{numbers.short(span.low)} to {numbers.short(span.high)} s"
-
-
-def _number(value: float | None, form: str, unit: str = "") -> str:
-    return "" if value is None else f"{value:{form}}{unit}"
 
 
 def _sentences(evidence: Evidence) -> list[str]:

@@ -66,11 +66,6 @@ class Standing:
     older_rules: bool = False  # of a major version that is not the track's any more: it stands below, nobody races it
 
     @property
-    def shown_tier(self) -> str:
-        """The tier, its badge, and whether somebody refuted it."""
-        return ", ".join([self.tier, *([self.badge] if self.badge else []), *["refuted"] * (self.refutations > 0)])
-
-    @property
     def mark(self) -> str:
         """What tells a row of older rules from one that can be beaten; empty for the latter."""
         return f"rules {rules_major(self.rules_version)}" if self.older_rules and self.rules_version else ""

@@ -4,7 +4,6 @@ Everything is put together and judged in memory, written to a temporary folder b
 anybody would verify it, and renamed. Nobody types a number; what a person has to say are a title, names and a reason.
 """
 
-import difflib
 import os
 import shutil
 from collections.abc import Sequence
@@ -34,8 +33,6 @@ from .signing import fingerprint_of_key, sign
 from .tree_digest import add_to_digests
 from .verdict import Verdict, derive_verdict, verdict_bytes
 from .verification import NOT_IN_MANIFEST, VerificationReport, check_baseline, verify_record
-
-MAX_DIFF_LINES = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,30 +170,17 @@ def sync_tree(folder: Path) -> None:
         sync_folder(Path(parent))
 
 
-def difference_to_parent(draft: RecordDraft) -> list[str]:
-    """A unified diff from the parent's source to this one, line by line; empty where there is no parent."""
-    old = parent_source(draft)
-    if old is None:
-        return []
-    new = {name: draft.files[name] for name in draft.record.submission.files}
-    lines: list[str] = []
-    for name in sorted(old.keys() | new.keys()):
-        a, b = (side.get(name, b"").decode(errors="replace").splitlines() for side in (old, new))
-        lines += difflib.unified_diff(a, b, f"a/{name}", f"b/{name}", lineterm="")
-        if len(lines) > MAX_DIFF_LINES:
-            return [*lines[:MAX_DIFF_LINES], "(cut)"]
-    return lines
-
-
-def parent_source(draft: RecordDraft) -> dict[str, bytes] | None:
-    """The bytes of the first parent, or of the baseline it was raced against."""
+def parent_and_source(draft: RecordDraft) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The source of the first parent, or of the baseline it was raced against, and its own; its own twice where there
+    is neither."""
+    own = {name: draft.files[name] for name in draft.record.submission.files}
     named = {record.name: record for record in draft.before}
     parent = next((named[name] for name in draft.record.statement.parents if name in named), None)
     if parent is not None:
-        return source_files(draft.folder.parent / parent.name, "candidate", parent.submission)
+        return source_files(draft.folder.parent / parent.name, "candidate", parent.submission), own
     if draft.bundle.baseline is not None:
-        return source_files(draft.bundle.folder, "baseline", draft.bundle.baseline)
-    return None
+        return source_files(draft.bundle.folder, "baseline", draft.bundle.baseline), own
+    return own, own
 
 
 def _statement(claims: Claims, bundle: Bundle) -> Statement:

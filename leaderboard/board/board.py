@@ -7,7 +7,7 @@ from harness.formats.track import Track
 from harness.records.standings import Standing, standings_of
 
 from ..upstream.imported import below, imported_standings
-from .index import OnRead, read_entries
+from .entries import OnRead, read_entries
 
 LOCAL_ROWS = 20
 

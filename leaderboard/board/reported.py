@@ -6,7 +6,9 @@ neither time nor loss, and stands only among the local runs. A campaign is a fol
 its row is derived from its logs, and shown only where all of it holds.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from harness.errors import RecordError
 from harness.formats import layout
@@ -15,9 +17,9 @@ from harness.records.reported import BADGE, ReportedCampaign, read_all_reported
 from harness.records.standings import Standing
 from harness.selftimed.record import SelfTimedRecord, read_self_timed
 from harness.status import Status
-from harness.system.clock import NS
+from harness.system import clock
 
-from .reported_index import remembered_rows
+from .index import Look, below, opened
 
 
 def reported_standings(track: Track, *, fresh: bool = False) -> tuple[list[Standing], list[str]]:
@@ -35,9 +37,17 @@ def reported_standings(track: Track, *, fresh: bool = False) -> tuple[list[Stand
         except RecordError as error:
             broken.append(str(error))
     if layout.reported_dirs_of(layout.records_root() / track.name):
-        held, failed = remembered_rows(track.name, lambda: _campaigns(track), fresh=fresh)
+        folder, today = layout.records_root() / track.name, str(clock.utc_now().date())  # keys expire
+        with opened(tuple[list[Standing], list[str]], today, fresh=fresh) as recall:
+            held, failed = recall(folder / layout.REPORTED_DIR, lambda: _looks(folder), lambda: _campaigns(track))
         rows, broken = [*rows, *held], [*broken, *failed]
     return rows, broken
+
+
+def _looks(track_dir: Path) -> Iterator[Look]:
+    """Of all campaigns of a track as one, since none may tell a run that another told."""
+    for name in (layout.TRACK_FILE, layout.SIGNERS_FILE, layout.REPORTED_DIR, layout.PAST_RULES_DIR):
+        yield from below(f"{track_dir}/{name}")
 
 
 def _campaigns(track: Track) -> tuple[list[Standing], list[str]]:
@@ -106,7 +116,7 @@ def _row(name: str, record: SelfTimedRecord) -> Standing:
         date=record.started_at.date(),
         tier=record.tier,
         runs=1,
-        train_time_s=None if time_ns is None else time_ns / NS,
+        train_time_s=None if time_ns is None else time_ns / clock.NS,
         train_time_sd_s=None,
         val_loss=None if measured is None else measured.score.val_loss,
         saving=None,

@@ -1,6 +1,5 @@
 """Show: everything about one record, derived again from its runs or from its logs."""
 
-import difflib
 import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.campaigns.evidence import Evidence
-from harness.cli.reports import diff_stat
 from harness.errors import RecordError, UserError
 from harness.formats import layout, numbers
 from harness.formats.environment import Environment
@@ -17,6 +15,7 @@ from harness.formats.track import load_track
 from harness.records.challenge import Challenge
 from harness.records.record import Record, read_records_of, source_files
 from harness.records.reported import ReportedCampaign, read_all_reported, read_reported
+from harness.records.source_changes import FileChange, changes
 from harness.records.standings import Standing
 from harness.records.verdict import WaivedFinding, evidence_json
 from harness.records.verification import VerificationReport, verify_record
@@ -30,8 +29,6 @@ from ..upstream.imported import imported_standings
 from .board import read_board
 from .record_names import OwnRecord, ReportedFolder
 from .reported import campaign_standing
-
-FileChange = tuple[str, int, int]  # name, lines added, lines removed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,18 +264,12 @@ def _differences(
         for parent in record.statement.parents:
             if parent in named:
                 old = source_files(folder.parent / parent, "candidate", named[parent].submission)
-                yield parent, tuple(_changes(old, new))
+                yield parent, changes(old, new)
         if not record.statement.parents and (folder / layout.BASELINE_DIR).is_dir():
             assert record.bundle.baseline is not None
-            yield "its baseline", tuple(_changes(source_files(folder, "baseline", record.bundle.baseline), new))
+            yield "its baseline", changes(source_files(folder, "baseline", record.bundle.baseline), new)
     except RecordError:
         return  # the findings say what is wrong with it
-
-
-def _changes(old: dict[str, bytes], new: dict[str, bytes]) -> Iterable[FileChange]:
-    for name in sorted(old.keys() | new.keys()):
-        a, b = (side.get(name, b"").decode(errors="replace").splitlines() for side in (old, new))
-        yield from diff_stat(list(difflib.unified_diff(a, b, f"a/{name}", f"b/{name}", lineterm="")))
 
 
 def _commands(reference: OwnRecord, record: Record | None) -> tuple[str, ...]:
@@ -332,8 +323,7 @@ def _own_dict(found: Shown) -> dict[str, Any]:
             for one in found.challenges
         ],
         "differences": [
-            {"parent": parent, "files": [{"file": f, "added": plus, "removed": minus} for f, plus, minus in changes]}
-            for parent, changes in found.differences
+            {"parent": parent, "files": list(map(asdict, files))} for parent, files in found.differences
         ],
         "reproduce": list(found.reproduce),
     }  # fmt: skip

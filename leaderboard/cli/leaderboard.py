@@ -21,8 +21,8 @@ from harness.formats.track import Track, default_track, load_track
 from harness.records.standings import Standing
 
 from ..board.board import LOCAL_ROWS, Board, read_board
+from ..board.entries import OnRead
 from ..board.filters import Filters, parse_filters, suggestion
-from ..board.index import OnRead
 from ..text.tables import legend, progress_line, terminal_table
 
 FORMATS = ("table", "csv", "json", "md", "parquet")
@@ -49,12 +49,12 @@ def leaderboard(
 ) -> None:
     """Show who holds the records of a track, and below them your local runs.
 
-    time is GO to STOP on the referee's clock, the mean over a record's runs, ± half its 95 % interval; saved compares
-    with the record before; tier says how a number was obtained (local: refereed here, not submitted; reported:
-    imported, the time is the claim of its own table, n and val_loss are what its logs hold, and `speedrun audit`
-    compares; or of a script that timed itself under `speedrun run --legacy`, val_loss as our judge measured it).
-    lines: of the source, those that are not empty, and in brackets how many more than what it builds on. `speedrun show
-    RECORD` tells everything about one row.
+    The newest stands first. time is GO to STOP on the referee's clock, the mean over a record's runs, ± half its 95 %
+    interval; saved compares with the record before; tier says how a number was obtained (local: refereed here, not
+    submitted; reported: imported, the time is the claim of its own table, n and val_loss are what its logs hold, and
+    `speedrun audit` compares; or of a script that timed itself under `speedrun run --legacy`, val_loss as our judge
+    measured it). lines: of the source, those that are not empty, and in brackets how many more than what it builds on.
+    `speedrun show RECORD` tells everything about one row.
 
     --claims: a board of its own for claims, none of which is a record: what their authors state, beside their own logs.
     """
@@ -72,7 +72,9 @@ def leaderboard(
     if form == "table":
         _print_table(Console(), board, rows, filters, None if all_rows else RECORD_ROWS)
     else:
-        _export(rows, contest, form, out)
+        from ..text.exports import export
+
+        _write(export(rows, contest, form), out)
     for sentence in board.broken:
         print(f"speedrun: left out: {printable(sentence)}", file=sys.stderr)
     for folder, run in () if local == 0 else unjudged_runs(layout.runs_root()):
@@ -104,15 +106,10 @@ def _show_claims(contest: Track, form: str, out: Path | None) -> None:
         return
     if form == "json":
         values = {"track": contest.name, "claims": [asdict(row) for row in rows]}
-        content = json.dumps(values, default=str, indent=1) + "\n"
+        content = (json.dumps(values, default=str, indent=1) + "\n").encode()
     else:
         content = claims_csv(rows) if form == "csv" else claims_markdown(contest, rows)
-    if out is None:
-        sys.stdout.write(content)
-    else:
-        from ..text.exports import write_export
-
-        write_export(out, content.encode())
+    _write(content, out)
 
 
 def _check(form: str, out: Path | None) -> None:
@@ -124,13 +121,12 @@ def _check(form: str, out: Path | None) -> None:
         raise UserError("expected --format csv, json, md or parquet with --out, found table")
 
 
-def _export(rows: list[Standing], contest: Track, form: str, out: Path | None) -> None:
-    from ..text.exports import export, write_export
-
-    content = export(rows, contest, form)
+def _write(content: bytes, out: Path | None) -> None:
     if out is None:
         sys.stdout.write(content.decode())
     else:
+        from ..text.exports import write_export
+
         write_export(out, content)
 
 
@@ -168,7 +164,7 @@ def _print_table(console: Console, board: Board, rows: list[Standing], filters: 
     if progress := progress_line(held):
         _say(console, f"{progress}{f' ({filters.sentence})' if filters.sentence else ''}")
     if cut:
-        _say(console, f"the last {len(held) - cut} of {len(held)} records; --all shows every one")
+        _say(console, f"the newest {len(held) - cut} of {len(held)} records; --all shows every one")
     if most is not None and sum(filters.keep(row) for row in board.local) == LOCAL_ROWS:
         _say(console, f"the last {LOCAL_ROWS} local runs; --all shows every one")
     _say(console, legend(shown, contest))

@@ -13,6 +13,7 @@ from harness.cli.reports import show_evidence, show_findings
 from harness.formats import numbers
 from harness.records.standings import Standing
 
+from ..board.columns import COLUMNS, size_sentence, time_text
 from ..board.record_names import Reference, ReportedFolder, find_record
 from ..board.show import (
     ImportView,
@@ -28,6 +29,7 @@ from ..board.show import (
 from ..upstream.history import ImportedRow
 
 SHOWN_RUNS = 60
+STATED = ("place", "title", "techniques", "authors", "date", "source_lines")  # in sentences of their own
 
 
 def show(
@@ -71,8 +73,7 @@ def _print_reported(console: Console, found: ReportedView) -> None:
             ("techniques", ", ".join(said.techniques)),
             ("note", said.note or ""),
         )
-    row = found.standing
-    _facts(console, ("standing", "no row: it does not hold" if row is None else f"no place: tier {row.shown_tier}"))
+    _facts(console, *_row_facts(found.standing, "no row: it does not hold" if found.standing is None else "no place"))
     if one.evidence is not None:
         _section(console, "evidence, as the scripts state it")
         show_evidence(console, one.evidence)
@@ -116,9 +117,8 @@ def _print_own(console: Console, found: Shown) -> None:
             ("techniques", ", ".join(said.techniques)),
             ("claims", said.claim),
             ("source", f"{found.record.submission.bytes:,} bytes, sha256 {found.record.submission.sha256[:16]}"),
-            ("size", size_sentence(found.standing)),
         )
-    _facts(console, ("standing", _place(found.standing)))
+    _facts(console, *_row_facts(found.standing))
     if found.evidence is not None:
         _section(console, "evidence")
         show_evidence(console, found.evidence)
@@ -133,9 +133,9 @@ def _print_own(console: Console, found: Shown) -> None:
     show_findings(console, found.findings, found.waived)
     _facts(console, ("signature", str(found.report.signature or "unsigned")))
     _print_challenges(console, found)
-    for parent, changes in found.differences:
+    for parent, files in found.differences:
         _section(console, f"changed since {parent}")
-        _lines(console, [f"  {name} | +{added} -{removed}" for name, added, removed in changes] or ["  nothing"])
+        _lines(console, [f"  {one.file} | +{one.added} -{one.removed}" for one in files] or ["  nothing"])
     _section(console, "check it")
     _lines(console, [f"  {command}" for command in found.reproduce])
 
@@ -154,21 +154,22 @@ def _print_challenges(console: Console, found: Shown) -> None:
 def _print_imported(console: Console, found: ImportView) -> None:
     row, audited = found.standing, found.audited
     _title(console, f"{found.track}/{found.number}")
-    claimed = [_time(row), *([f"val_loss {audited.claimed_val_loss:g}"] if audited.claimed_val_loss else [])]
+    claimed = [
+        time_text(row) or "no time",
+        *([f"val_loss {audited.claimed_val_loss:g}"] if audited.claimed_val_loss else []),
+    ]
     claimed += [f"{audited.claimed_runs} runs"] if audited.claimed_runs else []
     _facts(
         console,
         ("title", row.title),
         ("by", f"{', '.join(row.authors) or 'not stated'}, {audited.date or 'undated'}"),
         ("techniques", ", ".join(row.techniques)),
-        ("standing", _place(row) if audited.official else "it never held the record"),
+        *_row_facts(row, "it never held the record"),
         ("claimed", ", ".join(claimed)),
         ("in its logs", _logged(audited.time_s, audited.time_sd_s, audited.timed_runs)),
         ("loss", _loss(found)),
-        ("p", "" if audited.p_value is None else f"{numbers.plain_p_value(audited.p_value, 3)} by this track's test"),
         ("baseline beside it", _logged(audited.baseline_time_s, None, audited.baseline_runs)),
         ("merged", "" if audited.merged is None else f"{audited.merged}; its table says {audited.date or 'no date'}"),
-        ("size of its source", size_sentence(row)),
         ("note", found.note),
         *found.links,
     )
@@ -188,45 +189,23 @@ def _print_imported(console: Console, found: ImportView) -> None:
     _lines(console, ["", "  reported: the scripts timed and validated themselves; nothing here was refereed"])
 
 
-def size_sentence(row: Standing | None) -> str:
-    """3 files, 2,900 lines, 180,000 bytes; +120 lines, +5,000 bytes against what it builds on."""
-    if row is None or row.source_lines is None:
-        return ""
-    files = f"{row.source_files} file{'' if row.source_files == 1 else 's'}"
-    said = f"{files}, {row.source_lines:,} lines that are not empty, {row.source_bytes:,} bytes"
-    if row.source_lines_change is None or row.source_bytes_change is None:
-        return said
-    return f"{said}; {row.source_lines_change:+,} lines, {row.source_bytes_change:+,} bytes against what it builds on"
-
-
-def _place(row: Standing | None) -> str:
-    if row is None or row.place is None:
-        return "none: it holds no place on its board"
-    saved = ""
-    if row.saving is not None:
-        saved = f", {numbers.percent(abs(row.saving))} {'less' if row.saving > 0 else 'more'} than the record before it"
-    under = f"{row.place} under {row.mark}, which nobody races any more" if row.mark else row.place
-    return f"number {under}, {_time(row)}{saved}; {row.tier}, {row.hardware}"
-
-
-def _time(row: Standing) -> str:
-    if row.steps is not None and row.train_time_s is None:
-        return f"{row.steps:,} steps"
-    if row.train_time_s is None:
-        return "no time"
-    span = ""
-    if row.train_time_low_s is not None and row.train_time_high_s is not None:
-        low, high = numbers.short(row.train_time_low_s), numbers.short(row.train_time_high_s)
-        span = f" (95 % interval {low} to {high})"
-    return f"{numbers.grouped(row.train_time_s)} s{span}"
+def _row_facts(row: Standing | None, none: str = "none: it holds no place on its board") -> list[tuple[str, str]]:
+    """Its place and every other column of its board that no statement has told yet. none: said of the place where
+    it has none."""
+    if row is None:
+        return [("standing", none)]
+    under = f" under {row.mark}, which nobody races any more" if row.mark else ""
+    place = none if row.place is None else f"number {row.place}{under}"
+    rest = [(one.header, one.shown(row)) for one in COLUMNS if one.header and one.key not in STATED]
+    return [("standing", place), *rest, ("size of its source", size_sentence(row))]
 
 
 def _logged(mean_s: float | None, sd_s: float | None, runs: int) -> str:
     if mean_s is None:
         return ""
-    spread = "" if sd_s is None else f", sd {numbers.short(sd_s, 2)} s"
+    spread = "" if sd_s is None else f", sd {numbers.seconds(sd_s)}"
     several = "" if runs == 1 else "s"
-    return f"{numbers.short(mean_s)} s, mean of {runs} run{several}{spread}, by the scripts' own clock"
+    return f"{numbers.seconds(mean_s)}, mean of {runs} run{several}{spread}, by the scripts' own clock"
 
 
 def _loss(found: ImportView) -> str:

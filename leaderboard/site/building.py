@@ -20,7 +20,7 @@ from .feed import feed
 from .imported_page import imported_view
 from .record_page import MAX_RUNS, AttemptRow, attempted, challenge_attempts, record_view
 from .rendering import ASSETS, Page, Renderer
-from .rows import BoardRow, address_of, rows_of
+from .rows import BoardRow, address_of, newest_first, rows_of
 from .shared_pages import TrackSummary, shared_pages
 from .site_folder import FileGroup, Output, files_below, fingerprint, open_output
 from .source_pages import diff_view, read_source, source_view
@@ -111,9 +111,10 @@ def _build_track(folder: Path, group: FileGroup, output: Output, renderer: Rende
     for page in [*pages, *_pages_of(collection, draw)]:
         output.put(group, page.address, renderer.render(page))
     rows = rows_of(collection)
+    as_json, as_csv = downloads.standings(collection.name, newest_first(rows))
     files |= {
-        addresses.standings(collection.name, "json"): downloads.standings_json(collection.name, rows),
-        addresses.standings(collection.name, "csv"): downloads.standings_csv(rows),
+        addresses.standings(collection.name, "json"): as_json,
+        addresses.standings(collection.name, "csv"): as_csv,
         addresses.runs(collection.name): downloads.runs_csv(collection),
     }
     for own in collection.own:

@@ -1,6 +1,5 @@
 """Diffs: two versions of a source tree side by side, hunk by hunk."""
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -8,10 +7,12 @@ from typing import Literal
 
 from markupsafe import Markup
 
+from harness.records.source_changes import LineMatcher
+
 from .highlighting import Allowance, Keep, at_once, highlighted, source_text
 
 CONTEXT_LINES = 4
-MAX_LINES = 8000  # of one side; matching takes time with the square of it
+MAX_LINES = 8000  # of one side
 
 Kind = Literal["same", "changed", "added", "removed"]
 
@@ -55,19 +56,18 @@ def _diff_file(name: str, old: bytes | None, new: bytes | None, allowance: Allow
     if old == new:
         return FileDiff(name=name, status="unchanged")
     before, after = (source_text(content or b"") for content in (old, new))
-    a, b = (text.removesuffix("\n").split("\n") if text else [] for text in (before, after))
-    if max(len(a), len(b)) > MAX_LINES:
-        return FileDiff(name=name, status="too large")
-    matcher = difflib.SequenceMatcher(None, a, b, autojunk=len(a) + len(b) > MAX_LINES // 2)
+    matcher = LineMatcher(old or b"", new or b"")
+    added, removed = matcher.change
+    if max(len(matcher.a), len(matcher.b)) > MAX_LINES:
+        return FileDiff(name=name, status="too large", added=added, removed=removed)
     groups = list(matcher.get_grouped_opcodes(CONTEXT_LINES))
     shown = highlighted(name, before, keep), highlighted(name, after, keep)
     hunks, cut = _within([tuple(_lines(group, *shown)) for group in groups], allowance)
-    changed = [code for group in groups for code in group if code[0] != "equal"]
     return FileDiff(
         name=name,
         status="added" if old is None else "removed" if new is None else "changed",
-        added=sum(code[4] - code[3] for code in changed),
-        removed=sum(code[2] - code[1] for code in changed),
+        added=added,
+        removed=removed,
         hunks=hunks,
         cut=cut,
     )

@@ -1,50 +1,25 @@
 """Downloads: the numbers of a track for machines, as JSON and CSV, every run among them."""
 
-import csv
-import io
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from data.printing import spreadsheet_text
-
+from ..board.columns import KEYS, joined, values
+from ..text.exports import csv_table, standings_json
 from .rows import BoardRow, address_of
 from .track_data import Collection, Imported, Own, Reported
 
-ROW_KEYS = (
-    "place", "name", "title", "authors", "date", "tier", "official", "runs", "train_time_s", "train_time_low_s",
-    "train_time_high_s", "train_time_sd_s", "steps", "val_loss", "p_value", "saving", "ratio", "placed_by", "hardware",
-    "sandbox", "status", "reached_target", "challenges", "refutations", "techniques", "flags", "signer",
-    "rules_version", "older_rules", "badge", "page",
-)  # fmt: skip
 RUN_KEYS = ("record", "run", "arm", "slot", "counted", "seed", "status", "train_time_s", "val_loss", "steps", "page")
 
 
-def standings_json(track: str, rows: Sequence[BoardRow]) -> bytes:
-    """The same rows as in the table, all columns."""
-    return (
-        json.dumps({"track": track, "standings": [_row(row) for row in rows]}, default=str, indent=1) + "\n"
-    ).encode()
-
-
-def standings_csv(rows: Sequence[BoardRow]) -> bytes:
-    return _csv(ROW_KEYS, (_joined(_row(row)) for row in rows))
+def standings(track: str, rows: Sequence[BoardRow]) -> tuple[bytes, bytes]:
+    """The rows of the table as JSON and as CSV: all columns, whether they held the record, and their pages."""
+    found = [values(row.standing) | {"official": row.official, "page": row.address} for row in rows]
+    return standings_json(track, found), csv_table((*KEYS, "official", "page"), map(joined, found))
 
 
 def runs_csv(collection: Collection) -> bytes:
     """Every run behind the rows: attempts of ours, counted or not, and the runs of imported logs."""
-    return _csv(RUN_KEYS, _runs(collection))
-
-
-def _row(row: BoardRow) -> dict[str, Any]:
-    values = asdict(row.standing) | {"official": row.official, "page": row.address}
-    values["date"] = None if row.date is None else row.date.isoformat()
-    return {key: values[key] for key in ROW_KEYS}
-
-
-def _joined(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: "; ".join(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    return csv_table(RUN_KEYS, _runs(collection))
 
 
 def _runs(collection: Collection) -> Iterator[dict[str, Any]]:
@@ -85,11 +60,3 @@ def _of_imported(found: Imported, page: str) -> Iterator[dict[str, Any]]:
         path = f"{found.history.path(run)}#{run.position}"
         values = (found.standing.name, path, "candidate", None, True, None, "imported", time_s, run.val_loss, run.step)
         yield dict(zip(RUN_KEYS, (*values, page), strict=True))
-
-
-def _csv(keys: Sequence[str], rows: Iterator[dict[str, Any]]) -> bytes:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, keys, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: spreadsheet_text(value) for name, value in row.items()} for row in rows)
-    return out.getvalue().encode("utf-8", "replace")

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 from data.printing import one_line
 from harness.formats import numbers
 
+from ..board.columns import time_text
 from . import addresses
 from .rows import BoardRow
 
@@ -47,8 +48,10 @@ def _entry(root: ElementTree.Element, day: date, row: BoardRow) -> None:
 def summary(row: BoardRow) -> str:
     """A record in one sentence."""
     found = row.standing
-    what = f"{found.steps:,} steps" if found.steps is not None else numbers.seconds(found.train_time_s) or "no time"
-    parts = [what, f"val_loss {numbers.loss(found.val_loss)}" if found.val_loss is not None else ""]
+    parts = [
+        time_text(found) or "no time",
+        f"val_loss {numbers.loss(found.val_loss)}" if found.val_loss is not None else "",
+    ]
     saved = f"{numbers.share(found.saving)} of the previous record's time saved" if found.saving is not None else ""
     return ", ".join(part for part in (*parts, f"n = {found.runs}", f"tier {found.tier}", saved) if part) + "."
 

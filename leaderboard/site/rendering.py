@@ -10,6 +10,7 @@ from markupsafe import Markup
 from data.printing import one_line, visible
 from harness.formats import numbers
 
+from ..board.columns import size_sentence
 from . import addresses
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ class Renderer:
             finalize=_finalize,
         )
         self._environment.filters |= {
-            "seconds": numbers.seconds, "minutes": numbers.minutes, "loss": numbers.loss, "p": numbers.p_value,
+            "seconds": numbers.seconds, "loss": numbers.loss, "p": numbers.p_value,
             "share": numbers.share, "count": numbers.count, "size": numbers.size, "line": one_line,
+            "source_size": size_sentence,
         }  # fmt: skip
         self._environment.globals |= {
             "policy": POLICY,

@@ -1,6 +1,6 @@
 """Rows: standings as cells of a table, each number linked to the runs behind it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -8,12 +8,11 @@ from data.printing import one_line
 from harness.formats import numbers
 from harness.records.standings import Standing
 
+from ..board.columns import HTML, BoardColumn, section, shown_columns
 from ..upstream.imported import UNDATED
 from . import addresses
 from .tables import Cell, Column, Part, Table, cell, linked
 from .track_data import Collection, Imported, Own, Reported
-
-SAVED = "share of the previous record's time that this one saves"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,24 +67,11 @@ def address_of(collection: Collection, found: Own | Imported | Reported) -> str:
     return addresses.record(collection.name, found.name)
 
 
-COLUMNS = (
-    Column("place", "#", "number", "the order of acceptance, among records of one major version of the rules"),
-    Column("record", "record", wide=True),
-    Column("tier", "tier", "short", explain="how the number was obtained"),
-    Column(
-        "time", "time", "number", "GO to STOP on the referee's clock, mean over the runs; of imported rows the claim"
-    ),
-    Column("saved", "saved", "number", SAVED),
-    Column("loss", "val_loss", "number", "mean over the runs, nats per token"),
-    Column("runs", "n", "number", "runs that count"),
-    Column("p", "p", "number", "of the track's test against its target"),
-    Column("flags", "flags", "number", "things in the imported logs that a reader should look at"),
-    Column(
-        "lines", "lines", "number", "of its source, without empty ones; below: the change against what it builds on"
-    ),
-    Column("techniques", "techniques"),
-    Column("date", "date", "short"),
-)
+def newest_first(rows: Sequence[BoardRow]) -> list[BoardRow]:
+    """Rows of one track in the order of every face of its board."""
+    return sorted(rows[::-1], key=lambda row: section(row.standing))
+
+
 TRACK = Column("track", "track", "short")
 
 
@@ -95,65 +81,38 @@ def standings_table(id: str, caption: str, rows: Sequence[BoardRow], *, with_tra
     with_track: rows of several tracks, each named; techniques give way to that.
     """
     tiers = tuple(dict.fromkeys(row.standing.tier for row in rows))
-    columns, lines = COLUMNS, [_cells(row) for row in rows]
+    shown = shown_columns((row.standing for row in rows), HTML)
     if with_track:
-        columns = (*COLUMNS[:2], TRACK, *COLUMNS[2:-2], COLUMNS[-1])
-        lines = [(*line[:2], _track_cell(row), *line[2:-2], line[-1]) for row, line in zip(rows, lines, strict=True)]
-    return Table(id, caption, columns, tuple(lines), tiers if len(tiers) > 1 else ()).without_empty_columns()
+        shown = [column for column in shown if column.key != "techniques"]
+    columns = [
+        Column(
+            one.header, one.header, "number" if one.sort else "short" if one.key in ("tier", "date") else "text",
+            one.meaning, wide=one.key == "title",
+        )
+        for one in shown
+    ]  # fmt: skip
+    lines = [[_cell(one, row) for one in shown] for row in rows]
+    if with_track:
+        columns.insert(2, TRACK)
+        for line, row in zip(lines, rows, strict=True):
+            line.insert(2, cell(row.track, addresses.track(row.track)))
+    return Table(id, caption, tuple(columns), tuple(map(tuple, lines)), tiers if len(tiers) > 1 else ())
 
 
-def _cells(row: BoardRow) -> tuple[Cell, ...]:
+def _cell(column: BoardColumn, row: BoardRow) -> Cell:
+    """What the column says, with links: from numbers to the runs behind them."""
     found, runs = row.standing, f"{row.address}#runs"
-    return (
-        cell(_place(row), sort=found.place, notes=[found.mark] * bool(found.mark)),
-        cell(one_line(found.title), row.address, notes=_authors(found.authors)),
-        _tier(found, row.address),
-        _time(found, runs),
-        cell(numbers.share(found.saving), runs, sort=found.saving, notes=["by ratio"] * (found.placed_by == "ratio")),
-        cell(
-            numbers.loss(found.val_loss), runs, sort=found.val_loss,
-            notes=["above the target"] if found.reached_target is False else [],
-        ),
-        cell(numbers.count(found.runs), runs, sort=found.runs),
-        cell(numbers.p_value(found.p_value), runs, sort=found.p_value),
-        cell(str(len(found.flags) or ""), f"{row.address}#flags", sort=len(found.flags)),
-        _lines(found),
-        linked((name, addresses.technique(name)) for name in found.techniques),
-        cell("" if row.date is None else row.date.isoformat()),
-    )  # fmt: skip
-
-
-def _place(row: BoardRow) -> str:
-    if row.standing.place is not None:
-        return str(row.standing.place)
-    if row.standing.tier != "reported" or row.standing.badge:
-        return ""
-    return f"({row.standing.name.rpartition(' ')[2]})"
-
-
-def _authors(names: Iterable[str]) -> tuple[Part, ...]:
-    return tuple(Part(one_line(name, 60), addresses.author(name)) for name in names)
-
-
-def _time(found: Standing, runs: str) -> Cell:
-    if found.steps is not None:
-        return cell(f"{found.steps:,} steps", runs, sort=found.steps)
-    interval = numbers.span_seconds(found.train_time_low_s, found.train_time_high_s)
-    note = interval or numbers.minutes(found.train_time_s)
-    return cell(numbers.seconds(found.train_time_s), runs, sort=found.train_time_s, notes=[note])
-
-
-def _lines(found: Standing) -> Cell:
-    change = "" if found.source_lines_change is None else f"{found.source_lines_change:+,}"
-    return cell(numbers.count(found.source_lines), sort=found.source_lines, notes=[change])
-
-
-def _tier(found: Standing, address: str) -> Cell:
-    notes: list[Part | str] = [*([found.badge] if found.badge else []), found.hardware]
-    if found.refutations:
-        notes.append(Part("refuted", f"{address}#challenges"))
-    return cell(found.tier, addresses.ABOUT + "#tiers", notes=notes)
-
-
-def _track_cell(row: BoardRow) -> Cell:
-    return cell(row.track, addresses.track(row.track))
+    if column.key == "techniques":
+        return linked((name, addresses.technique(name)) for name in found.techniques)
+    links = {"title": row.address, "tier": f"{addresses.ABOUT}#tiers", "flags": f"{row.address}#flags"}
+    links |= dict.fromkeys(("train_time_s", "saving", "val_loss", "runs", "p_value"), runs)
+    notes: list[Part | str] = list(column.notes(found))
+    if column.key == "title":
+        notes += [Part(one_line(name, 60), addresses.author(name)) for name in found.authors]
+    elif column.key == "tier":
+        notes = [Part(note, f"{row.address}#challenges" if note == "refuted" else "") for note in column.notes(found)]
+        notes.append(found.hardware)
+    elif column.key == "train_time_s":
+        notes.append(numbers.minutes(found.train_time_s))
+    sort = column.sort(found) if column.sort else None
+    return cell(one_line(column.text(found)), links.get(column.key, ""), sort=sort, notes=notes)

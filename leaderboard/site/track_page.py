@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.printing import one_line
-from harness.formats import numbers
 from harness.formats.track import Track
 from harness.records.standings import newest_standing
 from harness.rules.registry import RULES
 from harness.rules.source_rules import SOURCE_RULES
 
+from ..board.columns import time_text
 from . import addresses
 from .charts import ChartPoint, Draw, Figure, progress
 from .rendering import Page
-from .rows import BoardRow, address_of, rows_of, standings_table
+from .rows import BoardRow, address_of, newest_first, rows_of, standings_table
 from .tables import Part, Table, chunk_script
 from .track_data import Collection
 
@@ -51,7 +51,7 @@ class TrackView:
 
 def track_pages(collection: Collection, draw: Draw) -> tuple[list[Page], dict[str, bytes]]:
     """Its pages, and the scripts that hold rows beyond the first page."""
-    rows = rows_of(collection)[::-1]  # the newest first
+    rows = newest_first(rows_of(collection))
     table = standings_table("standings", f"Records of {collection.name}", rows)
     starts = range(0, max(len(rows), 1), PAGE_ROWS)
     pages = tuple(addresses.track(collection.name, number) for number, _ in enumerate(starts, 1))
@@ -111,8 +111,7 @@ def _points(rows: list[BoardRow]) -> list[ChartPoint]:
         ChartPoint(
             when=row.date.isoformat() if dated and row.date is not None else number,
             value=_value(row) or 0.0,
-            label=f"{row.standing.title}: {numbers.grouped(_value(row) or 0.0)} "
-            f"{'steps' if row.standing.steps else 's'}, {row.standing.tier}, {row.date or 'undated'}",
+            label=f"{row.standing.title}: {time_text(row.standing)}, {row.standing.tier}, {row.date or 'undated'}",
             techniques=", ".join(row.standing.techniques[:2]),
             address=row.address,
             tier=row.standing.tier,

@@ -1,7 +1,5 @@
 """The board of claims as tables: for a terminal, as CSV, as Markdown."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 
@@ -9,11 +7,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from data.printing import printable, spreadsheet_text
+from data.printing import printable
 from harness.formats import numbers
 from harness.formats.track import Track
 
+from ..board.columns import joined
 from ..upstream.claim_rows import ClaimRow
+from .exports import csv_table
 from .markdown import as_words
 
 INTRODUCTION = (
@@ -21,7 +21,6 @@ INTRODUCTION = (
     "A claim is never a record. What authors state stands beside what their own logs hold; nothing was run again here."
 )
 _LEAST_WIDTH = {"status": 70, "p": 84, "baseline": 100, "date": 132, "lines": 144, "builds on": 160, "flags": 180}
-_SEVERAL = ("parents", "authors", "flags", "gaps")
 
 
 def cells(row: ClaimRow) -> dict[str, str]:
@@ -31,11 +30,11 @@ def cells(row: ClaimRow) -> dict[str, str]:
         "what": printable(row.title),
         "status": row.status,
         "claimed": _claimed(row),
-        "in its logs": "" if row.time_s is None else f"{numbers.fixed(row.time_s, 2)} s",
+        "in its logs": numbers.seconds(row.time_s),
         "baseline": _baseline(row),
         "val_loss": numbers.loss(row.val_loss) or _only_stated(numbers.loss(row.claimed_val_loss or None)),
         "n": str(row.runs) if row.runs else (f"({row.claimed_runs})" if row.claimed_runs else ""),
-        "p": numbers.plain_p_value(row.p_value) or _only_stated(numbers.plain_p_value(row.claimed_p_value or None)),
+        "p": numbers.p_value(row.p_value) or _only_stated(numbers.p_value(row.claimed_p_value or None)),
         "lines": "" if row.source_lines is None else f"{row.source_lines:,}",
         "date": "" if row.date is None else row.date.isoformat(),
         "builds on": printable(", ".join(row.parents)),
@@ -78,37 +77,30 @@ def sentences(rows: Sequence[ClaimRow]) -> list[str]:
     ]
 
 
-def claims_markdown(track: Track, rows: Sequence[ClaimRow]) -> str:
+def claims_markdown(track: Track, rows: Sequence[ClaimRow]) -> bytes:
     names = list(cells(rows[0])) if rows else ["claim"]
     lines = [f"## Claims on {track.name}", "", INTRODUCTION, "", _line(names), _line(["---"] * len(names))]
     lines += [_line([as_words(text) for text in cells(row).values()]) for row in rows]
-    return "\n".join(lines) + "\n"
+    return ("\n".join(lines) + "\n").encode()
 
 
-def claims_csv(rows: Sequence[ClaimRow]) -> str:
-    """Every field; lists joined by a comma."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, [field.name for field in fields(ClaimRow)], lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        values = asdict(row)
-        values |= {name: ", ".join(values[name]) for name in _SEVERAL}
-        writer.writerow({name: spreadsheet_text(value) for name, value in values.items()})
-    return out.getvalue()
+def claims_csv(rows: Sequence[ClaimRow]) -> bytes:
+    """Every field; lists joined by a semicolon."""
+    return csv_table([field.name for field in fields(ClaimRow)], (joined(asdict(row)) for row in rows))
 
 
 def _claimed(row: ClaimRow) -> str:
     if row.claimed_steps is not None:
         return f"{row.claimed_steps:,} steps"
     if row.claimed_time_s is not None:
-        return f"{numbers.fixed(row.claimed_time_s, 2)} s"
+        return numbers.seconds(row.claimed_time_s)
     return "" if row.claimed_saving_s is None else f"{-row.claimed_saving_s:+g} s"
 
 
 def _baseline(row: ClaimRow) -> str:
     if row.baseline_time_s is None:
         return ""
-    return f"{numbers.fixed(row.baseline_time_s, 2)} s ({row.baseline_runs})"
+    return f"{numbers.seconds(row.baseline_time_s)} ({row.baseline_runs})"
 
 
 def _only_stated(text: str) -> str:

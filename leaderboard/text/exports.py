@@ -1,9 +1,11 @@
-"""Exports: standings as JSON, CSV, Markdown and Parquet."""
+"""Exports: rows as JSON, CSV, Markdown and Parquet."""
 
+import csv
+import io
 import json
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from data.files import replace_file
 from data.printing import spreadsheet_text
@@ -11,25 +13,48 @@ from harness.errors import UserError
 from harness.formats.track import Track
 from harness.records.standings import Standing
 
+from ..board.columns import KEYS, joined, newest_first, values
 from .markdown import standings_table
-from .tables import frame, legend
+from .tables import legend
+
+if TYPE_CHECKING:
+    import pandas as pd  # a third of a second: only where a frame is asked for
 
 FORMATS = ("json", "csv", "md", "parquet")
-_FIELDS = tuple(field.name for field in fields(Standing))
 
 
 def export(rows: Sequence[Standing], track: Track, form: str) -> bytes:
-    """The whole of what a file would hold. Newlines at the end, UTF-8."""
-    if form == "json":
-        values = [{name: getattr(row, name) for name in _FIELDS} for row in rows]  # asdict copies all it finds, slowly
-        return (json.dumps({"track": track.name, "standings": values}, default=str, indent=1) + "\n").encode()
+    """The whole of what a file would hold, newest row first. Newlines at the end, UTF-8."""
+    newest = newest_first(rows)
+    if form == "json":  # its schema asks for a date, and gets 1970-01-01 where nobody knows the day
+        return standings_json(track.name, (values(row) | {"date": row.date} for row in newest))
     if form == "csv":
-        return frame(rows).map(spreadsheet_text).to_csv(index=False).encode()
+        return csv_table(KEYS, (joined(values(row)) for row in newest))
     if form == "md":
         return (
             "\n".join([*standings_table(rows, track), *(["", legend(rows, track)] if rows else [])]) + "\n"
         ).encode()
-    return bytes(frame(rows).astype({"date": "datetime64[s]"}).to_parquet(index=False))
+    return bytes(frame(newest).astype({"date": "datetime64[s]"}).to_parquet(index=False))
+
+
+def frame(rows: Sequence[Standing]) -> "pd.DataFrame":
+    """One row per standing for pandas, columns as everywhere; authors, techniques and flags joined by a semicolon."""
+    import pandas as pd
+
+    return pd.DataFrame([joined(values(row)) for row in rows], columns=list(KEYS))
+
+
+def standings_json(track: str, rows: Iterable[Mapping[str, Any]]) -> bytes:
+    return (json.dumps({"track": track, "standings": list(rows)}, default=str, indent=1) + "\n").encode()
+
+
+def csv_table(keys: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """UTF-8 with a header; no field is a formula to a spreadsheet."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, keys, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: spreadsheet_text(value) for name, value in row.items()} for row in rows)
+    return out.getvalue().encode("utf-8", "replace")
 
 
 def write_export(path: Path, content: bytes) -> None:

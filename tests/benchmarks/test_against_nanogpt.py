@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pickle
+import runpy
 import signal
 import sys
 import threading
@@ -27,6 +28,7 @@ from benchmarks.against_nanogpt import Entry, Plan, conduct, find_entries, front
 from benchmarks.nanogpt import recipe
 from benchmarks.nanogpt.recipe import SEED_LINE, Times, find_nanogpt, read_times
 from benchmarks.nanogpt.results import NANOGPT, Run, nanogpt_run, our_run, summarise
+from benchmarks.nanogpt.scripts import RECORDS, SETTINGS, write_script
 from benchmarks.nanogpt.tables import show
 from data.datasets import load_dataset, train_paths, val_path
 from data.shards import read_shard
@@ -396,6 +398,26 @@ def test_scripts_are_named_with_their_ranks(write_submission: Callable[..., Path
     ):
         with pytest.raises(UserError, match=sentence):
             find_entries(specs, track)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_script_is_a_records_with_other_settings(name: str, tmp_path: Path) -> None:
+    record, settings = SETTINGS[name]
+    theirs, ours = RECORDS / record / "train_gpt.py", write_script(name, tmp_path / "scripts")
+    lines = list(zip(theirs.read_text().splitlines(), ours.read_text().splitlines(), strict=True))
+    assert [new.split(" = ")[0] for old, new in lines if old != new] == [
+        setting for setting in (old.split(" = ")[0] for old, _ in lines) if setting in settings
+    ]
+    found = runpy.run_path(str(ours))
+    assert {setting: found[setting] for setting in settings} == settings
+
+
+def test_a_setting_that_a_record_does_not_have_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SETTINGS, "plain", (SETTINGS["plain"][0], {"WIDTHS": 1}))
+    with pytest.raises(
+        ValueError, match=r"expected one line WIDTHS = \.\.\. in the script of 2026-11-22_Muon, found 0"
+    ):
+        write_script("plain", tmp_path)
 
 
 def test_data_that_is_not_there_is_one_sentence(

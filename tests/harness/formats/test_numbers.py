@@ -13,7 +13,11 @@ from harness.formats import numbers
         (numbers.p_value(0.000123), "0.00012"), (numbers.p_value(0.0), "< 1e-99"),
         (numbers.size(17_179_869_184), "17.2 GB"),
         (numbers.span_seconds(1.5, 2.5), "1.500 – 2.500 s"), (numbers.minutes(90), "1.50 min"),
-        (numbers.size(999), "999 B"),
+        (numbers.size(999), "999 B"), (numbers.seconds_within(3.66123, 3.44, 3.8824), "3.661 ± 0.221 s"),
+        (numbers.seconds_within(2700, 2690, 2710), "2,700 ± 10 s"),
+        (numbers.seconds_within(2700, None, None), "2,700 s"),
+        (numbers.seconds_within(0.5617, 0.56142, 0.56198), "0.5617 ± 0.0003 s"),
+        (numbers.seconds_within(2.0, 2.0, 2.0), "2.000 ± 0.000 s"), (numbers.seconds_within(None, None, None), ""),
     ],
 )  # fmt: skip
 def test_numbers(found: str, wanted: str) -> None:

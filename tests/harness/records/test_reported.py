@@ -71,7 +71,7 @@ def test_what_is_handed_in_verifies_and_stands_on_the_board_without_a_place(camp
     write_digests(track_dir.parent)
     assert errors(track_dir.parent) == errors(track_dir) == errors(reported) == set()
     (row,) = read_board(load_track("tiny")).rows
-    assert (row.place, row.tier, row.badge, row.shown_tier) == (None, "reported", "campaign", "reported, campaign")
+    assert (row.place, row.tier, row.badge) == (None, "reported", "campaign")
     assert (row.runs, row.train_time_s, row.val_loss, row.saving) == (
         2,
         pytest.approx(4.05),

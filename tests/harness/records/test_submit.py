@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness.cli.reports import diff_stat, show_diff, show_findings
+from harness.cli.reports import show_diff, show_findings
 from harness.cli.submit import next_steps, place_sentence
 from harness.errors import UserError
 from harness.formats import layout
 from harness.formats.run import Finding, RunRecord
 from harness.records.environments import lock_bytes
 from harness.records.record import Waiver, read_record, read_records
+from harness.records.source_changes import FileChange, changes, unified
 from harness.records.standings import standings
-from harness.records.submitting import Claims, difference_to_parent, draft, name_of, write
+from harness.records.submitting import Claims, draft, name_of, parent_and_source, write
 from harness.records.verification import verify_record, verify_track
 from harness.status import Status
 from tests.conftest import until
@@ -61,7 +62,7 @@ def test_a_first_record_holds_everything_and_the_exact_source(
     assert not (folder / layout.BASELINE_DIR).exists()
     assert b"numpy==2.3.0\ntorch==2.9.0\n" in (folder / layout.LOCK_FILE).read_bytes()
     assert "to be written" in (folder / layout.README_FILE).read_text()
-    assert "2.005 s" in (folder / layout.README_FILE).read_text()
+    assert "2.005 ± 0.0" in (folder / layout.README_FILE).read_text()
     record = read_record(folder)
     assert record.statement.techniques == ("muon",)
     assert record.tier == "refereed"
@@ -261,9 +262,10 @@ def test_names_come_from_titles() -> None:
 def test_the_difference_is_to_the_parents_source(tmp_path: Path, make_bundle: Make, make_record: Make) -> None:
     first = make_record(make_bundle(tmp_path / "a"), "First")
     sources = {"candidate": {**NEW, "extra.py": "a\nb\n"}, "baseline": OLD}
-    lines = difference_to_parent(draft(race(make_bundle, tmp_path / "b", first.name, sources=sources), claims()))
-    assert "+NEW = 1" in lines
-    assert diff_stat(lines) == [("extra.py", 2, 0), ("train_gpt.py", 1, 0)]
+    drafted = draft(race(make_bundle, tmp_path / "b", first.name, sources=sources), claims())
+    old, new = parent_and_source(drafted)
+    assert "+NEW = 1" in list(unified(old, new))
+    assert changes(old, new) == (FileChange("extra.py", 2, 0), FileChange("train_gpt.py", 1, 0))
 
 
 def rendered(show: Callable[..., None], *arguments: Any) -> str:
@@ -276,7 +278,7 @@ def rendered(show: Callable[..., None], *arguments: Any) -> str:
 def test_hostile_text_is_shown_as_text() -> None:
     hostile = "\x1b[2J\x9b31m\u202e[bold red]x[/]"
     finding = Finding(id="x", severity="error", sentence=hostile, expected=hostile, found=hostile)
-    for text in (rendered(show_findings, [finding]), rendered(show_diff, ["+++ b/" + hostile, "+" + hostile])):
+    for text in (rendered(show_findings, [finding]), rendered(show_diff, {}, {hostile: hostile.encode()})):
         assert not set(text) & {"\x1b", "\x9b", "\u202e"}
         assert "[bold red]x[/]" in text
 

@@ -19,10 +19,12 @@ from data.printing import printable
 from harness.errors import UserError
 from harness.formats.track import load_track
 from harness.records.standings import Standing
+from leaderboard.board.columns import KEYS, time_text
 from leaderboard.board.filters import parse_filters
 from leaderboard.cli import leaderboard as cli
 from leaderboard.cli.leaderboard import leaderboard
-from leaderboard.text.tables import COLUMNS, frame, legend, progress_line, terminal_table, time_cell
+from leaderboard.text.exports import frame
+from leaderboard.text.tables import legend, progress_line, terminal_table
 
 Call = Callable[..., Result]
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:[34]\d|9[0-7]|10[0-7])[;m]")
@@ -52,8 +54,8 @@ def render(rows: list[Standing], width: int, **terminal: bool) -> str:
 def test_the_table_fits_and_keeps_what_matters(width: int) -> None:
     text = render([ROW, replace(ROW, place=2, train_time_s=18.25, saving=0.8), LOCAL], width)
     assert max(map(len, text.splitlines())) <= width
-    assert "91.25 ±1.24 s" in text
-    assert "+80.0%" in text
+    assert "91.25 ± 1.24 s" in text
+    assert "+80.0 %" in text
     assert "2.5123" in text
     assert ("0.0004" in text) == (width >= 78)
     assert (" date " in text) == (width >= 94)
@@ -66,13 +68,13 @@ def test_a_failed_local_run_says_what_became_of_it() -> None:
 
 
 def test_a_missed_target_is_visible_without_colour() -> None:
-    assert "2.5123 missed" in render([replace(ROW, reached_target=False)], 120)
+    assert "2.5123 (missed)" in render([replace(ROW, reached_target=False)], 120)
 
 
 def test_eighty_columns_leave_a_title_its_words() -> None:
     title = "The same transformer with orthogonalised momentum"
     text = render([replace(ROW, title=title, reached_target=False)], 80)
-    assert all(word in text for word in [*title.split(), "91.25 ±1.24 s", "0.0004", "2.5123", "missed"])
+    assert all(word in text for word in [*title.split(), "91.25 ± 1.24 s", "0.0004", "2.5123", "missed"])
 
 
 @pytest.mark.parametrize(
@@ -91,8 +93,8 @@ def test_printable_keeps_ordinary_text() -> None:
 
 def test_the_frame_has_one_row_per_standing_and_every_column() -> None:
     table = frame([ROW, LOCAL])
-    assert list(table.columns) == list(COLUMNS)
-    assert table.loc[0, "authors"] == "Ada, Grace"
+    assert list(table.columns) == list(KEYS)
+    assert table.loc[0, "authors"] == "Ada; Grace"
     assert table["train_time_s"].tolist()[0] == 91.25
     assert frame([]).empty
 
@@ -155,14 +157,14 @@ def test_the_legend_explains_the_tiers_that_are_there_and_no_other() -> None:
 
 def test_steps_are_shown_only_where_they_decide() -> None:
     timed = replace(ROW, steps=2000)
-    assert time_cell(timed) == "91.25 ±1.24 s"
+    assert time_text(timed) == "91.25 ± 1.24 s"
     counted = replace(timed, train_time_s=None, train_time_low_s=None, train_time_high_s=None)
-    assert time_cell(counted) == "2,000 steps"
+    assert time_text(counted) == "2,000 steps"
 
 
 def test_progress_is_one_line_from_the_first_record_to_the_last() -> None:
     rows = [replace(ROW, place=i + 1, train_time_s=t) for i, t in enumerate([100.0, 50.0, 12.5])]
-    assert progress_line(rows) == "100 s █▆▁ 12.5 s, 8 times in 3 records"
+    assert progress_line(rows) == "100.00 s █▆▁ 12.50 s, 8 times in 3 records"
     assert progress_line(rows[:1]) == progress_line([]) == ""
     steps = [replace(row, steps=100 - 10 * i, train_time_s=None) for i, row in enumerate(rows)]
     assert progress_line(steps).startswith("100 steps ")
@@ -175,18 +177,18 @@ def test_every_format_holds_the_same_rows(two_records: list[Path], call: Call, t
     import pandas as pd
 
     rows = json.loads(call(leaderboard, "--track", "tiny", "--json").stdout)["standings"]
-    assert [row["name"] for row in rows] == [folder.name for folder in two_records]
-    assert rows[1]["saving"] == pytest.approx(0.25, abs=0.01)
-    assert rows[1]["train_time_low_s"] < rows[1]["train_time_s"] < rows[1]["train_time_high_s"]
+    assert [row["name"] for row in rows] == [folder.name for folder in two_records[::-1]]
+    assert rows[0]["saving"] == pytest.approx(0.25, abs=0.01)
+    assert rows[0]["train_time_low_s"] < rows[0]["train_time_s"] < rows[0]["train_time_high_s"]
     lines = call(leaderboard, "--track", "tiny", "--format", "csv").stdout.splitlines()
-    assert lines[0].split(",") == list(COLUMNS)
+    assert lines[0].split(",") == list(KEYS)
     assert len(lines) == 3
     markdown = call(leaderboard, "--track", "tiny", "--format", "md").stdout
     assert markdown.splitlines()[2].startswith("| 2 | A faster one | refereed | 1.505 ± ")
     done = call(leaderboard, "--track", "tiny", "--format", "parquet", "--out", str(tmp_path / "board.parquet"))
     assert done.stdout == ""
     table = pd.read_parquet(tmp_path / "board.parquet")
-    assert list(table.columns) == list(COLUMNS)
+    assert list(table.columns) == list(KEYS)
     assert table["train_time_s"].tolist() == [row["train_time_s"] for row in rows]
     assert str(table["date"].iloc[0].date()) == "2026-01-03"
 
@@ -203,7 +205,7 @@ def test_the_board_fits_and_explains_itself(two_records: list[Path], call: Call,
     text = " ".join(shown.split())
     assert "2.005 s █▁ 1.505 s, 1.33 times in 2 records" in text
     assert "refereed: our clock, data and judge, on a machine whose owner could still forge it" in text
-    assert "+24.9%" in text
+    assert "+24.9 %" in text
 
 
 def test_a_long_table_shows_the_newest_and_says_so(
@@ -213,7 +215,7 @@ def test_a_long_table_shows_the_newest_and_says_so(
     shown = call(leaderboard, "--track", "tiny").stdout
     assert "A faster one" in shown
     assert "A first one" not in shown
-    assert "the last 1 of 2 records; --all shows every one" in shown
+    assert "the newest 1 of 2 records; --all shows every one" in shown
     assert "A first one" in call(leaderboard, "--track", "tiny", "--all").stdout
     assert len(json.loads(call(leaderboard, "--track", "tiny", "--json").stdout)["standings"]) == 2
 
