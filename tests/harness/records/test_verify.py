@@ -555,7 +555,7 @@ def test_the_summary_says_whether_it_is_faster_and_neutralises_strangers(two_rec
     text = "\n".join(summary(list(verify_each([two_records]))))
     assert "**significantly faster** than `2026-01-03_First`" in text
     assert "`@all <b>x</b>   [x](http://y)  code`" in text
-    assert "| candidate | 2 | 1.505 s |" in text
+    assert "| candidate | 2 | 1.505 ± 0.064 s |" in text
 
 
 # ------------------------------------------------------------------------------- campaigns told twice, other copies
