@@ -14,14 +14,6 @@ TERMINAL, MARKDOWN, HTML = "terminal", "markdown", "html"
 EVERYWHERE = (TERMINAL, MARKDOWN, HTML)
 
 
-def _nothing(_: Standing) -> str:
-    return ""
-
-
-def _no_notes(_: Standing) -> Sequence[str]:
-    return ()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardColumn:
     """One column. Those without a header are for machines only, who are given the field `key` of every Standing."""
@@ -29,8 +21,8 @@ class BoardColumn:
     key: str
     header: str = ""
     meaning: str = ""
-    text: Callable[[Standing], str] = _nothing
-    notes: Callable[[Standing], Sequence[str]] = _no_notes  # beside the text in brackets, or below it
+    text: Callable[[Standing], str] = lambda _: ""
+    notes: Callable[[Standing], Sequence[str]] = lambda _: ()  # beside the text in brackets, or below it
     sort: Callable[[Standing], float | None] | None = None  # None: by the text
     faces: tuple[str, ...] = EVERYWHERE
     width: int = 0  # of terminals that are wide enough for it

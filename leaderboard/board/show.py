@@ -9,7 +9,6 @@ from typing import Any
 from harness.campaigns.evidence import Evidence
 from harness.errors import RecordError, UserError
 from harness.formats import layout, numbers
-from harness.formats.environment import Environment
 from harness.formats.run import Finding, RunRecord
 from harness.formats.track import load_track
 from harness.records.challenge import Challenge
@@ -133,7 +132,7 @@ def show_reported(reference: ReportedFolder) -> ReportedView:
     path = shlex.quote(_shortest(reference.folder))
     return ReportedView(
         track=reference.track, name=reference.folder.name, folder=reference.folder, standing=standing, campaign=found,
-        runs=tuple(stated_runs(found)), environment=tuple(_stated_environment(found.runs[0])) if found.runs else (),
+        runs=tuple(stated_runs(found)), environment=tuple(environment_of(found.runs[0])) if found.runs else (),
         reproduce=(f"speedrun verify {path}", f"speedrun export upstream {path} FOLDER"),
     )  # fmt: skip
 
@@ -147,15 +146,6 @@ def stated_runs(found: ReportedCampaign) -> Iterable[StatedRun]:
             time_s=time_s, val_loss=loss, wall_s=None if run.observed is None else run.observed.wall_ns / NS,
             findings=tuple(dict.fromkeys(finding.id for finding in run.findings)),
         )  # fmt: skip
-
-
-def _stated_environment(run: SelfTimedRecord) -> Iterable[tuple[str, str]]:
-    yield "script", f"{run.script.entry} of {run.script.checkout}, started by {run.script.launcher}"
-    if settings := [*(f"{name}={value}" for name, value in run.script.environment.items()), *run.script.secrets]:
-        yield "settings", " ".join(settings)
-    yield "sandbox", run.sandbox or "none"
-    yield "ranks", f"{run.script.world_size} on {run.device}"
-    yield from _machine(run.environment)
 
 
 def show_own(reference: OwnRecord) -> Shown:
@@ -172,8 +162,8 @@ def show_own(reference: OwnRecord) -> Shown:
         standing=_standing(reference),
         record=record,
         report=report,
-        runs=tuple(_attempts(record)) if record else (),
-        environment=tuple(_environment(first)) if first else (),
+        runs=tuple(_attempted(a.run, a.slot.arm, a.counted) for a in record.bundle.attempts) if record else (),
+        environment=tuple(environment_of(first)) if first else (),
         challenges=record.challenges if record else (),
         differences=tuple(_differences(folder, record, records)) if record else (),
         reproduce=_commands(reference, record),
@@ -216,10 +206,6 @@ def _standing(reference: OwnRecord) -> Standing | None:
     return next((row for row in rows if row.name == reference.folder.name and row.place is not None), None)
 
 
-def _attempts(record: Record) -> Iterable[ShownAttempt]:
-    yield from (_attempted(a.run, a.slot.arm, a.counted) for a in record.bundle.attempts)
-
-
 def _attempted(run: RunRecord, arm: str, counted: bool) -> ShownAttempt:
     phases = run.phases
     return ShownAttempt(
@@ -232,26 +218,31 @@ def _attempted(run: RunRecord, arm: str, counted: bool) -> ShownAttempt:
     )  # fmt: skip
 
 
-def _environment(run: RunRecord) -> Iterable[tuple[str, str]]:
+def environment_of(run: RunRecord | SelfTimedRecord) -> Iterable[tuple[str, str]]:
+    """Where and with what a run ran: name and value of everything that is known."""
     found = run.environment
+    if isinstance(run, SelfTimedRecord):
+        yield "script", f"{run.script.entry} of {run.script.checkout}, started by {run.script.launcher}"
+        yield "arguments", " ".join(run.script.arguments) or "none"
+        if settings := [*(f"{name}={value}" for name, value in run.script.environment.items()), *run.script.secrets]:
+            yield "settings", " ".join(settings)
     yield "sandbox", run.sandbox or "none"
-    yield "ranks", f"{run.world_size} on {run.device}"
-    yield from _machine(found)
-    yield "packages", f"{len(found.packages)}, all listed in {layout.LOCK_FILE}"
-    yield "harness", f"commit {found.commit or 'unknown'}, rules {run.track.rules_version}"
-    yield "dataset", f"{run.track.dataset} ({run.data_at_go or 'never shown'} at GO)"
-
-
-def _machine(found: Environment) -> Iterable[tuple[str, str]]:
+    yield "ranks", f"{run.script.world_size if isinstance(run, SelfTimedRecord) else run.world_size} on {run.device}"
     if found.gpus:
         yield "GPUs", f"{len(found.gpus)}x {' / '.join(sorted({gpu.name for gpu in found.gpus}))}"
         yield "driver", ", ".join(sorted({gpu.driver for gpu in found.gpus}))
         yield "power limit", ", ".join(sorted({f"{gpu.power_limit_w} W" for gpu in found.gpus}))
+        yield "largest SM clock", ", ".join(sorted({f"{gpu.max_sm_clock_mhz} MHz" for gpu in found.gpus}))
+        yield "ECC", ", ".join(sorted({gpu.ecc for gpu in found.gpus}))
     yield "CPU", f"{found.cpu_cores} cores, {found.cpu_model}"
-    yield "memory", f"{numbers.short(found.memory_bytes / 1e9, 3)} GB"
+    yield "memory", numbers.size(found.memory_bytes)
     yield "kernel", found.kernel
     yield "Python", found.python
     yield "torch", (found.torch or "none") + (f", CUDA {found.cuda}" if found.cuda else "")
+    if isinstance(run, RunRecord):
+        yield "packages", f"{len(found.packages)}, all listed in {layout.LOCK_FILE}"
+        yield "harness", f"commit {found.commit or 'unknown'}, rules {run.track.rules_version}"
+        yield "dataset", f"{run.track.dataset} ({run.data_at_go or 'never shown'} at GO)"
 
 
 def _differences(

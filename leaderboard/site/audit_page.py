@@ -4,28 +4,21 @@ from collections import Counter
 from dataclasses import dataclass
 
 from data.printing import one_line
-from harness.formats import numbers
 from harness.formats.track import Track
 
-from ..upstream.audit import AuditRow
-from ..upstream.audit_tables import INTRODUCTION
+from ..upstream.audit_tables import COLUMNS, INTRODUCTION, MEANINGS, cells
 from . import addresses
 from .rendering import Page
 from .tables import Cell, Column, Part, Table, cell
 from .track_data import Collection, Imported
 
-COLUMNS = (
-    Column("number", "#", "number"),
-    Column("record", "record", wide=True),
-    Column("claim", "claim", "number", "what the table says"),
-    Column("time", "logs say", "number", "mean time of its logs, by the scripts' own clock"),
-    Column("differs", "differs", "number", "share by which the logs are slower than the claim"),
-    Column("runs", "n", "number"),
-    Column("loss", "mean loss", "number"),
-    Column("sd", "sd", "number"),
-    Column("p", "p", "number"),
-    Column("flags", "flags"),
-)
+SHOWN = tuple(
+    Column(
+        name, name, "text" if name in ("record", "flags") else "short" if name == "date" else "number",
+        MEANINGS.get(name, ""), wide=name == "record",
+    )
+    for name in COLUMNS
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +42,7 @@ def audit_page(collection: Collection) -> Page | None:
     view = AuditView(
         track=collection.track,
         introduction=INTRODUCTION,
-        table=Table("audit", f"Audit of {collection.name}", COLUMNS, rows).without_empty_columns(),
+        table=Table("audit", f"Audit of {collection.name}", SHOWN, rows).without_empty_columns(),
         flags=tuple(counts.most_common()),
         flagged=sum(bool(found.audited.flags) for found in collection.imported),
         total=len(rows),
@@ -58,22 +51,17 @@ def audit_page(collection: Collection) -> Page | None:
 
 
 def _cells(found: Imported, page: str) -> tuple[Cell, ...]:
-    row, runs = found.audited, f"{page}#runs"
-    return (
-        cell(found.key + ("" if row.official else "*"), sort=row.number),
-        cell(one_line(row.title), page, notes=[] if row.date is None else [row.date.isoformat()]),
-        _claim(row, page),
-        cell(numbers.seconds(row.time_s), runs, sort=row.time_s),
-        cell(numbers.share(row.time_difference), runs, sort=row.time_difference),
-        cell(str(row.runs), runs, sort=row.runs),
-        cell(numbers.loss(row.val_loss), runs, sort=row.val_loss),
-        cell(numbers.loss(row.val_loss_sd, 5), runs, sort=row.val_loss_sd),
-        cell(numbers.p_value(row.p_value), runs, sort=row.p_value),
-        Cell(tuple(Part(flag.id, f"{page}#flags") for flag in row.flags), len(row.flags) or None),
+    """As the audit has them, with links and values to sort by."""
+    row = found.audited
+    texts = cells(row) | {"#": found.key + ("" if row.official else "*")}
+    sort = {
+        "#": row.number, "claim": row.claimed_time_s if row.claimed_steps is None else row.claimed_steps,
+        "mean time": row.time_s, "differs": row.time_difference, "n": row.runs, "mean loss": row.val_loss,
+        "sd": row.val_loss_sd, "p": row.p_value,
+    }  # fmt: skip
+    links = {name: f"{page}#runs" for name in sort} | {"#": "", "claim": page, "record": page}
+    flags = Cell(tuple(Part(flag.id, f"{page}#flags") for flag in row.flags), len(row.flags) or None)
+    return tuple(
+        flags if name == "flags" else cell(one_line(texts[name]), links.get(name, ""), sort=sort.get(name))
+        for name in COLUMNS
     )
-
-
-def _claim(row: AuditRow, page: str) -> Cell:
-    if row.claimed_steps is not None:
-        return cell(f"{row.claimed_steps:,} steps", page, sort=row.claimed_steps)
-    return cell(numbers.seconds(row.claimed_time_s), page, sort=row.claimed_time_s)

@@ -1,6 +1,5 @@
 """The page of a reported campaign: what its scripts state, beside the referee's clock, and their logs."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +11,10 @@ from harness.formats import layout, numbers
 from harness.formats.run import Finding
 from harness.formats.track import Track
 from harness.records.reported import MAX_BYTES
-from harness.selftimed.record import SelfTimedRecord
 from harness.system.clock import NS
 from harness.system.plainfile import read_plain
 
+from ..board.show import environment_of
 from . import addresses
 from .sparklines import Strip, strip
 from .tables import Cell, Column, Table, cell
@@ -54,7 +53,7 @@ def campaign_view(found: Reported, collection: Collection) -> CampaignView:
         strip=strip(arms[0].losses, collection.track.target_val_loss) if arms else None,
         runs=Table("runs-table", "Runs", RUN_COLUMNS, rows, (), anchors).without_empty_columns() if rows else None,
         findings=one.findings[:MAX_FINDINGS],
-        environment=tuple((name, one_line(value, 600)) for name, value in _environment(one.runs[0]))
+        environment=tuple((name, one_line(value, 600)) for name, value in environment_of(one.runs[0]))
         if one.runs
         else (),
     )
@@ -110,19 +109,3 @@ def _run_cells(attempt: StatedAttempt, number: int, track: str, name: str) -> tu
         cell(layout.LOG_FILE, addresses.stated_run(track, name, number, "txt")),
         cell(str(run.status), notes=[", ".join(ids)] if ids else []),
     )
-
-
-def _environment(run: SelfTimedRecord) -> Iterator[tuple[str, str]]:
-    found, script = run.environment, run.script
-    yield "script", f"{script.entry} of {script.checkout}, started by {script.launcher}"
-    yield "arguments", " ".join(script.arguments) or "none"
-    yield "settings", " ".join([*(f"{name}={value}" for name, value in script.environment.items()), *script.secrets])
-    yield "sandbox", run.sandbox or "none"
-    yield "ranks", f"{script.world_size} on {run.device}"
-    if found.gpus:
-        yield "GPUs", f"{len(found.gpus)}x {' / '.join(sorted({gpu.name for gpu in found.gpus}))}"
-        yield "driver", ", ".join(sorted({gpu.driver for gpu in found.gpus}))
-    yield "CPU", f"{found.cpu_cores} cores, {found.cpu_model}"
-    yield "kernel", found.kernel
-    yield "Python", found.python
-    yield "torch", (found.torch or "none") + (f", CUDA {found.cuda}" if found.cuda else "")

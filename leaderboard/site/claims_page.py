@@ -1,36 +1,20 @@
 """The page of a track's open claims: what authors state beside what their own logs hold. None is a record."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data.printing import one_line
-from harness.formats import numbers
 from harness.formats.track import Track
 
-from ..text.claim_tables import INTRODUCTION
+from ..text.claim_tables import INTRODUCTION, MEANINGS, MEASURED, cells
 from ..upstream.claim_rows import ClaimRow
 from ..upstream.open_claims import STATUSES
 from . import addresses
 from .rendering import Page
-from .tables import Cell, Column, Table, cell
+from .tables import Column, Table, cell
 from .track_data import Collection
 
-COLUMNS = (
-    Column("claim", "claim", "short"),
-    Column("what", "what", wide=True),
-    Column("status", "status", "short"),
-    Column("claimed", "claimed", "number", "what its authors state"),
-    Column("time", "logs say", "number", "mean time of its logs, by the scripts' own clock"),
-    Column(
-        "baseline", "baseline", "number", "the record before it, in logs beside its own on the same kind of machine"
-    ),
-    Column("loss", "val_loss", "number", "mean of its logs; in brackets what is stated"),
-    Column("runs", "n", "number", "runs in its logs; in brackets what is stated"),
-    Column("p", "p", "number", "of the track's test over its logs; in brackets what is stated"),
-    Column("lines", "lines", "number", "of its source, without empty ones"),
-    Column("builds", "builds on"),
-    Column("flags", "flags", explain="as the audit of records has them"),
-    Column("date", "date", "short"),
-)
+SHORT = ("claim", "status", "date")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +38,7 @@ def claims_page(collection: Collection) -> Page | None:
     view = ClaimsView(
         track=collection.track,
         introduction=INTRODUCTION,
-        table=Table("claims", "Open claims", COLUMNS, tuple(map(_cells, rows))).without_empty_columns(),
+        table=_table(rows),
         total=len(rows),
         whole=sum(row.is_whole for row in rows),
         beating=sum(bool(row.beats_record) for row in rows),
@@ -63,37 +47,34 @@ def claims_page(collection: Collection) -> Page | None:
     return Page(addresses.claims(collection.name), "claims.html", f"Claims on {collection.name}", view)
 
 
-def _cells(row: ClaimRow) -> tuple[Cell, ...]:
-    name = f"#{row.key}" if row.pull_request else row.key
-    return (
-        cell(one_line(name, 40), addresses.web(row.url), sort=row.pull_request or 0),
-        cell(one_line(row.title, 120), notes=[one_line(", ".join(row.authors), 80), one_line(row.note, 300)]),
-        cell(row.status),
-        _claimed(row),
-        cell(numbers.seconds(row.time_s), sort=row.time_s),
-        cell(
-            numbers.seconds(row.baseline_time_s), sort=row.baseline_time_s,
-            notes=[f"n = {row.baseline_runs}" if row.baseline_runs else ""],
-        ),
-        _either(numbers.loss(row.val_loss), numbers.loss(row.claimed_val_loss), row.val_loss or row.claimed_val_loss),
-        _either(numbers.count(row.runs or None), numbers.count(row.claimed_runs), row.runs or row.claimed_runs),
-        _either(numbers.p_value(row.p_value), numbers.p_value(row.claimed_p_value), row.p_value),
-        cell(numbers.count(row.source_lines), sort=row.source_lines),
-        cell(one_line(", ".join(row.parents), 120)),
-        cell(", ".join(row.flags)),
-        cell("" if row.date is None else row.date.isoformat()),
+def _table(rows: Sequence[ClaimRow]) -> Table:
+    """As the board of claims has it, with links, values to sort by and what there is no room for elsewhere."""
+    texts = [cells(row) for row in rows]
+    columns = tuple(
+        Column(
+            name, name, "number" if name in MEASURED else "short" if name in SHORT else "text", MEANINGS.get(name, ""),
+            wide=name == "what",
+        )
+        for name in texts[0]
     )  # fmt: skip
-
-
-def _claimed(row: ClaimRow) -> Cell:
-    notes = ["below the standing record"] if row.beats_record else []
-    if row.claimed_steps is not None:
-        return cell(f"{row.claimed_steps:,} steps", sort=row.claimed_steps, notes=notes)
-    if row.claimed_time_s is None and row.claimed_saving_s is not None:
-        return cell(f"{-row.claimed_saving_s:+g} s", notes=["against the record"])
-    return cell(numbers.seconds(row.claimed_time_s), sort=row.claimed_time_s, notes=notes)
-
-
-def _either(logged: str, stated: str, sort: float | None) -> Cell:
-    """What the logs hold, else in brackets what is stated."""
-    return cell(logged or (f"({stated})" if stated else ""), sort=sort)
+    lines = []
+    for row, found in zip(rows, texts, strict=True):
+        claimed = row.claimed_time_s if row.claimed_steps is None else row.claimed_steps
+        sort = {
+            "claim": row.pull_request or 0, "claimed": claimed, "in its logs": row.time_s, "n": row.runs,
+            "baseline": row.baseline_time_s, "val_loss": row.val_loss or row.claimed_val_loss, "p": row.p_value,
+            "lines": row.source_lines,
+        }  # fmt: skip
+        stated = claimed is None and row.claimed_saving_s is not None
+        notes = {
+            "what": [one_line(", ".join(row.authors), 80), one_line(row.note, 300)],
+            "claimed": ["against the record"] * stated + ["below the standing record"] * bool(row.beats_record),
+        }
+        links = {"claim": addresses.web(row.url)}
+        lines.append(
+            tuple(
+                cell(one_line(text, 120), links.get(name, ""), sort=sort.get(name), notes=notes.get(name, ()))
+                for name, text in found.items()
+            )
+        )
+    return Table("claims", "Open claims", columns, tuple(lines)).without_empty_columns()

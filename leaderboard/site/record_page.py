@@ -23,6 +23,7 @@ from harness.scoring import charges
 from harness.system.clock import NS
 from harness.system.plainfile import read_plain
 
+from ..board.show import environment_of
 from . import addresses
 from .charts import CurveDot, Draw, Figure, RunPoint, curves, scatter
 from .prose import prose, without_title
@@ -115,7 +116,7 @@ def record_view(own: Own, collection: Collection, draw: Draw) -> RecordView:
         runs=_runs_table(attempts, collection.name, own.name),
         findings=findings,
         figures=tuple(_figures(own.report.path, attempts, track, here, draw)),
-        environment=tuple((name, one_line(value)) for name, value in _environment(record.runs[0])),
+        environment=tuple((name, one_line(value)) for name, value in environment_of(record.runs[0])),
         packages=_packages(record.runs[0].environment),
         challenges=tuple(_challenge(n, report, own, collection.name) for n, report in enumerate(own.challenges)),
         parents=tuple(_lineage(name, names, collection.name) for name in record.statement.parents),
@@ -256,27 +257,6 @@ def _curve_point(line: bytes, found: AttemptRow) -> CurveDot | None:
     if not all(map(math.isfinite, (elapsed_s, loss))):
         return None
     return CurveDot(found.run.run_id, found.arm, step, round(elapsed_s, 4), round(loss, 5))
-
-
-def _environment(run: RunRecord) -> Iterator[tuple[str, str]]:
-    found: Environment = run.environment
-    gpus = sorted({gpu.name for gpu in found.gpus})
-    yield "sandbox", run.sandbox or "none"
-    yield "ranks", f"{run.world_size} on {run.device}"
-    if gpus:
-        yield "GPUs", f"{len(found.gpus)}x {' / '.join(gpus)}"
-        yield "driver", ", ".join(sorted({gpu.driver for gpu in found.gpus}))
-        yield "power limit", ", ".join(sorted({f"{gpu.power_limit_w} W" for gpu in found.gpus}))
-        yield "largest SM clock", ", ".join(sorted({f"{gpu.max_sm_clock_mhz} MHz" for gpu in found.gpus}))
-        yield "ECC", ", ".join(sorted({gpu.ecc for gpu in found.gpus}))
-    yield "CPU", f"{found.cpu_cores} cores, {found.cpu_model}"
-    yield "memory", numbers.size(found.memory_bytes)
-    yield "kernel", found.kernel
-    yield "Python", found.python
-    yield "torch", (found.torch or "none") + (f", CUDA {found.cuda}" if found.cuda else "")
-    yield "harness commit", found.commit or "unknown"
-    yield "dataset", run.track.dataset
-    yield "data at GO", run.data_at_go or "none"
 
 
 def _lineage(name: str, known: set[str], track: str) -> Part:

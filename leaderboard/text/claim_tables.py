@@ -20,6 +20,17 @@ INTRODUCTION = (
     "Claims that no table has accepted: heads of pull requests, folders that no row links, and what is said in public. "
     "A claim is never a record. What authors state stands beside what their own logs hold; nothing was run again here."
 )
+MEASURED = ("claimed", "in its logs", "baseline", "val_loss", "n", "p", "lines")
+MEANINGS = {
+    "claimed": "what its authors state",
+    "in its logs": "mean time of its logs, by the scripts' own clock",
+    "baseline": "the record before it, in logs beside its own on the same kind of machine; in brackets its runs",
+    "val_loss": "mean of its logs; in brackets what is stated",
+    "n": "runs in its logs; in brackets what is stated",
+    "p": "of the track's test over its logs; in brackets what is stated",
+    "lines": "of its source, without empty ones",
+    "flags": "as the audit of records has them",
+}
 _LEAST_WIDTH = {"status": 70, "p": 84, "baseline": 100, "date": 132, "lines": 144, "builds on": 160, "flags": 180}
 
 
@@ -33,9 +44,9 @@ def cells(row: ClaimRow) -> dict[str, str]:
         "in its logs": numbers.seconds(row.time_s),
         "baseline": _baseline(row),
         "val_loss": numbers.loss(row.val_loss) or _only_stated(numbers.loss(row.claimed_val_loss or None)),
-        "n": str(row.runs) if row.runs else (f"({row.claimed_runs})" if row.claimed_runs else ""),
+        "n": numbers.count(row.runs or None) or _only_stated(numbers.count(row.claimed_runs or None)),
         "p": numbers.p_value(row.p_value) or _only_stated(numbers.p_value(row.claimed_p_value or None)),
-        "lines": "" if row.source_lines is None else f"{row.source_lines:,}",
+        "lines": numbers.count(row.source_lines),
         "date": "" if row.date is None else row.date.isoformat(),
         "builds on": printable(", ".join(row.parents)),
         "flags": ", ".join(row.flags),
@@ -56,9 +67,8 @@ def claims_table(track: Track, rows: Sequence[ClaimRow], width: int) -> Table:
     shown = [n for n in names if width >= _LEAST_WIDTH.get(n, 0) and (any(t[n] for t in texts) or n == "claim")]
     for name in shown:
         flexible = name in ("claim", "what", "flags", "builds on", "status")
-        right = name in ("claimed", "in its logs", "baseline", "val_loss", "n", "p", "lines")
         table.add_column(
-            name, justify="right" if right else "left", overflow="fold", no_wrap=not flexible,
+            name, justify="right" if name in MEASURED else "left", overflow="fold", no_wrap=not flexible,
             ratio={"what": 2, "flags": 1}.get(name), max_width=14 if name == "claim" else None,
         )  # fmt: skip
     for row, text in zip(rows, texts, strict=True):
@@ -91,10 +101,10 @@ def claims_csv(rows: Sequence[ClaimRow]) -> bytes:
 
 def _claimed(row: ClaimRow) -> str:
     if row.claimed_steps is not None:
-        return f"{row.claimed_steps:,} steps"
-    if row.claimed_time_s is not None:
-        return numbers.seconds(row.claimed_time_s)
-    return "" if row.claimed_saving_s is None else f"{-row.claimed_saving_s:+g} s"
+        return f"{numbers.count(row.claimed_steps)} steps"
+    if row.claimed_time_s is None and row.claimed_saving_s is not None:
+        return f"{-row.claimed_saving_s:+g} s"
+    return numbers.seconds(row.claimed_time_s)
 
 
 def _baseline(row: ClaimRow) -> str:

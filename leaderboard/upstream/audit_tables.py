@@ -18,6 +18,10 @@ INTRODUCTION = (
     "or that one is missing; it does not say why, and it accuses nobody: this is a list of things to look at."
 )
 COLUMNS = ("#", "date", "record", "claim", "n", "mean loss", "sd", "p", "mean time", "differs", "flags")
+MEANINGS = {
+    "claim": "what the table says", "mean time": "of its logs, by the scripts' own clock",
+    "differs": "share by which the logs are slower than the claim",
+}  # fmt: skip
 _LEAST_WIDTH = {"date": 110, "sd": 120, "record": 90, "mean time": 100, "differs": 80}  # what narrower terminals lose
 
 
@@ -28,12 +32,12 @@ def cells(row: AuditRow) -> dict[str, str]:
         "date": "" if row.date is None else row.date.isoformat(),
         "record": printable(row.title),
         "claim": _claim(row),
-        "n": str(row.runs),
-        "mean loss": _number(row.val_loss, ".4f" if row.claimed_steps is None else ".5f"),
-        "sd": _number(row.val_loss_sd, ".5f"),
-        "p": _number(row.p_value, ".2g"),
-        "mean time": _number(row.time_s, ".2f", " s"),
-        "differs": "" if row.time_difference is None else f"{row.time_difference:+.1%}",
+        "n": numbers.count(row.runs),
+        "mean loss": numbers.loss(row.val_loss, 4 if row.claimed_steps is None else 5),
+        "sd": numbers.loss(row.val_loss_sd, 5),
+        "p": numbers.p_value(row.p_value),
+        "mean time": numbers.seconds(row.time_s),
+        "differs": numbers.share(row.time_difference),
         "flags": ", ".join(flag.id for flag in row.flags),
     }
 
@@ -110,12 +114,8 @@ def details(row: AuditRow) -> list[str]:
 
 def _claim(row: AuditRow) -> str:
     if row.claimed_steps is not None:
-        return f"{row.claimed_steps:,} steps"
-    return _number(row.claimed_time_s, ".2f", " s")
-
-
-def _number(value: float | None, form: str, unit: str = "") -> str:
-    return "" if value is None else f"{value:{form}}{unit}"
+        return f"{numbers.count(row.claimed_steps)} steps"
+    return numbers.seconds(row.claimed_time_s)
 
 
 def _is_used(name: str, rows: list[AuditRow]) -> bool:
