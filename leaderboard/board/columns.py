@@ -26,7 +26,7 @@ class BoardColumn:
     sort: Callable[[Standing], float | None] | None = None  # None: by the text
     faces: tuple[str, ...] = EVERYWHERE
     width: int = 0  # of terminals that are wide enough for it
-    notes_width: int = 0  # and for its notes
+    notes_width: int = 0  # and for its notes; where it is not 0, a page that can be linked to holds them
 
     def shown(self, row: Standing) -> str:
         """The text with its notes, on one line."""

@@ -106,7 +106,7 @@ def _cell(column: BoardColumn, row: BoardRow) -> Cell:
         return linked((name, addresses.technique(name)) for name in found.techniques)
     links = {"title": row.address, "tier": f"{addresses.ABOUT}#tiers", "flags": f"{row.address}#flags"}
     links |= dict.fromkeys(("train_time_s", "saving", "val_loss", "runs", "p_value"), runs)
-    notes: list[Part | str] = list(column.notes(found))
+    notes: list[Part | str] = [] if column.notes_width else list(column.notes(found))
     if column.key == "title":
         notes += [Part(one_line(name, 60), addresses.author(name)) for name in found.authors]
     elif column.key == "tier":
