@@ -73,7 +73,12 @@ def _table(rows: Sequence[ClaimRow]) -> Table:
         links = {"claim": addresses.web(row.url)}
         lines.append(
             tuple(
-                cell(one_line(text, 120), links.get(name, ""), sort=sort.get(name), notes=notes.get(name, ()))
+                cell(
+                    one_line(text, 40 if name == "claim" else 120),
+                    links.get(name, ""),
+                    sort=sort.get(name),
+                    notes=notes.get(name, ()),
+                )
                 for name, text in found.items()
             )
         )
