@@ -20,25 +20,8 @@ from harness.selftimed.lines import LaterResult
 from harness.selftimed.training_log import LogEnvironment, Oddity
 
 from ..board.show import ShownAttempt, StatedRun
-from ..text.plots import ProgressPoint, Scatter, TrainingPoint
 from ..upstream.audit import AuditRow
-from ..upstream.claim_rows import ClaimRow
 from ..upstream.replaying import Replay, ReplayedRace
-
-
-class ClaimList(Section):
-    """speedrun leaderboard --claims"""
-
-    track: str
-    claims: list[ClaimRow]
-
-
-class Leaderboard(Section):
-    """speedrun leaderboard"""
-
-    track: str
-    standings: list[Standing]
-
 
 # ----------------------------------------------------------------------------------------------- speedrun show
 
@@ -138,115 +121,10 @@ AnyShown = ShownRecord | ShownCampaign | ShownImport  # speedrun show
 # ------------------------------------------------------------------------------------------------ speedrun plot
 
 
-class PlottedProgress(Section):
-    """speedrun plot progress"""
-
-    track: str
-    unit: str  # of the points' values
-    points: list[ProgressPoint]
-
-
-class PlottedCurves(Section):
-    """speedrun plot curves"""
-
-    points: list[TrainingPoint]
-
-
-class PlottedNoise(Section):
-    """speedrun plot noise"""
-
-    records: list[Scatter]
-
-
-AnyPlotted = PlottedProgress | PlottedCurves | PlottedNoise  # speedrun plot
-
-
 # ----------------------------------------------------------------------------------------------- speedrun watch
 
 
-class WatchedRun(Section):
-    """speedrun watch, of a run that is over"""
-
-    run: str
-    folder: str
-    status: str
-    exit_code: int
-    sentences: list[str]
-
-
-class WatchedCampaign(Section):
-    """speedrun watch, of a campaign that is over, or that nobody conducts any more"""
-
-    campaign: str
-    folder: str
-    closed: bool
-    exit_code: int
-    sentences: list[str]
-
-
-AnyWatched = WatchedRun | WatchedCampaign  # speedrun watch
-
-
-class ClosedRun(Section):
-    """speedrun close"""
-
-    run: str
-    folder: str
-    status: str
-    sentence: str
-
-
 # ------------------------------------------------------------------------------------------------------- others
-
-
-class WrittenTables(Section):
-    """speedrun readme"""
-
-    file: str
-    tracks: list[str]
-    changed: bool  # the tables are not as they were
-    written: bool
-
-
-class BuiltSite(Section):
-    """speedrun site build"""
-
-    folder: str
-    files: int
-    written: list[str]
-    removed: list[str]
-    tracks: list[str]  # whose pages were made again
-    broken: list[str]  # a sentence for each thing that does not verify
-    seconds: float
-
-
-Audited = dict[str, list[AuditRow]]  # speedrun audit: track -> rows
-
-
-class ImportedTrack(Section):
-    """What was read of one track of another competition."""
-
-    track: str
-    records: int
-    official: int
-    runs: int
-    logs: int
-    copies: int
-    claims: int
-    claims_read: int  # from the checkout; the others are typed
-    claims_whole: int  # of which a time or steps, n, a loss and p are known
-    lost: list[tuple[str, str]]  # file, and why it could not be had
-    bytes: int
-    claims_bytes: int
-    path: str
-    written: bool
-
-
-class ImportedTracks(Section):
-    """speedrun import"""
-
-    commit: str | None  # None: a plain folder without history
-    tracks: list[ImportedTrack]
 
 
 class RunInLog(Section):

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from data.printing import printable, spreadsheet_text
 from harness.formats import numbers
+from harness.formats.section import Section
 from harness.formats.track import Track
 
 from ..upstream.claim_rows import ClaimRow
@@ -83,6 +84,13 @@ def claims_markdown(track: Track, rows: Sequence[ClaimRow]) -> str:
     lines = [f"## Claims on {track.name}", "", INTRODUCTION, "", _line(names), _line(["---"] * len(names))]
     lines += [_line([as_words(text) for text in cells(row).values()]) for row in rows]
     return "\n".join(lines) + "\n"
+
+
+class ClaimList(Section):
+    """speedrun leaderboard --claims"""
+
+    track: str
+    claims: list[ClaimRow]
 
 
 def claims_csv(rows: Sequence[ClaimRow]) -> str:

@@ -1,13 +1,13 @@
 """Exports: standings as JSON, CSV, Markdown and Parquet."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from data.files import replace_file
 from data.printing import spreadsheet_text
+from harness.cli.answers import json_text
 from harness.errors import UserError
+from harness.formats.section import Section
 from harness.formats.track import Track
 from harness.records.standings import Standing
 
@@ -15,14 +15,20 @@ from .markdown import standings_table
 from .tables import frame, legend
 
 FORMATS = ("json", "csv", "md", "parquet")
-_FIELDS = tuple(field.name for field in fields(Standing))
+
+
+class Leaderboard(Section):
+    """speedrun leaderboard"""
+
+    track: str
+    standings: list[Standing]
 
 
 def export(rows: Sequence[Standing], track: Track, form: str) -> bytes:
     """The whole of what a file would hold. Newlines at the end, UTF-8."""
     if form == "json":
-        values = [{name: getattr(row, name) for name in _FIELDS} for row in rows]  # asdict copies all it finds, slowly
-        return (json.dumps({"track": track.name, "standings": values}, default=str, indent=1) + "\n").encode()
+        answer = Leaderboard(track=track.name, standings=list(rows))
+        return (json_text(answer) + "\n").encode()
     if form == "csv":
         return frame(rows).map(spreadsheet_text).to_csv(index=False).encode()
     if form == "md":
