@@ -6,117 +6,12 @@ that fails with `--json` prints a Refusal of harness/cli/json_types.py instead.
 
 from typing import Literal
 
-from harness.campaigns.evidence import Evidence
-from harness.cli.json_types import FileDifference
-from harness.formats.environment import Environment
-from harness.formats.run import Finding, Section
-from harness.records.challenge import Kind
-from harness.records.record import Statement
-from harness.records.reported import ReportedStatement
-from harness.records.standings import Standing
-from harness.records.verdict import WaivedFinding
+from harness.formats.run import Section
 from harness.selftimed.grammars import Reading
 from harness.selftimed.lines import LaterResult
 from harness.selftimed.training_log import LogEnvironment, Oddity
 
-from ..board.show import ShownAttempt, StatedRun
-from ..upstream.audit import AuditRow
 from ..upstream.replaying import Replay, ReplayedRace
-
-# ----------------------------------------------------------------------------------------------- speedrun show
-
-
-class ShownChallenge(Section):
-    """One challenge of a record."""
-
-    name: str
-    kind: Kind | None  # None: it cannot be read
-    intact: bool
-    signature: str
-    sentence: str | None
-    findings: list[Finding]
-
-
-class Difference(Section):
-    """What changed since a parent, or since the baseline."""
-
-    parent: str
-    files: list[FileDifference]
-
-
-class ShownRecord(Section):
-    """speedrun show, of a record of this checkout. None: it is too broken to say."""
-
-    kind: Literal["record"]
-    track: str
-    name: str
-    folder: str
-    holds: bool
-    standing: Standing | None
-    statement: Statement | None
-    evidence: Evidence | None
-    runs: list[ShownAttempt]  # every attempt of its campaign, in order
-    environment: Environment | None  # of its first run
-    findings: list[Finding]
-    waived: list[WaivedFinding]
-    signature: str | None
-    challenges: list[ShownChallenge]
-    differences: list[Difference]
-    reproduce: list[str]  # commands
-
-
-class LoggedImport(Section):
-    """One run of an imported record, as its log says; the indices are those of history.json."""
-
-    folder: int
-    file: str
-    position: int
-    val_loss: float | None
-    train_time_ms: int | None
-    step: int
-    total: int | None
-    validations: int
-    machine: int
-    script: int
-    copy_of: int | None
-    path: str  # of the log, in its repository
-
-
-class ShownImport(Section):
-    """speedrun show, of an imported record: what its table claims and what its logs hold."""
-
-    kind: Literal["imported"]
-    track: str
-    number: str
-    standing: Standing
-    audit: AuditRow
-    runs: list[LoggedImport]
-    machines: list[tuple[str, str]]  # what -> as its logs say, machine after machine
-    note: str
-    links: dict[str, str]  # what -> address
-    reproduce: list[str]
-
-
-class ShownCampaign(Section):
-    """speedrun show, of a campaign of scripts that timed themselves. None: it is too broken to say."""
-
-    kind: Literal["campaign"]
-    track: str
-    name: str
-    folder: str
-    holds: bool
-    standing: Standing | None
-    statement: ReportedStatement | None
-    evidence: Evidence | None
-    runs: list[StatedRun]  # every attempt, in order
-    environment: Environment | None  # of its first run
-    findings: list[Finding]
-    signature: str
-    reproduce: list[str]
-
-
-AnyShown = ShownRecord | ShownCampaign | ShownImport  # speedrun show
-
 
 # ------------------------------------------------------------------------------------------------ speedrun plot
 

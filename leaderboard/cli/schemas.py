@@ -59,7 +59,7 @@ FORMS = {
     "claims-output": Form("leaderboard.text.claim_tables:ClaimList", "speedrun leaderboard --claims --json"),
     "history": Form("leaderboard.upstream.history:History", "history.json"),
     "open-claims": Form("leaderboard.upstream.open_claims:ClaimBoard", "claims.json"),
-    "show-output": Form("leaderboard.cli.json_types:AnyShown", "speedrun show --json"),
+    "show-output": Form("leaderboard.board.shown:AnyShown", "speedrun show --json"),
     "plot-output": Form("leaderboard.cli.plot:AnyPlotted", "speedrun plot progress, curves, noise --json"),
     "watch-output": Form("leaderboard.cli.watch:AnyWatched", "speedrun watch --json"),
     "close-output": Form("leaderboard.cli.close:ClosedRun", "speedrun close --json"),
