@@ -166,14 +166,6 @@ class Verification(Section):
     reports: list[ReportOutput]
 
 
-class FileDifference(Section):
-    """Lines changed in one file, against the parent."""
-
-    file: str
-    added: int
-    removed: int
-
-
 class Submitted(Section):
     """speedrun submit"""
 
@@ -189,7 +181,7 @@ class Submitted(Section):
     findings: list[Finding]
     waived: list[WaivedFinding]
     evidence: Evidence
-    diff: list[FileDifference]
+    diff: list[FileChange]
     next: list[str]
 
 

@@ -7,9 +7,9 @@ the version of the rules it was given under: later rules do not change it.
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PlainSerializer, TypeAdapter, ValidationError
 
 from ..campaigns.bundle import Bundle
 from ..campaigns.evidence import Evidence
@@ -83,6 +83,9 @@ def evidence_json(evidence: Evidence) -> dict[str, Any]:
     value = _rounded(_EVIDENCE.dump_python(evidence, mode="json"))
     assert isinstance(value, dict)
     return value
+
+
+RoundedEvidence = Annotated[Evidence, PlainSerializer(evidence_json)]
 
 
 def verdict_bytes(verdict: Verdict) -> bytes:

@@ -2,9 +2,8 @@
 
 import shlex
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.campaigns.evidence import Evidence
 from harness.errors import RecordError, UserError
@@ -16,7 +15,7 @@ from harness.records.record import Record, read_records_of, source_files
 from harness.records.reported import ReportedCampaign, read_all_reported, read_reported
 from harness.records.source_changes import FileChange, changes
 from harness.records.standings import Standing
-from harness.records.verdict import WaivedFinding, evidence_json
+from harness.records.verdict import WaivedFinding
 from harness.records.verification import VerificationReport, verify_record
 from harness.scoring import charges
 from harness.selftimed.record import SelfTimedRecord
@@ -279,76 +278,3 @@ def _shortest(folder: Path) -> str:
     """As from the root of the checkout, where it lies in there."""
     absolute = folder.absolute()
     return str(absolute.relative_to(layout.ROOT)) if absolute.is_relative_to(layout.ROOT) else str(absolute)
-
-
-def as_dict(found: Shown | ReportedView | ImportView) -> dict[str, Any]:
-    """The same as one object for a machine."""
-    if isinstance(found, ReportedView):
-        return _reported_dict(found)
-    return _imported_dict(found) if isinstance(found, ImportView) else _own_dict(found)
-
-
-def _own_dict(found: Shown) -> dict[str, Any]:
-    signature = found.report.signature
-    return {
-        "kind": "record",
-        "track": found.track,
-        "name": found.name,
-        "folder": str(found.folder),
-        "holds": found.report.holds,
-        "standing": None if found.standing is None else asdict(found.standing),
-        "statement": None if found.record is None else found.record.statement.model_dump(mode="json"),
-        "evidence": None if found.evidence is None else evidence_json(found.evidence),
-        "runs": [asdict(run) for run in found.runs],
-        "environment": found.record.runs[0].environment.model_dump(mode="json") if found.environment and found.record
-        else None,
-        "findings": [finding.model_dump(mode="json") for finding in found.findings],
-        "waived": [entry.model_dump(mode="json") for entry in found.waived],
-        "signature": None if signature is None else str(signature),
-        "challenges": [
-            {
-                "name": one.name, "kind": one.kind, "intact": one.is_intact, "signature": str(one.signature),
-                "sentence": one.statement.sentence if one.statement else None,
-                "findings": [finding.model_dump(mode="json") for finding in one.findings],
-            }
-            for one in found.challenges
-        ],
-        "differences": [
-            {"parent": parent, "files": list(map(asdict, files))} for parent, files in found.differences
-        ],
-        "reproduce": list(found.reproduce),
-    }  # fmt: skip
-
-
-def _reported_dict(found: ReportedView) -> dict[str, Any]:
-    one = found.campaign
-    return {
-        "kind": "campaign",
-        "track": found.track,
-        "name": found.name,
-        "folder": str(found.folder),
-        "holds": not one.errors,
-        "standing": None if found.standing is None else asdict(found.standing),
-        "statement": None if one.statement is None else one.statement.model_dump(mode="json"),
-        "evidence": None if one.evidence is None else evidence_json(one.evidence),
-        "runs": [asdict(run) for run in found.runs],
-        "environment": one.runs[0].environment.model_dump(mode="json") if one.runs else None,
-        "findings": [finding.model_dump(mode="json") for finding in one.findings],
-        "signature": str(one.signature),
-        "reproduce": list(found.reproduce),
-    }
-
-
-def _imported_dict(found: ImportView) -> dict[str, Any]:
-    return {
-        "kind": "imported",
-        "track": found.track,
-        "number": found.number,
-        "standing": asdict(found.standing),
-        "audit": asdict(found.audited),
-        "runs": [run._asdict() | {"path": path} for run, path in zip(found.runs, found.paths, strict=True)],
-        "machines": [list(pair) for pair in found.machines],
-        "note": found.note,
-        "links": dict(found.links),
-        "reproduce": list(found.reproduce),
-    }

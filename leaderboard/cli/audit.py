@@ -1,13 +1,12 @@
 """speedrun audit: imported claims beside what their logs support."""
 
-import json
 import sys
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from harness.cli.answers import json_text
 from harness.errors import UserError
 from harness.formats.track import Track, list_tracks, load_track
 
@@ -16,6 +15,8 @@ from ..upstream.audit import audit as audit_history
 from ..upstream.audit_tables import details, markdown, page, terminal_table
 from ..upstream.history import read_history
 from ..upstream.open_claims import audit_claims, read_claims
+
+Audited = dict[str, list[AuditRow]]  # speedrun audit: track -> rows
 
 
 def audit(
@@ -38,11 +39,8 @@ def audit(
     if record is not None and not any(rows for _, rows in sections):
         raise UserError(f"expected the number of an imported record, found {record}")
     if as_json:
-        print(
-            json.dumps(
-                {contest.name: [asdict(row) for row in rows] for contest, rows in sections}, default=str, indent=1
-            )
-        )
+        answer: Audited = {contest.name: rows for contest, rows in sections}
+        print(json_text(answer))
     elif md:
         print("\n".join(markdown(contest, rows) for contest, rows in sections if rows), end="")
     elif html:

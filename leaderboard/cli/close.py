@@ -1,6 +1,5 @@
 """speedrun close: a run that says it is in progress, and whose referee is gone with its host or container."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -9,15 +8,26 @@ from rich.text import Text
 
 from data.printing import printable
 from harness.cli import options
+from harness.cli.answers import json_text
 from harness.errors import UserError
 from harness.formats import layout
 from harness.formats.run import is_gone, read_run
 from harness.formats.run_folder import close_for
+from harness.formats.section import Section
 from harness.status import Status
 
 from ..board.watching import find_watched
 
 Yes = Annotated[bool, typer.Option("--yes", help="Its referee is gone: I know, though nobody can see it from here.")]
+
+
+class ClosedRun(Section):
+    """speedrun close"""
+
+    run: str
+    folder: str
+    status: str
+    sentence: str
 
 
 def close(
@@ -52,7 +62,10 @@ def close(
     sentence = record.sentence if gone else f"closed by hand: its referee, {who}, is gone; nothing of it counts"
     closed = close_for(folder, sentence)
     if as_json:
-        told = {"run": closed.run_id, "folder": str(folder), "status": str(closed.status), "sentence": closed.sentence}
-        print(json.dumps(told, indent=1))
+        print(
+            json_text(
+                ClosedRun(run=closed.run_id, folder=str(folder), status=str(closed.status), sentence=closed.sentence)
+            )
+        )
     else:
         Console().print(Text(printable(f"{closed.run_id}: {closed.status}: {closed.sentence}")), soft_wrap=True)

@@ -1,19 +1,20 @@
 """speedrun import: another competition's history, read into records/."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
 from data.printing import printable
+from harness.cli.answers import json_text
 from harness.errors import UserError
 from harness.formats import layout
+from harness.formats.section import Section
 from harness.formats.track import load_track
 
 from ..upstream.checkout import Checkout
@@ -25,6 +26,32 @@ from ..upstream.pull_requests import import_claims
 
 KNOWN = ("modded-nanogpt",)
 SHOWN_LOST = 12
+
+
+class ImportedTrack(Section):
+    """What was read of one track of another competition."""
+
+    track: str
+    records: int
+    official: int
+    runs: int
+    logs: int
+    copies: int
+    claims: int
+    claims_read: int  # from the checkout; the others are typed
+    claims_whole: int  # of which a time or steps, n, a loss and p are known
+    lost: list[tuple[str, str]]  # file, and why it could not be had
+    bytes: int
+    claims_bytes: int
+    path: str
+    written: bool
+
+
+class ImportedTracks(Section):
+    """speedrun import"""
+
+    commit: str | None  # None: a plain folder without history
+    tracks: list[ImportedTrack]
 
 
 def import_(
@@ -62,18 +89,18 @@ def import_(
         for history, board in zip(histories, boards, strict=True)
     ]
     if as_json:
-        print(json.dumps({"commit": source.commit or None, "tracks": summary}, indent=1))
+        print(json_text(ImportedTracks(commit=source.commit or None, tracks=summary)))
         return
     for row in summary:
-        verb = "written to" if row["written"] else "would go to"
-        counts = f"{row['records']} records ({row['official']} official), {row['runs']} runs of {row['logs']} logs"
-        print(f"{row['track']}: {counts}; {row['bytes']:,} bytes {verb} {row['path']}")
-        claims = f"{row['claims']} open claims, {row['claims_whole']} of them whole"
-        print(f"  {claims}; {row['claims_bytes']:,} bytes beside it")
-        for path, why in row["lost"][:SHOWN_LOST]:
+        verb = "written to" if row.written else "would go to"
+        counts = f"{row.records} records ({row.official} official), {row.runs} runs of {row.logs} logs"
+        print(f"{row.track}: {counts}; {row.bytes:,} bytes {verb} {row.path}")
+        claims = f"{row.claims} open claims, {row.claims_whole} of them whole"
+        print(f"  {claims}; {row.claims_bytes:,} bytes beside it")
+        for path, why in row.lost[:SHOWN_LOST]:
             print(f"speedrun: could not be read: {printable(path)} ({why})", file=sys.stderr)
-        if len(row["lost"]) > SHOWN_LOST:
-            print(f"speedrun: and {len(row['lost']) - SHOWN_LOST} files more of {row['track']}", file=sys.stderr)
+        if len(row.lost) > SHOWN_LOST:
+            print(f"speedrun: and {len(row.lost) - SHOWN_LOST} files more of {row.track}", file=sys.stderr)
 
 
 def _place(out: Path | None, track: str) -> Path:
@@ -81,24 +108,24 @@ def _place(out: Path | None, track: str) -> Path:
     return place if out is None else out / track / place.name
 
 
-def _summary(history: History, board: ClaimBoard, place: Path, *, written: bool) -> dict[str, Any]:
+def _summary(history: History, board: ClaimBoard, place: Path, *, written: bool) -> ImportedTrack:
     rows = _rows(board, history)
-    return {
-        "track": history.track,
-        "records": len(history.records),
-        "official": sum(record.official for record in history.records),
-        "runs": len(history.runs),
-        "logs": len({(run.folder, run.file) for run in history.runs}),
-        "copies": sum(run.copy_of is not None for run in history.runs),
-        "claims": len(rows),
-        "claims_read": sum(bool(claim.commit) or bool(claim.runs) for claim in board.claims),
-        "claims_whole": sum(row.is_whole for row in rows),
-        "lost": [list(lost) for lost in dict.fromkeys((*history.lost, *board.lost))],
-        "bytes": len(encode(history)),
-        "claims_bytes": len(encode_claims(board)),
-        "path": str(place),
-        "written": written,
-    }
+    return ImportedTrack(
+        track=history.track,
+        records=len(history.records),
+        official=sum(record.official for record in history.records),
+        runs=len(history.runs),
+        logs=len({(run.folder, run.file) for run in history.runs}),
+        copies=sum(run.copy_of is not None for run in history.runs),
+        claims=len(rows),
+        claims_read=sum(bool(claim.commit) or bool(claim.runs) for claim in board.claims),
+        claims_whole=sum(row.is_whole for row in rows),
+        lost=list(dict.fromkeys((*history.lost, *board.lost))),
+        bytes=len(encode(history)),
+        claims_bytes=len(encode_claims(board)),
+        path=str(place),
+        written=written,
+    )
 
 
 def _rows(board: ClaimBoard, history: History) -> list[ClaimRow]:

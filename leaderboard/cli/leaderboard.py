@@ -1,10 +1,8 @@
 """speedrun leaderboard: the standings of a track."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +12,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from data.printing import printable
+from harness.cli.answers import json_text
 from harness.errors import UserError
 from harness.formats import layout
 from harness.formats.run_folder import unjudged_runs
@@ -84,7 +83,7 @@ def leaderboard(
 
 
 def _show_claims(contest: Track, form: str, out: Path | None) -> None:
-    from ..text.claim_tables import claims_csv, claims_markdown, claims_table, sentences
+    from ..text.claim_tables import ClaimList, claims_csv, claims_markdown, claims_table, sentences
     from ..upstream.claim_rows import read_claim_rows
     from ..upstream.history import read_history
 
@@ -105,8 +104,7 @@ def _show_claims(contest: Track, form: str, out: Path | None) -> None:
             _say(console, sentence)
         return
     if form == "json":
-        values = {"track": contest.name, "claims": [asdict(row) for row in rows]}
-        content = (json.dumps(values, default=str, indent=1) + "\n").encode()
+        content = (json_text(ClaimList(track=contest.name, claims=rows)) + "\n").encode()
     else:
         content = claims_csv(rows) if form == "csv" else claims_markdown(contest, rows)
     _write(content, out)

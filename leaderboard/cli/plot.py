@@ -1,17 +1,17 @@
 """speedrun plot: progress, loss curves and the scatter of runs; here, or as a file."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from data.printing import printable
+from harness.cli.answers import json_text
 from harness.errors import UserError
 from harness.formats import numbers
+from harness.formats.section import Section
 from harness.formats.track import Track, default_track, load_track
 
 from ..board.board import read_board
@@ -38,6 +38,29 @@ STRIP_ROWS = 12  # records whose noise is drawn where none is named
 MOST_CURVES = len(terminal_plot.LETTERS)
 
 
+class PlottedProgress(Section):
+    """speedrun plot progress"""
+
+    track: str
+    unit: str  # of the points' values
+    points: list[ProgressPoint]
+
+
+class PlottedCurves(Section):
+    """speedrun plot curves"""
+
+    points: list[TrainingPoint]
+
+
+class PlottedNoise(Section):
+    """speedrun plot noise"""
+
+    records: list[Scatter]
+
+
+AnyPlotted = PlottedProgress | PlottedCurves | PlottedNoise  # speedrun plot
+
+
 @app.command()
 def progress(track: TrackOption = None, out: OutOption = None, as_json: JsonOption = False) -> None:
     """Draw how the record of a track fell, on a log axis; the largest steps are named by their techniques."""
@@ -47,7 +70,7 @@ def progress(track: TrackOption = None, out: OutOption = None, as_json: JsonOpti
     if not points:
         raise UserError(f"expected a track with records, found none on {contest.name}; nothing can be drawn")
     if as_json:
-        _print({"track": contest.name, "unit": plots.unit(contest), "points": [asdict(point) for point in points]})
+        print(json_text(PlottedProgress(track=contest.name, unit=plots.unit(contest), points=points)))
         return
     if out is None:
         _show(_progress_lines(points, contest, _width()))
@@ -71,7 +94,7 @@ def curves(
         raise UserError(f"expected at most {MOST_CURVES} records, found {len(chosen)}")
     points = [point for reference in chosen for point in plots.curve_points(reference)]
     if as_json:
-        _print({"points": [asdict(point) for point in points]})
+        print(json_text(PlottedCurves(points=points)))
         return
     if out is None:
         _show(_curve_lines(points, _width()))
@@ -87,7 +110,7 @@ def noise(records: Names = None, track: TrackOption = None, out: OutOption = Non
     _check(out, as_json)
     found = [plots.scatter(reference) for reference in _chosen(records, track, last=STRIP_ROWS, own=False)]
     if as_json:
-        _print({"records": [asdict(one) for one in found]})
+        print(json_text(PlottedNoise(records=found)))
         return
     if out is None:
         _show(_noise_lines(found, _width()))
@@ -192,10 +215,6 @@ def _mean(values: tuple[float, ...], span: plots.Interval | None) -> str:
         return ""
     mean = f"{numbers.short(sum(values) / len(values), 5):>9}"
     return mean if span is None else f"{mean} ±{numbers.half_width(*span)}"
-
-
-def _print(points: dict[str, Any]) -> None:
-    print(json.dumps(points, indent=1, default=str))
 
 
 def _width() -> int:

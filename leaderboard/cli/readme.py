@@ -5,7 +5,6 @@
 <!-- /leaderboard -->
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +12,10 @@ from typing import Annotated
 import typer
 
 from data.files import replace_file
+from harness.cli.answers import json_text
 from harness.errors import UserError
 from harness.formats import layout
+from harness.formats.section import Section
 from harness.formats.track import load_track
 from harness.status import ExitCode
 from harness.system.plainfile import read_plain
@@ -27,6 +28,15 @@ MAX_README_BYTES = 4 * 2**20
 _OPENING = re.compile(r"^<!-- leaderboard:(?P<track>[a-z0-9-]+)(?: (?P<most>[1-9]\d{0,3}))? -->$", re.MULTILINE)
 _CLOSING = re.compile(r"^<!-- /leaderboard -->$", re.MULTILINE)
 _ANY = re.compile(r"^<!--\s*/?\s*leaderboard\b.*$", re.MULTILINE)
+
+
+class WrittenTables(Section):
+    """speedrun readme"""
+
+    file: str
+    tracks: list[str]
+    changed: bool  # the tables are not as they were
+    written: bool
 
 
 def readme(
@@ -45,7 +55,8 @@ def readme(
         replace_file(file, [after])
     stale = after != before
     if as_json:
-        print(json.dumps({"file": str(file), "tracks": tracks, "changed": stale, "written": stale and not check}))
+        answer = WrittenTables(file=str(file), tracks=tracks, changed=stale, written=stale and not check)
+        print(json_text(answer, indent=None))
     elif not tracks:
         print(f"{file}: no markers; put <!-- leaderboard:TRACK --> and <!-- /leaderboard --> on lines of their own")
     else:

@@ -1,6 +1,5 @@
 """speedrun show: everything about one record."""
 
-import json
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -9,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from data.printing import printable
+from harness.cli.answers import json_text
 from harness.cli.reports import show_evidence, show_findings
 from harness.formats import numbers
 from harness.records.standings import Standing
@@ -21,11 +21,11 @@ from ..board.show import (
     Shown,
     ShownAttempt,
     StatedRun,
-    as_dict,
     show_imported,
     show_own,
     show_reported,
 )
+from ..board.shown import answer
 from ..upstream.history import ImportedRow
 
 SHOWN_RUNS = 60
@@ -45,7 +45,7 @@ def show(
     reference = find_record(record, track)
     found = _gathered(reference)
     if as_json:
-        print(json.dumps(as_dict(found), indent=1, default=str))
+        print(json_text(answer(found)))
         return
     console = Console()
     if isinstance(found, ImportView):

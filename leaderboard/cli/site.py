@@ -1,6 +1,5 @@
 """speedrun site: the leaderboard as a web site, built into a folder or served here"""
 
-import json
 import threading
 import time
 import webbrowser
@@ -12,12 +11,26 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
+from harness.cli.answers import json_text
 from harness.errors import UserError
 from harness.formats import layout, numbers
+from harness.formats.section import Section
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 DEFAULT = layout.ROOT / "site"
 Out = Annotated[Path, typer.Option(help="The site's folder: empty, or a site built before.")]
+
+
+class BuiltSite(Section):
+    """speedrun site build"""
+
+    folder: str
+    files: int
+    written: tuple[str, ...]
+    removed: tuple[str, ...]
+    tracks: tuple[str, ...]  # whose pages were made again
+    broken: tuple[str, ...]  # a sentence for each thing that does not verify
+    seconds: float
 
 
 @app.command()
@@ -48,7 +61,7 @@ def build(
 
         built = build_site(out, base_url=base_url, full=full, on_progress=show)
     if as_json:
-        print(json.dumps(asdict(built) | {"seconds": round(time.monotonic() - begun, 3)}, indent=1))
+        print(json_text(BuiltSite(**asdict(built), seconds=round(time.monotonic() - begun, 3))))
         return
     changed = f"{len(built.written)} of {built.files} files written"
     removed = f", {len(built.removed)} removed" if built.removed else ""

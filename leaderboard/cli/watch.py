@@ -1,11 +1,10 @@
 """speedrun watch: a run or a campaign in progress, live."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -18,9 +17,11 @@ from harness.campaigns.campaign import CampaignRun, Plan, fills_slot
 from harness.campaigns.executors import read_attempt
 from harness.campaigns.summary import summarise
 from harness.campaigns.track_match import bundle_track
+from harness.cli.answers import json_text
 from harness.errors import RecordError
 from harness.formats import layout, numbers
 from harness.formats.run_folder import is_unjudged
+from harness.formats.section import Section
 from harness.status import ExitCode, Status
 from harness.system.clock import utc_now
 
@@ -29,6 +30,29 @@ from ..board.watching import GRACE_S, CampaignSight, RunSight, find_watched, is_
 LOOK_S = 0.5
 LINE_S = 15.0  # between two lines where nobody sits at a terminal
 BAR_CELLS = 24
+
+
+class WatchedRun(Section):
+    """speedrun watch, of a run that is over"""
+
+    run: str
+    folder: str
+    status: str
+    exit_code: int
+    sentences: list[str]
+
+
+class WatchedCampaign(Section):
+    """speedrun watch, of a campaign that is over, or that nobody conducts any more"""
+
+    campaign: str
+    folder: str
+    closed: bool
+    exit_code: int
+    sentences: list[str]
+
+
+AnyWatched = WatchedRun | WatchedCampaign  # speedrun watch
 
 
 def watch(
@@ -52,14 +76,14 @@ def watch(
         console.print("no longer watched; it goes on", highlight=False)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json_text(found))
     else:
-        for sentence in found["sentences"]:
+        for sentence in found.sentences:
             console.print(Text(printable(sentence)), soft_wrap=True, highlight=False)
-    raise typer.Exit(found["exit_code"])
+    raise typer.Exit(found.exit_code)
 
 
-def _run(folder: Path, screen: "Screen") -> dict[str, Any]:
+def _run(folder: Path, screen: "Screen") -> WatchedRun:
     """Until the run is over."""
     phase = ""
     while not (sight := look_at_run(folder)).is_over:
@@ -68,16 +92,16 @@ def _run(folder: Path, screen: "Screen") -> dict[str, Any]:
         screen.now(describe(sight), sight.phase != phase)
         phase = sight.phase
         time.sleep(LOOK_S)
-    return {
-        "run": sight.run.run_id,
-        "folder": str(folder),
-        "status": str(sight.run.status),
-        "exit_code": int(sight.run.exit_code),
-        "sentences": [_outcome(sight.run)],
-    }
+    return WatchedRun(
+        run=sight.run.run_id,
+        folder=str(folder),
+        status=str(sight.run.status),
+        exit_code=int(sight.run.exit_code),
+        sentences=[_outcome(sight.run)],
+    )
 
 
-def _campaign(folder: Path, screen: "Screen") -> dict[str, Any]:
+def _campaign(folder: Path, screen: "Screen") -> WatchedCampaign:
     """Until the campaign is closed, or nobody conducts it any more."""
     told: set[str] = set()
     phase = ""
@@ -101,13 +125,13 @@ def _campaign(folder: Path, screen: "Screen") -> dict[str, Any]:
     stopped_by = None if bundle.closed else _stopped_by(folder, sight)
     summary = summarise(bundle, bundle_track(folder), stopped_by)
     ending = [] if bundle.closed else ["Nobody conducts it any more; `speedrun run --resume` takes it up again."]
-    return {
-        "campaign": bundle.plan.campaign_id,
-        "folder": str(folder),
-        "closed": bundle.closed,
-        "exit_code": int(summary.exit_code),
-        "sentences": [*ending, *summary.sentences],
-    }
+    return WatchedCampaign(
+        campaign=bundle.plan.campaign_id,
+        folder=str(folder),
+        closed=bundle.closed,
+        exit_code=int(summary.exit_code),
+        sentences=[*ending, *summary.sentences],
+    )
 
 
 def _tell_ended(folder: Path, sight: CampaignSight, told: set[str], screen: "Screen") -> None:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from data.printing import printable
 from harness.formats import numbers
+from harness.formats.section import Section
 from harness.formats.track import Track
 
 from ..board.columns import joined
@@ -92,6 +93,13 @@ def claims_markdown(track: Track, rows: Sequence[ClaimRow]) -> bytes:
     lines = [f"## Claims on {track.name}", "", INTRODUCTION, "", _line(names), _line(["---"] * len(names))]
     lines += [_line([as_words(text) for text in cells(row).values()]) for row in rows]
     return ("\n".join(lines) + "\n").encode()
+
+
+class ClaimList(Section):
+    """speedrun leaderboard --claims"""
+
+    track: str
+    claims: list[ClaimRow]
 
 
 def claims_csv(rows: Sequence[ClaimRow]) -> bytes:

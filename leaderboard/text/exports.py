@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from data.files import replace_file
 from data.printing import spreadsheet_text
+from harness.cli.answers import json_text
 from harness.errors import UserError
+from harness.formats.section import Section
 from harness.formats.track import Track
 from harness.records.standings import Standing
 
@@ -23,11 +25,18 @@ if TYPE_CHECKING:
 FORMATS = ("json", "csv", "md", "parquet")
 
 
+class Leaderboard(Section):
+    """speedrun leaderboard"""
+
+    track: str
+    standings: list[Standing]
+
+
 def export(rows: Sequence[Standing], track: Track, form: str) -> bytes:
     """The whole of what a file would hold, newest row first. Newlines at the end, UTF-8."""
     newest = newest_first(rows)
-    if form == "json":  # its schema asks for a date, and gets 1970-01-01 where nobody knows the day
-        return standings_json(track.name, (values(row) | {"date": row.date} for row in newest))
+    if form == "json":
+        return (json_text(Leaderboard(track=track.name, standings=newest)) + "\n").encode()
     if form == "csv":
         return csv_table(KEYS, (joined(values(row)) for row in newest))
     if form == "md":
