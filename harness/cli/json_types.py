@@ -14,6 +14,7 @@ from ..formats.node_check import CpuLimits, ExpectedTime, NodeCheckLine, NodeVer
 from ..formats.run import Finding, RunRecord, Section
 from ..formats.track import Budget, Track
 from ..records.reported import ReportedNumbers
+from ..records.source_changes import FileChange
 from ..records.verdict import WaivedFinding
 from ..referee.doctor import Check
 from ..selftimed.record import SelfTimedRecord

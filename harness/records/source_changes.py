@@ -13,7 +13,7 @@ MOST_FREQUENT, WINDOW, KEPT_SHARE = 1024, 100, 4  # git's, in xdiff/xprepare.c
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """One file that is not what it was."""
+    """Lines changed in one file, against the parent."""
 
     file: str
     added: int  # lines
