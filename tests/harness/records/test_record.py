@@ -173,8 +173,8 @@ def test_a_campaign_under_new_major_rules_needs_no_predecessor(
     assert world("verify", contest)["holds"]
     rows = world("leaderboard", "--track", "tiny", "--records")["standings"]
     assert [(row["name"], row["place"], row["rules_version"], row["older_rules"]) for row in rows] == [
-        (old["name"], 1, "1.0", True),
         (new["name"], 1, "2.0", False),
+        (old["name"], 1, "1.0", True),
     ]
 
 
