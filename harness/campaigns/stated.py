@@ -158,14 +158,19 @@ def _notes(runs: Sequence[tuple[Slot, SelfTimedRecord]]) -> Iterator[Finding]:
 
 
 def _shares_differ(arms: dict[Arm, list[SelfTimedRecord]]) -> Iterator[Finding]:
-    """Between lines of a kind, every run of one arm states a smaller share of the clock than any of the other."""
+    """Between lines of a kind, every run of one arm states a smaller share of the clock than any of the other.
+
+    A busy machine may have delayed the other arm's lines by LEAST_GAP_NS: of so much more time its share is counted.
+    """
     spans = {arm: [span for run in runs if (span := clock_span(run)) is not None] for arm, runs in arms.items()}
     low, high = _apart({arm: [claimed / passed for claimed, passed in found] for arm, found in spans.items()})
     if low is None or high is None:
         return
     shares = {arm: fmean(claimed / passed for claimed, passed in spans[arm]) for arm in (low, high)}
-    hidden_ns = fmean(passed * (shares[high] - shares[low]) for _, passed in spans[low])
-    if shares[high] - shares[low] > SHARE_DIFFERENCE and hidden_ns > LEAST_GAP_NS:
+    stated_ns, passed_ns = (fmean(each) for each in zip(*spans[low], strict=True))
+    other_stated_ns, other_passed_ns = (fmean(each) for each in zip(*spans[high], strict=True))
+    owed_ns = passed_ns * other_stated_ns / (other_passed_ns + LEAST_GAP_NS)
+    if shares[high] - shares[low] > SHARE_DIFFERENCE and owed_ns > stated_ns:
         yield Finding.error(
             "claims_less_than_passed",
             f"the {low}'s lines state less of the time that passed between them than the {high}'s",

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.__main__ import main
+from harness.campaigns import stated
 from harness.campaigns.bundle import Bundle, read_bundle, read_refereed_bundle
 from harness.campaigns.campaign import ARMS, Plan, Slot, make_plan
 from harness.campaigns.executors import Options
@@ -40,6 +41,7 @@ from harness.selftimed.surroundings import ERASED, LEAST_SECRET, Eraser, parse_e
 from harness.selftimed.workcopy import find_checkout
 from harness.status import Status
 from harness.system import clock
+from harness.system.clock import NS
 from leaderboard.upstream.checkout import Checkout
 from leaderboard.upstream.claim_rows import claim_rows
 from leaderboard.upstream.importing import import_all
@@ -271,6 +273,31 @@ def test_an_arm_that_claims_a_tenth_less_than_it_took_is_found(race: Race, lie: 
     found = [f for f in race.go().findings if f.severity == "error"]
     assert [f.id for f in found] == ["claims_less_than_passed"]
     assert "candidate" in found[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("candidate", "baseline", "ids"),
+    [
+        ([(0.4, 0.008), (0.4, 0.007)], [(0.5, 0.001), (0.5, 0.0008)], []),  # invented times, told within milliseconds
+        ([(8.0, 8.2), (8.0, 8.2)], [(8.0, 8.0), (8.0, 8.0)], []),  # a line that came late
+        ([(7.2, 8.0), (7.2, 8.0)], [(8.0, 8.0), (8.0, 8.0)], ["claims_less_than_passed"]),
+        ([(4.6, 5.0), (4.6, 5.0)], [(5.0, 5.0), (6.0, 6.0)], ["claims_less_than_passed"]),
+        ([(8.0, 8.0), (8.0, 8.0)], [(12.0, 8.0), (12.0, 8.0)], ["claims_less_than_passed"]),  # the other one is slowed
+    ],
+)
+def test_a_late_line_is_no_lie(
+    monkeypatch: pytest.MonkeyPatch,
+    candidate: list[tuple[float, float]],
+    baseline: list[tuple[float, float]],
+    ids: list[str],
+) -> None:
+    """Seconds stated and passed in each run; a busy machine may hand a line on a quarter of a second late."""
+    spans = {
+        arm: [tuple(round(seconds * NS) for seconds in span) for span in runs]
+        for arm, runs in (("candidate", candidate), ("baseline", baseline))
+    }
+    monkeypatch.setattr(stated, "clock_span", lambda span: span)
+    assert [finding.id for finding in stated._shares_differ(cast(Any, spans))] == ids
 
 
 @pytest.mark.slow
