@@ -64,7 +64,7 @@ FORMS = {
     "watch-output": Form("leaderboard.cli.watch:AnyWatched", "speedrun watch --json"),
     "close-output": Form("leaderboard.cli.close:ClosedRun", "speedrun close --json"),
     "readme-output": Form("leaderboard.cli.readme:WrittenTables", "speedrun readme --json"),
-    "site-build-output": Form("leaderboard.cli.site:BuiltSite", "speedrun site build --json"),
+    "site-build-output": Form("leaderboard.site.building:Built", "speedrun site build --json"),
     "log-output": Form("leaderboard.cli.json_types:ReadLog", "speedrun log --json"),
     "audit-output": Form("leaderboard.cli.audit:Audited", "speedrun audit --json"),
     "import-output": Form("leaderboard.cli.importing:ImportedTracks", "speedrun import --json"),

@@ -1,9 +1,7 @@
 """speedrun site: the leaderboard as a web site, built into a folder or served here"""
 
 import threading
-import time
 import webbrowser
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,23 +12,10 @@ from rich.progress import Progress, TextColumn
 from harness.cli.answers import json_text
 from harness.errors import UserError
 from harness.formats import layout, numbers
-from harness.formats.section import Section
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 DEFAULT = layout.ROOT / "site"
 Out = Annotated[Path, typer.Option(help="The site's folder: empty, or a site built before.")]
-
-
-class BuiltSite(Section):
-    """speedrun site build"""
-
-    folder: str
-    files: int
-    written: tuple[str, ...]
-    removed: tuple[str, ...]
-    tracks: tuple[str, ...]  # whose pages were made again
-    broken: tuple[str, ...]  # a sentence for each thing that does not verify
-    seconds: float
 
 
 @app.command()
@@ -50,7 +35,6 @@ def build(
 
     if base_url and not base_url.startswith(("https://", "http://")):
         raise UserError(f"expected an address that begins with https://, found {base_url!r}")
-    begun = time.monotonic()
     console = Console(stderr=True)
     with Progress(TextColumn("{task.description}"), *Progress.get_default_columns()[1:], console=console,
                   transient=True, disable=as_json or not console.is_terminal) as progress:  # fmt: skip
@@ -61,11 +45,11 @@ def build(
 
         built = build_site(out, base_url=base_url, full=full, on_progress=show)
     if as_json:
-        print(json_text(BuiltSite(**asdict(built), seconds=round(time.monotonic() - begun, 3))))
+        print(json_text(built))
         return
     changed = f"{len(built.written)} of {built.files} files written"
     removed = f", {len(built.removed)} removed" if built.removed else ""
-    taken = numbers.fixed_seconds(time.monotonic() - begun, 1)
+    taken = numbers.fixed_seconds(built.seconds, 1)
     print(f"{out}: {changed}{removed}, in {taken}; open {out / 'index.html'}")
     for sentence in built.broken:
         print(f"broken: {sentence}")

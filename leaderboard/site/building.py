@@ -1,6 +1,7 @@
 """Building the site: each track's pages, then those all share; what is unchanged stays."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ Progress = Callable[[str, int, int], None]  # what, how many of how many
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What a build did."""
+    """speedrun site build"""
 
     folder: str
     files: int
@@ -41,10 +42,12 @@ class Built:
     removed: tuple[str, ...]
     tracks: tuple[str, ...]  # whose pages were made again
     broken: tuple[str, ...]  # a sentence for each thing that does not verify
+    seconds: float
 
 
 def build(out: Path, *, base_url: str = "", full: bool = False, on_progress: Progress = lambda *_: None) -> Built:
     """Build or bring up to date the site in `out`. Raises UserError where that folder is something else."""
+    begun = time.monotonic()
     renderer, code, folders = Renderer(), code_fingerprint(), track_folders()
     summaries: list[TrackSummary] = []
     made: list[str] = []
@@ -67,6 +70,7 @@ def build(out: Path, *, base_url: str = "", full: bool = False, on_progress: Pro
         removed=tuple(output.removed),
         tracks=tuple(made),
         broken=tuple(_sentences(summaries)),
+        seconds=round(time.monotonic() - begun, 3),
     )
 
 
